@@ -1,0 +1,117 @@
+//! What a resource is called, everywhere: `stream.NAME`, `consumer.STREAM.NAME`.
+//!
+//! Names are the server's own. They cannot hold a dot, so an address reads back without doubt.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::schema::{self, Field};
+
+/// A resource. The order is that of creation: streams, then consumers.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub enum Address {
+    /// `stream.NAME`
+    Stream(String),
+    /// `consumer.STREAM.NAME`
+    Consumer {
+        /// The stream it reads.
+        stream: String,
+        /// Its name on the server: the durable name.
+        name: String,
+    },
+}
+
+impl Address {
+    /// The address of a stream.
+    #[must_use]
+    pub fn stream(name: &str) -> Self {
+        Self::Stream(name.to_owned())
+    }
+
+    /// The address of a consumer.
+    #[must_use]
+    pub fn consumer(stream: &str, name: &str) -> Self {
+        Self::Consumer { stream: stream.to_owned(), name: name.to_owned() }
+    }
+
+    /// The stream this resource is or belongs to.
+    #[must_use]
+    pub fn stream_name(&self) -> &str {
+        match self {
+            Self::Stream(name) | Self::Consumer { stream: name, .. } => name,
+        }
+    }
+
+    /// The name the server knows it by.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Stream(name) | Self::Consumer { name, .. } => name,
+        }
+    }
+
+    /// `stream` or `consumer`.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Stream(_) => "stream",
+            Self::Consumer { .. } => "consumer",
+        }
+    }
+
+    /// The rows that describe this kind of resource.
+    #[must_use]
+    pub fn rows(&self) -> &'static [Field] {
+        match self {
+            Self::Stream(_) => schema::stream::STREAM,
+            Self::Consumer { .. } => schema::consumer::CONSUMER,
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stream(name) => write!(f, "stream.{name}"),
+            Self::Consumer { stream, name } => write!(f, "consumer.{stream}.{name}"),
+        }
+    }
+}
+
+/// A text that is no address.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` is no address: write `stream.NAME` or `consumer.STREAM.NAME`")]
+pub struct NotAnAddress(String);
+
+impl FromStr for Address {
+    type Err = NotAnAddress;
+
+    fn from_str(text: &str) -> Result<Self, NotAnAddress> {
+        let mut parts = text.split('.');
+        match (parts.next(), parts.next(), parts.next(), parts.next()) {
+            (Some("stream"), Some(name), None, None) if !name.is_empty() => Ok(Self::stream(name)),
+            (Some("consumer"), Some(stream), Some(name), None)
+                if !stream.is_empty() && !name.is_empty() =>
+            {
+                Ok(Self::consumer(stream, name))
+            }
+            _ => Err(NotAnAddress(text.to_owned())),
+        }
+    }
+}
+
+impl From<Address> for String {
+    fn from(address: Address) -> Self {
+        address.to_string()
+    }
+}
+
+impl TryFrom<String> for Address {
+    type Error = NotAnAddress;
+
+    fn try_from(text: String) -> Result<Self, NotAnAddress> {
+        text.parse()
+    }
+}

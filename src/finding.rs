@@ -1,0 +1,297 @@
+//! A remark on something a person wrote or a server said: coded, located, with its remedy.
+
+use std::{fmt, ops::Range};
+
+use crate::address::Address;
+
+/// A remark. Errors stop what would follow; warnings and notes do not.
+#[derive(Debug, Clone)]
+pub struct Finding {
+    /// What kind of remark this is.
+    pub code: Code,
+    /// How grave it is.
+    pub severity: Severity,
+    /// What is: lower case, no full stop, names in backticks.
+    pub message: String,
+    /// Where it was written, if a person wrote it.
+    pub place: Option<Place>,
+    /// The resource it is about, if it is about one.
+    pub about: Option<Address>,
+    /// What to do.
+    pub help: Option<String>,
+}
+
+/// How grave a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// For information.
+    Note,
+    /// Worth a look; nothing is stopped.
+    Warning,
+    /// Nothing goes on.
+    Error,
+}
+
+/// A span of a file of the spec: bytes `start..end` of [`Sources::text`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    file: u16,
+    start: u32,
+    end: u32,
+}
+
+/// The files a spec was read from; places point into them.
+#[derive(Debug, Default)]
+pub struct Sources(Vec<Source>);
+
+#[derive(Debug)]
+struct Source {
+    path: String,
+    text: String,
+}
+
+impl Sources {
+    /// Adds a file and returns its number.
+    pub fn add(&mut self, path: String, text: String) -> u16 {
+        self.0.push(Source { path, text });
+        u16::try_from(self.0.len() - 1).expect("an environment extends far fewer than 65,536 files")
+    }
+
+    /// The path of a place, as it was opened.
+    #[must_use]
+    pub fn path(&self, place: Place) -> &str {
+        &self.0[usize::from(place.file)].path
+    }
+
+    /// The whole text that a place points into.
+    #[must_use]
+    pub fn text(&self, place: Place) -> &str {
+        &self.0[usize::from(place.file)].text
+    }
+
+    /// The text of a file by its number.
+    #[must_use]
+    pub fn file(&self, file: u16) -> &str {
+        &self.0[usize::from(file)].text
+    }
+
+    /// Line and column of a place, both from 1.
+    #[must_use]
+    pub fn line(&self, place: Place) -> (usize, usize) {
+        let before = &self.text(place)[..place.span().start];
+        let line = before.matches('\n').count() + 1;
+        let column = before.chars().rev().take_while(|it| *it != '\n').count() + 1;
+        (line, column)
+    }
+}
+
+impl Place {
+    /// A span in a file of [`Sources`].
+    #[must_use]
+    pub fn new(file: u16, span: Range<usize>) -> Self {
+        let narrow = |it: usize| u32::try_from(it).unwrap_or(u32::MAX);
+        Self { file, start: narrow(span.start), end: narrow(span.end) }
+    }
+
+    /// The bytes it covers.
+    #[must_use]
+    pub fn span(self) -> Range<usize> {
+        self.start as usize..self.end as usize
+    }
+}
+
+impl Finding {
+    /// A finding that stops what would follow.
+    #[must_use]
+    pub fn error(code: Code, message: impl Into<String>) -> Self {
+        Self::new(Severity::Error, code, message.into())
+    }
+
+    /// A finding worth a look.
+    #[must_use]
+    pub fn warning(code: Code, message: impl Into<String>) -> Self {
+        Self::new(Severity::Warning, code, message.into())
+    }
+
+    /// A finding for information.
+    #[must_use]
+    pub fn note(code: Code, message: impl Into<String>) -> Self {
+        Self::new(Severity::Note, code, message.into())
+    }
+
+    fn new(severity: Severity, code: Code, message: String) -> Self {
+        Self { code, severity, message, place: None, about: None, help: None }
+    }
+
+    /// Says where it was written.
+    #[must_use]
+    pub fn at(mut self, place: impl Into<Option<Place>>) -> Self {
+        self.place = place.into();
+        self
+    }
+
+    /// Says which resource it is about.
+    #[must_use]
+    pub fn about(mut self, address: &Address) -> Self {
+        self.about = Some(address.clone());
+        self
+    }
+
+    /// Says what to do.
+    #[must_use]
+    pub fn help(mut self, remedy: impl Into<String>) -> Self {
+        self.help = Some(remedy.into());
+        self
+    }
+}
+
+/// The closest of some names, for "did you mean …?"; `None` where nothing is close.
+#[must_use]
+pub fn closest<'a>(typed: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let distance =
+        |name: &&str| strsim::damerau_levenshtein(&typed.to_lowercase(), &name.to_lowercase());
+    let near = names.into_iter().min_by_key(distance)?;
+    (distance(&near) <= 2.max(typed.chars().count() / 3)).then_some(near)
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Note => "note",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        })
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.row().0)
+    }
+}
+
+/// What a finding is about. The names are stable; [`Code::meaning`] documents each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Code {
+    /// The file is not TOML.
+    Syntax,
+    /// A file that is named is not there, or is unreadable.
+    File,
+    /// `extends` leads back to itself.
+    ExtendsCycle,
+    /// A key that nothing knows.
+    UnknownKey,
+    /// A value of the wrong shape.
+    WrongType,
+    /// A value outside what the field takes.
+    BadValue,
+    /// A name that the server or jsplan refuses.
+    BadName,
+    /// A subject that is none.
+    BadSubject,
+    /// A field that the resource's key or the server decides.
+    NotYours,
+    /// Something required is left out.
+    Missing,
+    /// Two settings that exclude each other.
+    Conflict,
+    /// Two streams, or two subjects of one, take the same messages.
+    SubjectOverlap,
+    /// Two resources with one name.
+    Duplicate,
+    /// A secret written into the spec.
+    InlineSecret,
+    /// The server is too old for a field or a value.
+    TooNew,
+    /// A change that needs a replacement which would lose messages.
+    Replacement,
+    /// A change that would delete or skip messages.
+    DataLoss,
+    /// A deletion of something protected.
+    Protected,
+    /// A resource that could not be read.
+    Unreadable,
+    /// A live resource of the same name that was made anew by somebody else.
+    Recreated,
+    /// The server or account is not the one expected.
+    WrongTarget,
+    /// A `--target` that names nothing.
+    NoSuchTarget,
+    /// More than one replica on a server without a cluster.
+    Replicas,
+}
+
+impl Code {
+    /// Every code, for the reference page.
+    pub const ALL: &'static [Self] = &[
+        Self::Syntax,
+        Self::File,
+        Self::ExtendsCycle,
+        Self::UnknownKey,
+        Self::WrongType,
+        Self::BadValue,
+        Self::BadName,
+        Self::BadSubject,
+        Self::NotYours,
+        Self::Missing,
+        Self::Conflict,
+        Self::SubjectOverlap,
+        Self::Duplicate,
+        Self::InlineSecret,
+        Self::TooNew,
+        Self::Replacement,
+        Self::DataLoss,
+        Self::Protected,
+        Self::Unreadable,
+        Self::Recreated,
+        Self::WrongTarget,
+        Self::NoSuchTarget,
+        Self::Replicas,
+    ];
+
+    /// One sentence for the reference page.
+    #[must_use]
+    pub fn meaning(self) -> &'static str {
+        self.row().1
+    }
+
+    const fn row(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Syntax => ("syntax", "The file is not TOML."),
+            Self::File => ("file", "A file that is named is not there, or cannot be read."),
+            Self::ExtendsCycle => ("extends-cycle", "`extends` leads back to the file itself."),
+            Self::UnknownKey => ("unknown-key", "Nothing knows this key; it may be misspelt."),
+            Self::WrongType => ("wrong-type", "The value has the wrong shape for its field."),
+            Self::BadValue => ("bad-value", "The value is outside what the field takes."),
+            Self::BadName => ("bad-name", "The server or jsplan refuses this name."),
+            Self::BadSubject => ("bad-subject", "This text is no subject."),
+            Self::NotYours => ("not-yours", "The key or the server decides this field."),
+            Self::Missing => ("missing", "Something required is left out."),
+            Self::Conflict => ("conflict", "Two settings exclude each other."),
+            Self::SubjectOverlap => {
+                ("subject-overlap", "Two streams, or two subjects of one, take the same messages.")
+            }
+            Self::Duplicate => ("duplicate", "Two resources have one name on the server."),
+            Self::InlineSecret => {
+                ("inline-secret", "A secret is written into the spec instead of a reference to it.")
+            }
+            Self::TooNew => ("too-new", "The server is too old for this field or value."),
+            Self::Replacement => {
+                ("replacement", "The change needs a replacement, which would lose messages.")
+            }
+            Self::DataLoss => ("data-loss", "The change would delete or skip messages."),
+            Self::Protected => ("protected", "What would be destroyed is protected."),
+            Self::Unreadable => {
+                ("unreadable", "The resource could not be read, so nothing is decided about it.")
+            }
+            Self::Recreated => {
+                ("recreated", "Somebody deleted the resource and made another of the same name.")
+            }
+            Self::WrongTarget => {
+                ("wrong-target", "The server or account is not the one the spec or state expects.")
+            }
+            Self::NoSuchTarget => ("no-such-target", "A `--target` names nothing."),
+            Self::Replicas => ("replicas", "More replicas are asked for than there are servers."),
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! What was observed on a server, and when.
+
+use std::collections::BTreeMap;
+
+use serde_json::value::RawValue;
+
+use crate::{address::Address, config::Config, schema::Release};
+
+/// Everything that one reading of an account found.
+#[derive(Debug)]
+pub struct Live {
+    /// Who answered.
+    pub server: Server,
+    /// When, by this machine's clock, in RFC 3339.
+    pub at: String,
+    /// What exists.
+    pub resources: BTreeMap<Address, Observed>,
+    /// What could not be read, and why: neither there nor absent.
+    pub unknown: BTreeMap<Address, String>,
+}
+
+/// The server and the account behind a connection.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// Its release.
+    pub release: Release,
+    /// Its release in its own words.
+    pub version: String,
+    /// The level of the JetStream API; 0 before 2.11.
+    pub api_level: u32,
+    /// The cluster's name, where there is one.
+    pub cluster: Option<String>,
+    /// The JetStream domain, where there is one.
+    pub domain: Option<String>,
+    /// The account, where the server says it.
+    pub account: Option<String>,
+}
+
+/// One live stream or consumer.
+#[derive(Debug)]
+pub struct Observed {
+    /// The configuration in the server's own bytes: equal bytes are an equal configuration.
+    pub raw: Box<RawValue>,
+    /// When it was created, which is its identity: a name can be used again.
+    pub created: String,
+    /// What it holds or has to deliver.
+    pub facts: Facts,
+}
+
+/// What a resource holds, beyond its configuration.
+#[derive(Debug, Clone, Copy)]
+pub enum Facts {
+    /// Of a stream.
+    Stream {
+        /// Messages stored.
+        messages: u64,
+        /// Their bytes.
+        bytes: u64,
+        /// Consumers bound to it.
+        consumers: u64,
+    },
+    /// Of a consumer.
+    Consumer {
+        /// Messages it has yet to deliver.
+        pending: u64,
+        /// Messages delivered and not acknowledged.
+        ack_pending: u64,
+        /// Stream sequence up to which everything is acknowledged.
+        ack_floor: u64,
+    },
+}
+
+impl Observed {
+    /// The configuration, parsed; the reader has seen to it that it is an object.
+    #[must_use]
+    pub fn config(&self) -> Config {
+        Config::parse(self.raw.get()).expect("the reader admits only objects")
+    }
+
+    /// Messages stored, for a stream; 0 for a consumer.
+    #[must_use]
+    pub fn messages(&self) -> u64 {
+        match self.facts {
+            Facts::Stream { messages, .. } => messages,
+            Facts::Consumer { .. } => 0,
+        }
+    }
+}

@@ -1,0 +1,440 @@
+//! What a row of a field table can say, and what follows from it.
+//!
+//! A JetStream field exists as one [`Field`] in [`stream::STREAM`] or [`consumer::CONSUMER`].
+//! Reading specs, release gates, comparing, rendering and the reference page are loops over rows.
+
+pub mod consumer;
+pub mod stream;
+
+use std::fmt;
+
+use serde_json::{Map, Value};
+
+use crate::{
+    config::{Config, SERVER_LABELS},
+    units,
+};
+
+/// One field of a configuration, under the wire's name.
+#[derive(Debug)]
+pub struct Field {
+    /// The name in TOML, in JSON and in messages.
+    pub name: &'static str,
+    /// What its value looks like.
+    pub kind: Kind,
+    /// One sentence for people.
+    pub doc: &'static str,
+    /// What the server makes of an absent or zero value.
+    pub unset: Unset,
+    /// The first release that knows the field.
+    pub since: Release,
+    /// What an update may do to it.
+    pub update: Update,
+    /// A different rule, from a later release on.
+    pub later: Option<(Release, Update)>,
+    /// What an accepted update can cost.
+    pub loses: Loses,
+    /// Who decides the value.
+    pub writer: Writer,
+}
+
+/// The shape of a value.
+#[derive(Debug)]
+pub enum Kind {
+    /// `true` or `false`.
+    Bool,
+    /// A whole number.
+    Number,
+    /// A whole number of bytes, written `"50GiB"`.
+    Bytes,
+    /// Nanoseconds, written `"7d"`.
+    Duration,
+    /// An instant in RFC 3339, compared in UTC.
+    Time,
+    /// Free text.
+    Text,
+    /// A subject, wildcards allowed.
+    Subject,
+    /// Keys with texts; those under `_nats.` are the server's own and are not compared.
+    Labels,
+    /// One of a closed set of names.
+    OneOf(&'static [Choice]),
+    /// Values whose order means nothing.
+    Set(&'static Kind),
+    /// Values in order.
+    List(&'static Kind),
+    /// Fields of its own.
+    Table(&'static [Field]),
+}
+
+/// One value of a closed set; values are gated by release too.
+#[derive(Debug)]
+pub struct Choice {
+    /// The name on the wire.
+    pub name: &'static str,
+    /// The first release that takes it.
+    pub since: Release,
+}
+
+/// What the server fills in for a field that is absent or zero.
+#[derive(Debug, Clone, Copy)]
+pub enum Unset {
+    /// Nothing: the key stays away.
+    Absent,
+    /// `false`.
+    False,
+    /// A number.
+    Number(i64),
+    /// A name.
+    Name(&'static str),
+    /// The wire value that stands for `"unlimited"`.
+    Unlimited(i64),
+    /// Whatever the rest of the configuration implies.
+    Derived(fn(&Config) -> Option<Value>),
+    /// Worked out from limits that no client can see, so the present value stays; the function
+    /// fits it to the rest of the configuration.
+    Kept(fn(&Config, Option<Value>) -> Option<Value>),
+}
+
+/// What an update may do to a field.
+#[derive(Debug, Clone, Copy)]
+pub enum Update {
+    /// Any change is made in place.
+    Free,
+    /// The server refuses every change.
+    Fixed,
+    /// It can be switched on, and never off again.
+    OneWay,
+    /// Some changes only; the sentence is the message of the plan and of the reference.
+    Only(&'static str, fn(before: &Value, after: &Value) -> bool),
+}
+
+/// What a change that the server accepts can cost.
+#[derive(Debug, Clone, Copy)]
+pub enum Loses {
+    /// Nothing.
+    Nothing,
+    /// Stored messages beyond the limit, where it is lowered.
+    Lowered,
+    /// A class of harm, where the function says so; the sentence tells what happens.
+    When(Harm, &'static str, fn(before: &Value, after: &Value) -> bool),
+}
+
+/// A class of harm that a change can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Harm {
+    /// Stored messages are deleted.
+    DataLoss,
+    /// Stored messages are never delivered.
+    Skipped,
+    /// Messages are delivered again.
+    Redelivery,
+    /// The change cannot be taken back by an update.
+    OneWay,
+    /// Publishing, delivery or durability suffers.
+    Availability,
+}
+
+/// Who decides a field's value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Writer {
+    /// The spec.
+    Spec,
+    /// The resource's own name in the spec.
+    Key,
+    /// The server, for its own purposes.
+    Server,
+}
+
+/// A nats-server release: major, minor, patch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Release(pub u16, pub u16, pub u16);
+
+/// Whether a change can be made in place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// By an update.
+    InPlace,
+    /// By an update that no later update undoes.
+    OneWay,
+    /// Not at all; the sentence says why.
+    Refused(&'static str),
+}
+
+impl Release {
+    /// Reads `2.15.1`, `v2.11.0` or `2.12.0-RC.1`; what is unreadable counts as 0.
+    #[must_use]
+    pub fn parse(version: &str) -> Self {
+        let mut parts = version
+            .trim_start_matches('v')
+            .split(['.', '-', '+'])
+            .map(|it| it.parse().unwrap_or_default());
+        let mut next = || parts.next().unwrap_or_default();
+        Self(next(), next(), next())
+    }
+}
+
+impl fmt::Display for Release {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(major, minor, patch) = self;
+        write!(f, "{major}.{minor}.{patch}")
+    }
+}
+
+impl fmt::Display for Harm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::DataLoss => "data-loss",
+            Self::Skipped => "skipped",
+            Self::Redelivery => "redelivery",
+            Self::OneWay => "one-way",
+            Self::Availability => "availability",
+        })
+    }
+}
+
+impl Choice {
+    const fn new(name: &'static str) -> Self {
+        Self { name, since: Release(2, 2, 0) }
+    }
+
+    const fn since(mut self, major: u16, minor: u16, patch: u16) -> Self {
+        self.since = Release(major, minor, patch);
+        self
+    }
+}
+
+impl Field {
+    const fn new(name: &'static str, kind: Kind, doc: &'static str) -> Self {
+        Self {
+            name,
+            kind,
+            doc,
+            unset: Unset::Absent,
+            since: Release(2, 2, 0),
+            update: Update::Free,
+            later: None,
+            loses: Loses::Nothing,
+            writer: Writer::Spec,
+        }
+    }
+
+    const fn unset(mut self, unset: Unset) -> Self {
+        self.unset = unset;
+        self
+    }
+
+    const fn since(mut self, major: u16, minor: u16, patch: u16) -> Self {
+        self.since = Release(major, minor, patch);
+        self
+    }
+
+    const fn update(mut self, rule: Update) -> Self {
+        self.update = rule;
+        self
+    }
+
+    const fn update_from(mut self, major: u16, minor: u16, patch: u16, rule: Update) -> Self {
+        self.later = Some((Release(major, minor, patch), rule));
+        self
+    }
+
+    const fn loses(mut self, loses: Loses) -> Self {
+        self.loses = loses;
+        self
+    }
+
+    const fn written_by(mut self, writer: Writer) -> Self {
+        self.writer = writer;
+        self
+    }
+
+    /// The update rule of a release.
+    #[must_use]
+    pub fn rule(&self, release: Release) -> Update {
+        match self.later {
+            Some((from, rule)) if release >= from => rule,
+            Some(_) | None => self.update,
+        }
+    }
+
+    /// Whether a release takes this change in place; `Null` stands for absent.
+    #[must_use]
+    pub fn verdict(&self, release: Release, before: &Value, after: &Value) -> Verdict {
+        match self.rule(release) {
+            Update::Free => Verdict::InPlace,
+            Update::Fixed => Verdict::Refused("it is fixed at creation"),
+            Update::OneWay if before == &Value::Bool(true) => {
+                Verdict::Refused("it is one-way: once on, it stays on")
+            }
+            Update::OneWay => Verdict::OneWay,
+            Update::Only(_, allows) if allows(before, after) => Verdict::InPlace,
+            Update::Only(sentence, _) => Verdict::Refused(sentence),
+        }
+    }
+
+    /// The canonical value of this field in a configuration, with what the server fills in.
+    ///
+    /// `kept` is the value that stays where only the server can know it.
+    #[must_use]
+    pub fn value(&self, config: &Config, kept: Option<&Value>) -> Option<Value> {
+        if let Some(set) = config.get(self.name).and_then(|it| self.kind.canonical(it)) {
+            return Some(match (self.unset, set.as_i64()) {
+                (Unset::Unlimited(unlimited), Some(number)) if number < 0 => unlimited.into(),
+                _ => set,
+            });
+        }
+        match self.unset {
+            Unset::Absent => None,
+            Unset::False => Some(Value::Bool(false)),
+            Unset::Number(number) | Unset::Unlimited(number) => Some(number.into()),
+            Unset::Name(name) => Some(name.into()),
+            Unset::Derived(derive) => derive(config).and_then(|it| self.kind.canonical(&it)),
+            Unset::Kept(fit) => fit(config, kept.and_then(|it| self.kind.canonical(it))),
+        }
+    }
+
+    /// A canonical value as a spec would write it: `"7d"`, `50GiB`, `unlimited`.
+    #[must_use]
+    pub fn show(&self, value: &Value) -> String {
+        match self.unset {
+            Unset::Unlimited(wire) if value.as_i64() == Some(wire) => "unlimited".to_owned(),
+            _ => self.kind.show(value),
+        }
+    }
+
+    /// The row of a name, or of a path such as `placement.tags`.
+    #[must_use]
+    pub fn find(rows: &'static [Self], name: &str) -> Option<&'static Self> {
+        rows.iter().find(|it| it.name == name)
+    }
+}
+
+impl Kind {
+    /// One form for every way to write the same value; `None` where it is as good as absent.
+    #[must_use]
+    pub fn canonical(&self, value: &Value) -> Option<Value> {
+        let present = match value {
+            Value::Null | Value::Bool(false) => return None,
+            Value::Number(it) if it.as_i64() == Some(0) => return None,
+            Value::String(it) if it.is_empty() => return None,
+            present => present,
+        };
+        match self {
+            Self::Bool | Self::Number | Self::Bytes | Self::Duration | Self::Text => {}
+            Self::Subject | Self::OneOf(_) => {}
+            Self::Time => return canonical_time(present),
+            Self::Labels => return canonical_labels(present),
+            Self::Set(kind) => {
+                let mut list = canonical_list(kind, present)?;
+                list.sort_by_key(Value::to_string);
+                return Some(list.into());
+            }
+            Self::List(kind) => return canonical_list(kind, present).map(Value::Array),
+            Self::Table(rows) => return canonical_table(rows, present),
+        }
+        Some(present.clone())
+    }
+
+    /// A canonical value as a spec would write it, without quotes around single texts.
+    #[must_use]
+    pub fn show(&self, value: &Value) -> String {
+        match (self, value) {
+            (Self::Duration, Value::Number(it)) => {
+                it.as_i64().map_or_else(|| it.to_string(), units::show_duration)
+            }
+            (Self::Bytes, Value::Number(it)) => {
+                it.as_i64().map_or_else(|| it.to_string(), units::show_bytes)
+            }
+            (Self::Set(kind) | Self::List(kind), Value::Array(list)) => {
+                let items: Vec<_> = list.iter().map(|it| kind.show(it)).collect();
+                format!("[{}]", items.join(", "))
+            }
+            (Self::Table(rows), Value::Object(map)) => {
+                let show = |(name, value): (&String, &Value)| match Field::find(rows, name) {
+                    Some(field) => format!("{name} = {}", field.show(value)),
+                    None => format!("{name} = {value}"),
+                };
+                format!("{{ {} }}", map.iter().map(show).collect::<Vec<_>>().join(", "))
+            }
+            (_, Value::String(text)) => text.clone(),
+            (_, other) => other.to_string(),
+        }
+    }
+
+    /// What a person may write, for messages: "a duration such as …".
+    #[must_use]
+    pub fn expected(&self) -> String {
+        match self {
+            Self::Bool => "true or false".to_owned(),
+            Self::Number => "a whole number".to_owned(),
+            Self::Bytes => "a size such as \"50GiB\", or a number of bytes".to_owned(),
+            Self::Duration => "a duration such as \"7d\", \"24h\" or \"250ms\"".to_owned(),
+            Self::Time => "a time such as \"2026-11-23T17:00:00Z\"".to_owned(),
+            Self::Text => "a text".to_owned(),
+            Self::Subject => "a subject such as \"orders.*.created\"".to_owned(),
+            Self::Labels => "a table of texts".to_owned(),
+            Self::OneOf(choices) => {
+                let names: Vec<_> = choices.iter().map(|it| format!("\"{}\"", it.name)).collect();
+                format!("one of {}", names.join(", "))
+            }
+            Self::Set(kind) | Self::List(kind) => format!("a list, each {}", kind.expected()),
+            Self::Table(_) => "a table".to_owned(),
+        }
+    }
+}
+
+fn canonical_time(value: &Value) -> Option<Value> {
+    let text = value.as_str()?;
+    let instant = units::instant(text).unwrap_or_else(|| text.to_owned());
+    // Go's zero time is how the server says "not set".
+    (!instant.starts_with("0001-01-01T00:00:00")).then(|| instant.into())
+}
+
+fn canonical_labels(value: &Value) -> Option<Value> {
+    let labels: Map<_, _> = value
+        .as_object()?
+        .iter()
+        .filter(|(key, _)| !key.starts_with(SERVER_LABELS))
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
+    (!labels.is_empty()).then(|| labels.into())
+}
+
+fn canonical_list(kind: &Kind, value: &Value) -> Option<Vec<Value>> {
+    let list: Vec<_> = value.as_array()?.iter().filter_map(|it| kind.canonical(it)).collect();
+    (!list.is_empty()).then_some(list)
+}
+
+/// Inside a table a default is dropped, since a table is compared as one value.
+fn canonical_table(rows: &'static [Field], value: &Value) -> Option<Value> {
+    let given = Config::of(value);
+    let unset = Config::default();
+    let mut table = Map::new();
+    for (name, value) in given.iter() {
+        let Some(field) = Field::find(rows, name) else {
+            table.insert(name.clone(), value.clone());
+            continue;
+        };
+        let canonical = field.value(&given, None);
+        if let Some(canonical) =
+            canonical.filter(|it| Some(it) != field.value(&unset, None).as_ref())
+        {
+            table.insert(name.clone(), canonical);
+        }
+    }
+    (!table.is_empty()).then(|| table.into())
+}
+
+/// The configuration that a server would read back: every field with what is filled in.
+#[must_use]
+pub fn complete(rows: &'static [Field], config: &Config, release: Release) -> Config {
+    let mut full = config.clone();
+    for field in rows.iter().filter(|it| it.since <= release) {
+        match field.value(config, None) {
+            Some(value) => full.set(field.name, value),
+            None => drop(full.remove(field.name)),
+        }
+    }
+    full
+}

@@ -1,0 +1,219 @@
+//! Every field of a stream, one row each, in the order in which a plan shows them.
+
+use serde_json::{Value, json};
+
+use super::{
+    Choice, Field,
+    Harm::{Availability, DataLoss},
+    Kind::{Bool, Bytes, Duration, Labels, Number, OneOf, Set, Subject, Table, Text, Time},
+    Loses::{Lowered, When},
+    Unset::{Derived, False, Kept, Name, Number as Count, Unlimited},
+    Update::{Fixed, OneWay, Only},
+    Writer,
+};
+use crate::config::Config;
+
+const RETENTION: &[Choice] =
+    &[Choice::new("limits"), Choice::new("interest"), Choice::new("workqueue")];
+const STORAGE: &[Choice] = &[Choice::new("file"), Choice::new("memory")];
+const DISCARD: &[Choice] = &[Choice::new("old"), Choice::new("new")];
+const COMPRESSION: &[Choice] = &[Choice::new("none"), Choice::new("s2")];
+const PERSIST: &[Choice] = &[Choice::new("default"), Choice::new("async").since(2, 12, 0)];
+
+const TRANSFORM: &[Field] = &[
+    Field::new("src", Subject, "Subjects that are rewritten."),
+    Field::new("dest", Subject, "What they become."),
+];
+
+const EXTERNAL: &[Field] = &[
+    Field::new("api", Subject, "The JetStream API prefix of the other account or domain."),
+    Field::new("deliver", Subject, "The delivery subject prefix there."),
+];
+
+const SOURCE_CONSUMER: &[Field] = &[
+    Field::new("name", Text, "A durable consumer of the origin to read through."),
+    Field::new("deliver_subject", Subject, "Where that consumer delivers."),
+];
+
+/// A mirror, or one of the sources.
+const SOURCE: &[Field] = &[
+    Field::new("name", Text, "The origin's name."),
+    Field::new("opt_start_seq", Number, "The first sequence to copy."),
+    Field::new("opt_start_time", Time, "The first instant to copy."),
+    Field::new("filter_subject", Subject, "Only messages on these subjects."),
+    Field::new("subject_transforms", Set(&Table(TRANSFORM)), "Rewrites on the way.")
+        .since(2, 10, 0),
+    Field::new("external", Table(EXTERNAL), "An origin in another account or domain."),
+    Field::new("consumer", Table(SOURCE_CONSUMER), "Read through a durable consumer.")
+        .since(2, 14, 0),
+];
+
+const PLACEMENT: &[Field] = &[
+    Field::new("cluster", Text, "The cluster to live in."),
+    Field::new("tags", Set(&Text), "Tags that every server holding it must have."),
+    Field::new("preferred", Text, "The server preferred as leader.").since(2, 11, 0),
+];
+
+const REPUBLISH: &[Field] = &[
+    Field::new("src", Subject, "Subjects that are published again.").unset(Name(">")),
+    Field::new("dest", Subject, "Where they are published."),
+    Field::new("headers_only", Bool, "Publish the headers without the payload.").unset(False),
+];
+
+const CONSUMER_LIMITS: &[Field] = &[
+    Field::new("inactive_threshold", Duration, "Longest idle time a consumer may ask for."),
+    Field::new("max_ack_pending", Number, "Most messages a consumer may have in flight."),
+];
+
+/// The rows of a stream.
+pub const STREAM: &[Field] = &[
+    Field::new("name", Text, "The stream's name.").update(Fixed).written_by(Writer::Key),
+    Field::new("description", Text, "What the stream is for."),
+    Field::new("subjects", Set(&Subject), "Subjects whose messages are stored.")
+        .unset(Derived(own_name)),
+    Field::new("retention", OneOf(RETENTION), "When a message may be removed.")
+        .unset(Name("limits"))
+        .update(Only("it may not change to or from `workqueue`", not_workqueue))
+        .loses(When(DataLoss, "messages that no consumer needs are deleted", to_interest)),
+    Field::new("storage", OneOf(STORAGE), "Where messages are kept.")
+        .unset(Name("file"))
+        .update(Fixed),
+    Field::new("num_replicas", Number, "How many servers hold a copy.")
+        .unset(Count(1))
+        .loses(When(Availability, "fewer servers hold a copy", lowered)),
+    Field::new("max_age", Duration, "How long a message is kept.")
+        .unset(Unlimited(0))
+        .loses(Lowered),
+    Field::new("max_bytes", Bytes, "Most bytes kept.").unset(Unlimited(-1)).loses(Lowered),
+    Field::new("max_msgs", Number, "Most messages kept.").unset(Unlimited(-1)).loses(Lowered),
+    Field::new("max_msgs_per_subject", Number, "Most messages kept of one subject.")
+        .unset(Unlimited(-1))
+        .loses(Lowered),
+    Field::new("max_msg_size", Bytes, "Largest message accepted.").unset(Unlimited(-1)),
+    Field::new("max_consumers", Number, "Most consumers the stream may have.")
+        .unset(Unlimited(-1))
+        .update(Fixed)
+        .update_from(2, 12, 5, super::Update::Free),
+    Field::new("discard", OneOf(DISCARD), "What happens at a limit: drop old or refuse new.")
+        .unset(Name("old"))
+        .loses(When(DataLoss, "what is over a limit is deleted at once", to_old)),
+    Field::new("discard_new_per_subject", Bool, "Refuse new messages per subject.").unset(False),
+    Field::new("duplicate_window", Duration, "How long message ids are remembered.")
+        .unset(Kept(window)),
+    Field::new("no_ack", Bool, "Do not acknowledge publishes.").unset(False),
+    Field::new("compression", OneOf(COMPRESSION), "How blocks on disk are compressed.")
+        .since(2, 10, 0)
+        .unset(Name("none")),
+    Field::new("first_seq", Number, "The sequence of the first message.")
+        .since(2, 10, 0)
+        .update(Only("the server accepts a change and ignores it", never)),
+    Field::new("placement", Table(PLACEMENT), "Where in the cluster it lives."),
+    Field::new("mirror", Table(SOURCE), "Copy another stream, and nothing else.")
+        .update(Fixed)
+        .update_from(2, 12, 0, Only("a mirror may only be removed", removed)),
+    Field::new("mirror_direct", Bool, "Answer direct gets for the mirrored stream.")
+        .since(2, 9, 0)
+        .unset(Kept(kept)),
+    Field::new("sources", Set(&Table(SOURCE)), "Copy other streams, beside own subjects.").loses(
+        When(super::Harm::Redelivery, "a changed source is copied again from its start", changed),
+    ),
+    Field::new("subject_transform", Table(TRANSFORM), "Rewrite subjects before storing.")
+        .since(2, 10, 0),
+    Field::new("republish", Table(REPUBLISH), "Publish stored messages again.").since(2, 8, 3),
+    Field::new("allow_direct", Bool, "Any replica may answer gets.").since(2, 9, 0).unset(False),
+    Field::new("allow_rollup_hdrs", Bool, "Honour the `Nats-Rollup` header.")
+        .unset(Derived(rollup)),
+    Field::new("deny_delete", Bool, "Refuse to delete single messages.")
+        .unset(False)
+        .update(OneWay),
+    Field::new("deny_purge", Bool, "Refuse to purge.").unset(False).update(OneWay),
+    Field::new("sealed", Bool, "Take no more messages, ever.").unset(False).update(OneWay),
+    Field::new("consumer_limits", Table(CONSUMER_LIMITS), "Limits for every consumer.")
+        .since(2, 10, 0),
+    Field::new("allow_msg_ttl", Bool, "Honour the `Nats-TTL` header.")
+        .since(2, 11, 0)
+        .unset(Derived(message_ttl))
+        .update(Fixed)
+        .update_from(2, 11, 2, OneWay),
+    Field::new("subject_delete_marker_ttl", Duration, "How long markers of removed subjects stay.")
+        .since(2, 11, 0),
+    Field::new("allow_msg_counter", Bool, "Subjects are counters.")
+        .since(2, 12, 0)
+        .unset(False)
+        .update(Fixed),
+    Field::new("allow_atomic", Bool, "Accept atomic batches.").since(2, 12, 0).unset(False),
+    Field::new("allow_msg_schedules", Bool, "Accept scheduled messages.")
+        .since(2, 12, 0)
+        .unset(False)
+        .update(OneWay),
+    Field::new("persist_mode", OneOf(PERSIST), "Whether a publish waits for the disk.")
+        .since(2, 12, 0)
+        .unset(Name("default"))
+        .update(Fixed),
+    Field::new("allow_batched", Bool, "Accept fast batches.").since(2, 14, 0).unset(False),
+    Field::new("metadata", Labels, "Labels for people and tools.").since(2, 10, 0),
+];
+
+/// The server names a stream's subject after the stream, unless it only copies.
+fn own_name(config: &Config) -> Option<Value> {
+    let copies = config.has("mirror") || !config.get("sources").is_none_or(|it| *it == json!([]));
+    (!copies).then(|| json!([config.text("name").unwrap_or_default()]))
+}
+
+/// Two minutes, or `max_age` where that is shorter; a limit of the server may shorten it further.
+fn window(config: &Config, present: Option<Value>) -> Option<Value> {
+    const TWO_MINUTES: i64 = 120_000_000_000;
+    if config.has("mirror") || (present.is_none() && config.has("sources")) {
+        return present;
+    }
+    let present = present.and_then(|it| it.as_i64()).unwrap_or(TWO_MINUTES);
+    let age = config.number("max_age").filter(|it| *it > 0).unwrap_or(i64::MAX);
+    Some(present.min(age).into())
+}
+
+fn kept(_: &Config, present: Option<Value>) -> Option<Value> {
+    Some(present.unwrap_or(Value::Bool(false)))
+}
+
+fn rollup(config: &Config) -> Option<Value> {
+    let forced = config.has("subject_delete_marker_ttl")
+        || config.get("allow_msg_schedules") == Some(&Value::Bool(true));
+    Some(forced.into())
+}
+
+fn message_ttl(config: &Config) -> Option<Value> {
+    Some(config.has("subject_delete_marker_ttl").into())
+}
+
+fn not_workqueue(before: &Value, after: &Value) -> bool {
+    before != "workqueue" && after != "workqueue"
+}
+
+fn to_interest(_: &Value, after: &Value) -> bool {
+    after == "interest"
+}
+
+fn to_old(_: &Value, after: &Value) -> bool {
+    after == "old"
+}
+
+fn lowered(before: &Value, after: &Value) -> bool {
+    after.as_i64() < before.as_i64()
+}
+
+fn removed(_: &Value, after: &Value) -> bool {
+    after.is_null()
+}
+
+fn changed(before: &Value, after: &Value) -> bool {
+    let names = |it: &Value| -> Vec<String> {
+        let list = it.as_array().into_iter().flatten();
+        list.filter_map(|it| Some(it.get("name")?.as_str()?.to_owned())).collect()
+    };
+    let before = names(before);
+    names(after).iter().any(|it| before.contains(it))
+}
+
+fn never(_: &Value, _: &Value) -> bool {
+    false
+}

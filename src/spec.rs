@@ -1,0 +1,135 @@
+//! What a person wrote, layered and checked: the desired side of a plan.
+//!
+//! `read` turns TOML into values against the rows, `layer` lays an environment over its base,
+//! `check` judges what no single row can. After that a [`Desired`] is right, and nobody asks again.
+
+pub mod check;
+pub mod layer;
+pub mod read;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    address::Address,
+    config::Config,
+    finding::{Finding, Place, Severity, Sources},
+};
+
+/// One environment, whole.
+#[derive(Debug, Clone)]
+pub struct Desired {
+    /// What is said of the environment itself.
+    pub environment: Environment,
+    /// Every resource it declares.
+    pub resources: BTreeMap<Address, Declared>,
+}
+
+/// What an environment says of itself, beside its resources.
+#[derive(Debug, Clone)]
+pub struct Environment {
+    /// Its name: that of its file.
+    pub name: String,
+    /// Whether an apply asks for the name to be typed.
+    pub protected: bool,
+    /// How its server is reached.
+    pub server: Connection,
+    /// What its server must turn out to be.
+    pub expect: Expect,
+}
+
+/// How a server is reached. Credentials are references, never the secrets themselves.
+#[derive(Debug, Clone, Default)]
+pub struct Connection {
+    /// Servers of one cluster; empty where a context names them.
+    pub urls: Vec<String>,
+    /// A context of the `nats` CLI.
+    pub context: Option<String>,
+    /// A user name.
+    pub user: Option<String>,
+    /// Where the password is.
+    pub password: Option<Secret>,
+    /// Where the token is.
+    pub token: Option<Secret>,
+    /// Where the credentials file, or its text, is.
+    pub creds: Option<Secret>,
+    /// Where the nkey seed is.
+    pub nkey: Option<Secret>,
+    /// TLS: path of the certificate authority's certificate.
+    pub tls_ca: Option<String>,
+    /// TLS: path of the client's certificate.
+    pub tls_cert: Option<String>,
+    /// TLS: path of the client's key.
+    pub tls_key: Option<String>,
+    /// TLS before the server's greeting.
+    pub tls_first: bool,
+    /// JetStream domain.
+    pub domain: Option<String>,
+    /// JetStream API prefix, where it is not `$JS.API` or that of the domain.
+    pub api_prefix: Option<String>,
+    /// Prefix of reply subjects.
+    pub inbox_prefix: Option<String>,
+    /// Longest wait for one answer, in nanoseconds.
+    pub timeout: Option<i64>,
+}
+
+/// A reference to a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Secret {
+    /// `env:NAME`
+    Env(String),
+    /// `file:PATH`
+    File(String),
+}
+
+/// What a server must turn out to be; `None` accepts any.
+#[derive(Debug, Clone, Default)]
+pub struct Expect {
+    /// The cluster's name.
+    pub cluster: Option<String>,
+    /// The account.
+    pub account: Option<String>,
+    /// The JetStream domain.
+    pub domain: Option<String>,
+}
+
+/// One declared resource.
+#[derive(Debug, Clone)]
+pub struct Declared {
+    /// The fields that were written, as wire values, with the names from its key.
+    pub config: Config,
+    /// Where each field was written: the layer that won.
+    pub places: BTreeMap<&'static str, Place>,
+    /// Where the resource was written.
+    pub place: Place,
+    /// Whether jsplan refuses to destroy it.
+    pub prevent_destroy: bool,
+    /// Fields left to somebody else.
+    pub ignore: BTreeSet<&'static str>,
+    /// Digest of all of the above that matters to the server or the state.
+    pub sha256: String,
+}
+
+/// What reading an environment gave: a [`Desired`] unless a finding is an error.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The environment, where nothing is wrong with it.
+    pub desired: Option<Desired>,
+    /// Everything there is to remark.
+    pub findings: Vec<Finding>,
+    /// The files, for the places in findings.
+    pub sources: Sources,
+}
+
+/// Reads an environment: `text_of` gives the text of a file by its path, `extends` followed.
+///
+/// `path` is that of the environment's own file; the environment is named for it. Every mistake
+/// in every layer is reported, each once.
+pub fn load(path: &str, text_of: impl Fn(&str) -> Result<String, String>) -> Loaded {
+    let mut sources = Sources::default();
+    let mut findings = Vec::new();
+    let layers = read::layers(path, text_of, &mut sources, &mut findings);
+    let desired = layer::merge(path, layers, &mut findings);
+    check::check(&desired, &mut findings);
+    let refused = findings.iter().any(|it| it.severity == Severity::Error);
+    Loaded { desired: (!refused).then_some(desired), findings, sources }
+}

@@ -1,0 +1,88 @@
+//! Durations, sizes and counts, between what people write and what the wire carries.
+//!
+//! The wire counts nanoseconds and bytes. Both ways are exact: what has no round form is written
+//! out in full rather than rounded, so that two different values never look the same in a diff.
+
+use bytesize::ByteSize;
+use jiff::{SignedDuration, Span, SpanRelativeTo, SpanRound, Timestamp, Unit, fmt::friendly};
+
+/// Nanoseconds of `"7d"`, `"24h"`, `"1h30m"`, `"250ms"`; the error says what was expected.
+pub fn duration(text: &str) -> Result<i64, String> {
+    let expected = || "expected a duration such as \"7d\", \"24h\" or \"250ms\"".to_owned();
+    let span: Span = text.trim().parse().map_err(|_| expected())?;
+    if span.get_years() != 0 || span.get_months() != 0 {
+        return Err("months and years have no fixed length: write days, such as \"30d\"".to_owned());
+    }
+    let length = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| expected())?;
+    if length < SignedDuration::ZERO {
+        return Err("a duration is never negative".to_owned());
+    }
+    i64::try_from(length.as_nanos()).map_err(|_| "at most 292 years fit the wire".to_owned())
+}
+
+/// `"7d"`, `"1h30m"`, `"250ms"` for nanoseconds; exact, in the largest units that fit.
+#[must_use]
+pub fn show_duration(nanoseconds: i64) -> String {
+    if nanoseconds == 0 {
+        return "0s".to_owned();
+    }
+    let largest = SpanRound::new().largest(Unit::Day).days_are_24_hours();
+    let Ok(span) = Span::new().try_nanoseconds(nanoseconds).and_then(|it| it.round(largest)) else {
+        return format!("{nanoseconds}ns");
+    };
+    // A day alone is better known as 24 hours, and a fraction of a day as hours.
+    let hours = nanoseconds / 3_600_000_000_000;
+    if nanoseconds % 3_600_000_000_000 == 0 && hours % 24 != 0 || hours == 24 {
+        return format!("{hours}h");
+    }
+    friendly::SpanPrinter::new().spacing(friendly::Spacing::None).span_to_string(&span)
+}
+
+/// Bytes of `"50GiB"`, `"512KiB"`, `"10MB"`; the error says what was expected.
+pub fn bytes(text: &str) -> Result<i64, String> {
+    let size: ByteSize = text
+        .trim()
+        .parse()
+        .map_err(|_| "expected a size such as \"50GiB\", \"512KiB\" or \"unlimited\"".to_owned())?;
+    i64::try_from(size.as_u64()).map_err(|_| "at most 8 EiB fit the wire".to_owned())
+}
+
+/// `50GiB` where the number of bytes is a whole one of a unit, else the plain number.
+#[must_use]
+pub fn show_bytes(bytes: i64) -> String {
+    const UNITS: [(&str, u32); 5] =
+        [("PiB", 50), ("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    for (name, shift) in UNITS {
+        let unit = 1_i64 << shift;
+        if bytes >= unit && bytes % unit == 0 {
+            return format!("{}{name}", bytes / unit);
+        }
+    }
+    bytes.to_string()
+}
+
+/// A rounded size for sentences, never for diffs: `18.2 MiB`.
+#[must_use]
+pub fn about_bytes(bytes: u64) -> String {
+    ByteSize::b(bytes).display().iec().to_string()
+}
+
+/// `214,880`.
+#[must_use]
+pub fn show_count(count: u64) -> String {
+    let digits = count.to_string();
+    let mut shown = String::with_capacity(digits.len() + digits.len() / 3);
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
+            shown.push(',');
+        }
+        shown.push(digit);
+    }
+    shown
+}
+
+/// An instant in RFC 3339, in UTC, as it is compared; `None` where the text is none.
+#[must_use]
+pub fn instant(text: &str) -> Option<String> {
+    Some(text.parse::<Timestamp>().ok()?.to_string())
+}
