@@ -15,11 +15,13 @@ pub mod address;
 pub mod config;
 pub mod finding;
 pub mod schema;
+pub mod subject;
 pub mod units;
 
 // The decisions: values in, values out.
-//pub mod spec;
 pub mod diff;
+pub mod drift;
 pub mod live;
+pub mod plan;
+pub mod spec;
 pub mod state;
-//pub mod plan;

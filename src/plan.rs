@@ -1,5 +1,577 @@
-//! The decision: three values in, a plan out. Nothing is read, nothing is written, nothing fails.
+//! The decision: what is wanted, what was, what is; and from the three, what to do.
 //!
-//! What could be refused is a finding in the plan, beside what would have been done.
+//! Nothing is read here, nothing is written and nothing fails. What must not be done is in the
+//! plan all the same, beside the finding that stops it.
 
+pub mod call;
+pub mod file;
 pub mod order;
+pub mod risk;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use crate::{
+    address::Address,
+    config::{Config, sha256},
+    diff::{Delta, deltas},
+    drift::{self, Entry},
+    finding::{Code, Finding, Place, Severity, closest},
+    live::{Live, Observed, Server},
+    schema::{Harm, Release, Verdict, Writer},
+    spec::{Declared, Desired},
+    state::{Origin, Recorded, State},
+};
+
+/// What is asked of a plan beyond its three values.
+#[derive(Debug, Clone, Default)]
+pub struct Ask {
+    /// Towards the spec, towards nothing, or towards what is live.
+    pub mode: Mode,
+    /// Only these resources and what they stand on; empty means all.
+    pub targets: BTreeSet<Address>,
+    /// Harm that is consented to, by resource.
+    pub allow: BTreeSet<(Harm, Address)>,
+}
+
+/// What a plan leads to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// The server becomes what the spec says.
+    #[default]
+    Normal,
+    /// Everything owned is destroyed.
+    Destroy,
+    /// The state becomes what the server says; the server is left alone.
+    RefreshOnly,
+}
+
+/// The decision about one environment.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The environment's name.
+    pub environment: String,
+    /// Whether an apply asks for the name to be typed.
+    pub protected: bool,
+    /// What the plan leads to.
+    pub mode: Mode,
+    /// Whether it was cut down to some resources.
+    pub targeted: bool,
+    /// The server it was made against.
+    pub server: Server,
+    /// When, in RFC 3339.
+    pub at: String,
+    /// The state it was made from.
+    pub lineage: String,
+    /// The state it was made from.
+    pub serial: u64,
+    /// What to do, in order.
+    pub steps: Vec<Step>,
+    /// What differs from the record, whoever caused it.
+    pub drift: Vec<Entry>,
+    /// What there is to remark; errors stop an apply.
+    pub findings: Vec<Finding>,
+    /// Resources that need nothing.
+    pub unchanged: usize,
+    /// Live resources that nothing owns and nothing wants.
+    pub unmanaged: Vec<Address>,
+}
+
+/// What to do about one resource.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// The resource.
+    pub address: Address,
+    /// What happens to it.
+    pub action: Action,
+    /// Whether it is taken over from somebody else.
+    pub adopts: bool,
+    /// Who made it necessary.
+    pub cause: Cause,
+    /// Fields that change, or that a creation sets.
+    pub changes: Vec<Change>,
+    /// Fields that stay as they are.
+    pub same: usize,
+    /// What it costs.
+    pub risks: Vec<Risk>,
+    /// Whether a finding stops it.
+    pub blocked: bool,
+    /// What is sent.
+    pub calls: Vec<call::Call>,
+    /// The live resource it was decided from; `None` where it was absent.
+    pub premise: Option<Premise>,
+    /// What the state will hold of the spec, where the resource stays.
+    pub record: Option<Intent>,
+    /// Steps of a lower wave come first; those of one wave are independent.
+    pub wave: usize,
+    /// Where the spec declares it.
+    pub place: Option<Place>,
+}
+
+/// What happens to a resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// It is made.
+    Create,
+    /// It is changed in place.
+    Update,
+    /// It is destroyed and made again.
+    Replace,
+    /// It is destroyed.
+    Delete,
+    /// The subjects of an interest stream are bound, once its consumers are there.
+    Bind,
+    /// It enters the state as it is.
+    Adopt,
+    /// The state takes over what is live.
+    Record,
+    /// It leaves the state.
+    Forget,
+}
+
+/// Who made a change necessary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cause {
+    /// The spec changed.
+    Edit,
+    /// The server was changed behind jsplan's back.
+    Drift,
+    /// Both.
+    Both,
+}
+
+/// One field's part of a step.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// Before and after.
+    pub delta: Delta,
+    /// Who made it necessary.
+    pub cause: Cause,
+    /// Whether the server takes it in place.
+    pub verdict: Verdict,
+}
+
+/// What a step costs.
+#[derive(Debug, Clone)]
+pub struct Risk {
+    /// The class.
+    pub harm: Harm,
+    /// How many messages.
+    pub messages: Amount,
+    /// What happens to them.
+    pub why: String,
+    /// Whether the plan was asked to allow it.
+    pub allowed: bool,
+}
+
+/// A number of messages, as well as it is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Amount {
+    /// None are concerned.
+    Nothing,
+    /// So many.
+    Exactly(u64),
+    /// No more than so many.
+    AtMost(u64),
+}
+
+/// The live resource that a step was decided from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Premise {
+    /// When the server created it.
+    pub created: String,
+    /// [`Config::fingerprint`] of its configuration.
+    pub fingerprint: String,
+}
+
+/// What a step leaves in the state, beside what is read back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Intent {
+    /// How it came to be owned.
+    pub origin: Origin,
+    /// `prevent_destroy` as it was written.
+    pub prevent_destroy: Option<bool>,
+    /// Digest of the declaration.
+    pub spec_sha256: String,
+}
+
+/// Decides. Pure; what could be refused is a finding in the plan.
+#[must_use]
+pub fn plan(desired: &Desired, recorded: &State, live: &Live, ask: &Ask) -> Plan {
+    let report = drift::compare(desired, recorded, live);
+    let mut plan = Plan {
+        environment: desired.environment.name.clone(),
+        protected: desired.environment.protected,
+        mode: ask.mode,
+        targeted: !ask.targets.is_empty(),
+        server: live.server.clone(),
+        at: live.at.clone(),
+        lineage: recorded.lineage.clone(),
+        serial: recorded.serial,
+        steps: Vec::new(),
+        drift: report.entries,
+        findings: Vec::new(),
+        unchanged: 0,
+        unmanaged: report.unmanaged,
+    };
+    check_target(desired, recorded, &live.server, &mut plan.findings);
+    let nothing = BTreeMap::new();
+    let wanted = if ask.mode == Mode::Destroy { &nothing } else { &desired.resources };
+    let scope = scope(wanted, recorded, ask, &mut plan.findings);
+    let view = View { wanted, recorded, live, mode: ask.mode };
+    for address in scope {
+        if let Some(reason) = live.unknown.get(address) {
+            plan.findings.push(unreadable(address, reason));
+            continue;
+        }
+        match view.decide(address, &plan.steps) {
+            Some(step) => plan.steps.push(step),
+            None => plan.unchanged += 1,
+        }
+    }
+    call::bind_later(&mut plan.steps);
+    for step in &mut plan.steps {
+        risk::assess(step, desired, recorded, live, ask, &mut plan.findings);
+    }
+    order::order(&mut plan.steps, &mut plan.findings);
+    plan
+}
+
+/// The three values seen from one resource.
+struct View<'a> {
+    wanted: &'a BTreeMap<Address, Declared>,
+    recorded: &'a State,
+    live: &'a Live,
+    mode: Mode,
+}
+
+impl View<'_> {
+    /// The decision about one resource; `earlier` holds the steps of its stream.
+    fn decide(&self, address: &Address, earlier: &[Step]) -> Option<Step> {
+        let wanted = self.wanted.get(address);
+        let was = self.recorded.resources.get(address);
+        let mut is = self.live.resources.get(address);
+        if self.mode == Mode::RefreshOnly {
+            return refresh(address, was, is);
+        }
+        if let (Some(wanted), Some(was), Some(is)) = (wanted, was, is)
+            && was.spec_sha256 == wanted.sha256
+            && was.live_sha256 == sha256(is.raw.get())
+            && !replaced(address, earlier)
+        {
+            return None;
+        }
+        if replaced(address, earlier) {
+            is = None;
+        }
+        let changes = self.changes(address, wanted, was, is);
+        let in_place = changes.iter().all(|it| !matches!(it.verdict, Verdict::Refused(_)));
+        let action = match (wanted, was, is) {
+            (Some(_), _, None) => Action::Create,
+            (Some(_), None, Some(_)) if changes.is_empty() => Action::Adopt,
+            (Some(wanted), Some(was), Some(is)) if changes.is_empty() => {
+                if !stale(wanted, was, is, address) {
+                    return None;
+                }
+                Action::Record
+            }
+            (Some(_), _, Some(_)) if in_place => Action::Update,
+            (Some(_), _, Some(_)) => Action::Replace,
+            (None, Some(_), Some(_)) => Action::Delete,
+            (None, Some(_), None) => Action::Forget,
+            (None, None, _) => return None,
+        };
+        Some(step(address, action, (wanted, was, is), changes))
+    }
+
+    /// Field by field: what a creation sets, an update changes, a deletion takes away.
+    fn changes(
+        &self,
+        address: &Address,
+        wanted: Option<&Declared>,
+        was: Option<&Recorded>,
+        is: Option<&Observed>,
+    ) -> Vec<Change> {
+        let release = self.live.server.release;
+        let (wanted, is) = match (wanted, is.map(Observed::config)) {
+            (Some(wanted), Some(is)) => (wanted, is),
+            (Some(wanted), None) => return creation(address, wanted),
+            (None, Some(is)) => return deletion(address, &is),
+            (None, None) => return Vec::new(),
+        };
+        let was = was.map(Recorded::config);
+        let kept = was.as_ref().unwrap_or(&is);
+        deltas(address.rows(), &is, &wanted.config, kept)
+            .into_iter()
+            .filter(|it| it.field.since <= release || wanted.config.has(it.field.name))
+            .filter(|it| !wanted.ignore.contains(it.field.name))
+            .map(|delta| Change {
+                cause: cause(&delta, was.as_ref()),
+                verdict: delta.verdict(release),
+                delta,
+            })
+            .collect()
+    }
+}
+
+/// Whether an earlier step takes the stream of this consumer away for a moment.
+fn replaced(address: &Address, earlier: &[Step]) -> bool {
+    let stream = Address::stream(address.stream_name());
+    *address != stream
+        && earlier.iter().any(|it| it.address == stream && it.action == Action::Replace)
+}
+
+/// Whether the record no longer says what is so, though nothing has to change on the server.
+fn stale(wanted: &Declared, was: &Recorded, is: &Observed, address: &Address) -> bool {
+    let nothing_kept = Config::default();
+    was.spec_sha256 != wanted.sha256
+        || !deltas(address.rows(), &was.config(), &is.config(), &nothing_kept).is_empty()
+        || drift::recreated(address, was, is)
+}
+
+fn creation(address: &Address, wanted: &Declared) -> Vec<Change> {
+    let set = |field: &'static crate::schema::Field| {
+        let after = field.value(&wanted.config, None)?;
+        wanted.config.has(field.name).then_some(Change {
+            delta: Delta { field, before: Value::Null, after },
+            cause: Cause::Edit,
+            verdict: Verdict::InPlace,
+        })
+    };
+    address.rows().iter().filter(|it| it.writer == Writer::Spec).filter_map(set).collect()
+}
+
+fn deletion(address: &Address, is: &Config) -> Vec<Change> {
+    let unset = Config::default();
+    let goes = |field: &'static crate::schema::Field| {
+        let before = field.value(is, is.get(field.name))?;
+        let default = field.value(&unset, None).as_ref() == Some(&before);
+        (!default).then_some(Change {
+            delta: Delta { field, before, after: Value::Null },
+            cause: Cause::Edit,
+            verdict: Verdict::InPlace,
+        })
+    };
+    address.rows().iter().filter(|it| it.writer == Writer::Spec).filter_map(goes).collect()
+}
+
+/// The record tells who moved: the spec, the server, or both.
+fn cause(delta: &Delta, was: Option<&Config>) -> Cause {
+    let Some(was) = was else { return Cause::Edit };
+    let was = delta.field.value(was, was.get(delta.field.name)).unwrap_or_default();
+    match (was == delta.before, was == delta.after) {
+        (true, _) => Cause::Edit,
+        (false, true) => Cause::Drift,
+        (false, false) => Cause::Both,
+    }
+}
+
+type Three<'a> = (Option<&'a Declared>, Option<&'a Recorded>, Option<&'a Observed>);
+
+fn step(
+    address: &Address,
+    action: Action,
+    (wanted, was, is): Three<'_>,
+    changes: Vec<Change>,
+) -> Step {
+    let missing = is.is_none() && was.is_some();
+    let cause = match action {
+        Action::Create | Action::Forget if missing => Cause::Drift,
+        Action::Create | Action::Delete | Action::Adopt | Action::Bind => Cause::Edit,
+        Action::Update | Action::Replace | Action::Record | Action::Forget => {
+            changes.iter().map(|it| it.cause).reduce(both).unwrap_or(Cause::Drift)
+        }
+    };
+    let origin = match (was, is) {
+        (Some(was), Some(_)) => was.origin,
+        (None, Some(_)) => Origin::Adopted,
+        (_, None) => Origin::Created,
+    };
+    let fields = address.rows().iter().filter(|it| it.writer == Writer::Spec).count();
+    Step {
+        address: address.clone(),
+        action,
+        adopts: was.is_none() && is.is_some(),
+        cause,
+        same: fields - changes.len(),
+        risks: Vec::new(),
+        blocked: false,
+        calls: call::calls(address, action, wanted, is, &changes),
+        premise: is.map(premise),
+        record: wanted.map(|it| Intent {
+            origin,
+            prevent_destroy: it.prevent_destroy,
+            spec_sha256: it.sha256.clone(),
+        }),
+        wave: 0,
+        place: wanted.map(|it| it.place),
+        changes,
+    }
+}
+
+fn both(a: Cause, b: Cause) -> Cause {
+    if a == b { a } else { Cause::Both }
+}
+
+/// What identifies a live resource and its configuration.
+#[must_use]
+pub fn premise(is: &Observed) -> Premise {
+    Premise { created: is.created.clone(), fingerprint: is.config().fingerprint() }
+}
+
+/// The state follows the server; the server is left alone.
+fn refresh(address: &Address, was: Option<&Recorded>, is: Option<&Observed>) -> Option<Step> {
+    let was = was?;
+    let Some(now) = is else {
+        return Some(step(address, Action::Forget, (None, Some(was), None), Vec::new()));
+    };
+    if was.live_sha256 == sha256(now.raw.get()) {
+        return None;
+    }
+    let (before, after) = (was.config(), now.config());
+    let deltas = deltas(address.rows(), &before, &after, &Config::default());
+    if deltas.is_empty() && !drift::recreated(address, was, now) {
+        return None;
+    }
+    let changes = deltas
+        .into_iter()
+        .map(|delta| Change { delta, cause: Cause::Drift, verdict: Verdict::InPlace })
+        .collect();
+    let mut step = step(address, Action::Record, (None, Some(was), is), changes);
+    step.record = Some(Intent {
+        origin: was.origin,
+        prevent_destroy: was.prevent_destroy,
+        spec_sha256: was.spec_sha256.clone(),
+    });
+    Some(step)
+}
+
+/// The resources a plan is about: all of them, or the targets and what they stand on.
+fn scope<'a>(
+    wanted: &'a BTreeMap<Address, Declared>,
+    recorded: &'a State,
+    ask: &'a Ask,
+    findings: &mut Vec<Finding>,
+) -> BTreeSet<&'a Address> {
+    let all: BTreeSet<&Address> = wanted.keys().chain(recorded.resources.keys()).collect();
+    if ask.targets.is_empty() {
+        return all;
+    }
+    let mut scope = BTreeSet::new();
+    for target in &ask.targets {
+        if !all.contains(target) {
+            findings.push(no_such_target(target, &all));
+        }
+        let stands_on = Address::stream(target.stream_name());
+        let falls_with = |it: &Address| {
+            ask.mode == Mode::Destroy && *target == stands_on && it.stream_name() == target.name()
+        };
+        let needs = |it: &Address| *it == stands_on && ask.mode != Mode::Destroy;
+        scope.extend(all.iter().filter(|it| **it == target || needs(it) || falls_with(it)));
+    }
+    scope
+}
+
+fn no_such_target(target: &Address, all: &BTreeSet<&Address>) -> Finding {
+    let names: Vec<_> = all.iter().map(ToString::to_string).collect();
+    let message = format!("`--target {target}` names nothing in the spec or the state");
+    let help = match closest(&target.to_string(), names.iter().map(String::as_str)) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => "`jsplan state list` and the spec name what there is".to_owned(),
+    };
+    Finding::error(Code::NoSuchTarget, message).help(help)
+}
+
+fn unreadable(address: &Address, reason: &str) -> Finding {
+    Finding::error(Code::Unreadable, format!("`{address}` could not be read: {reason}"))
+        .about(address)
+        .help("nothing is decided about it; plan again once its servers answer")
+}
+
+/// Refuses a server that is not the one the spec expects, or the state was applied to.
+fn check_target(desired: &Desired, recorded: &State, server: &Server, into: &mut Vec<Finding>) {
+    let expect = &desired.environment.expect;
+    let target = recorded.target.as_ref();
+    let rows = [
+        ("account", &expect.account, target.map(|it| &it.account), &server.account),
+        ("cluster", &expect.cluster, target.map(|it| &it.cluster), &server.cluster),
+        ("domain", &expect.domain, target.map(|it| &it.domain), &server.domain),
+    ];
+    for (what, expected, applied, found) in rows {
+        let shown = found.as_deref().unwrap_or("none");
+        if let Some(expected) = expected.as_ref().filter(|it| Some(*it) != found.as_ref()) {
+            let message = format!("the spec expects {what} `{expected}`, and this is `{shown}`");
+            into.push(Finding::error(Code::WrongTarget, message).help(
+                "check `--env`, the server's url and the credentials; or correct `[server.expect]`",
+            ));
+        } else if let Some(applied) =
+            applied.filter(|it| *it != found && !recorded.resources.is_empty())
+        {
+            let applied = applied.as_deref().unwrap_or("none");
+            let message =
+                format!("the state was applied to {what} `{applied}`, and this is `{shown}`");
+            into.push(
+                Finding::error(Code::WrongTarget, message).help(
+                    "check `--env` and the server's url; a new server needs a state of its own",
+                ),
+            );
+        }
+    }
+}
+
+impl Plan {
+    /// Whether anything would be done, on the server or in the state.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// Whether a finding stops an apply.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.findings.iter().any(|it| it.severity == Severity::Error)
+    }
+
+    /// How many resources are added, changed, destroyed, adopted and forgotten.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        for step in &self.steps {
+            match step.action {
+                Action::Create => counts.add += 1,
+                Action::Update => counts.change += 1,
+                Action::Replace => {
+                    counts.add += 1;
+                    counts.destroy += 1;
+                }
+                Action::Delete => counts.destroy += 1,
+                Action::Forget => counts.forget += 1,
+                Action::Bind | Action::Adopt | Action::Record => {}
+            }
+            counts.import += usize::from(step.adopts);
+        }
+        counts
+    }
+
+    /// The release the plan was made for.
+    #[must_use]
+    pub fn release(&self) -> Release {
+        self.server.release
+    }
+}
+
+/// The numbers of the `Plan:` line.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Taken over from somebody else.
+    pub import: usize,
+    /// Made.
+    pub add: usize,
+    /// Changed in place.
+    pub change: usize,
+    /// Destroyed.
+    pub destroy: usize,
+    /// Dropped from the state only.
+    pub forget: usize,
+}

@@ -101,8 +101,8 @@ pub struct Declared {
     pub places: BTreeMap<&'static str, Place>,
     /// Where the resource was written.
     pub place: Place,
-    /// Whether jsplan refuses to destroy it.
-    pub prevent_destroy: bool,
+    /// Whether jsplan refuses to destroy it; left out, what holds messages is protected.
+    pub prevent_destroy: Option<bool>,
     /// Fields left to somebody else.
     pub ignore: BTreeSet<&'static str>,
     /// Digest of all of the above that matters to the server or the state.

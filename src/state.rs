@@ -66,8 +66,8 @@ pub struct Recorded {
     pub created: String,
     /// Whether jsplan made it or took it over.
     pub origin: Origin,
-    /// `prevent_destroy` of the spec it was applied from; it outlives the spec's block.
-    pub prevent_destroy: bool,
+    /// `prevent_destroy` as the spec wrote it; it outlives the spec's block.
+    pub prevent_destroy: Option<bool>,
     /// Digest of the declared configuration it was applied from.
     pub spec_sha256: String,
     /// Digest of the server's own bytes of the configuration: equal bytes need no comparison.

@@ -1,0 +1,169 @@
+//! Live against recorded: what changed behind jsplan's back, in six classes.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    address::Address,
+    config::{Config, sha256},
+    diff::{Delta, deltas},
+    live::{Live, Observed},
+    schema::Release,
+    spec::{Declared, Desired},
+    state::{Recorded, State},
+};
+
+/// What one comparison of a whole account found.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// Everything that is not in sync and is declared or recorded.
+    pub entries: Vec<Entry>,
+    /// Live, and neither declared nor recorded.
+    pub unmanaged: Vec<Address>,
+    /// How many recorded resources are just as they were left.
+    pub in_sync: usize,
+    /// How many live resources there are, and how many of them are managed.
+    pub coverage: (usize, usize),
+}
+
+/// One resource that is not in sync.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// The resource.
+    pub address: Address,
+    /// In which way.
+    pub class: Class,
+    /// From what was recorded to what is live, or for `Pending` to what is wanted.
+    pub deltas: Vec<Delta>,
+    /// Whether the live resource is another one of the same name.
+    pub recreated: bool,
+}
+
+/// In which way a resource is not in sync. The sixth class, in sync, is only counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    /// The server was changed.
+    Changed,
+    /// It is gone from the server.
+    Missing,
+    /// It could not be read.
+    Unknown,
+    /// The spec was changed and not applied yet.
+    Pending,
+    /// The server was changed in a field that the spec leaves to others.
+    Accepted,
+    /// It is live, and neither declared nor recorded.
+    Unmanaged,
+}
+
+impl Report {
+    /// Whether there is drift: something changed, missing or unreadable.
+    #[must_use]
+    pub fn drifted(&self) -> bool {
+        self.entries.iter().any(|it| it.class.is_drift())
+    }
+}
+
+impl Class {
+    /// Whether it is the server that moved.
+    #[must_use]
+    pub fn is_drift(self) -> bool {
+        match self {
+            Self::Changed | Self::Missing | Self::Unknown => true,
+            Self::Pending | Self::Accepted | Self::Unmanaged => false,
+        }
+    }
+}
+
+/// Compares every declared, recorded and live resource.
+#[must_use]
+pub fn compare(desired: &Desired, recorded: &State, live: &Live) -> Report {
+    let release = live.server.release;
+    let known: BTreeSet<_> = desired.resources.keys().chain(recorded.resources.keys()).collect();
+    let mut report = Report {
+        entries: Vec::new(),
+        unmanaged: Vec::new(),
+        in_sync: 0,
+        coverage: (0, live.resources.len()),
+    };
+    for address in &known {
+        let wanted = desired.resources.get(address);
+        let was = recorded.resources.get(address);
+        let is = live.resources.get(address);
+        report.coverage.0 += usize::from(is.is_some());
+        let entry = |class, deltas, recreated| Entry {
+            address: (*address).clone(),
+            class,
+            deltas,
+            recreated,
+        };
+        if live.unknown.contains_key(address) {
+            report.entries.push(entry(Class::Unknown, Vec::new(), false));
+            continue;
+        }
+        match (was, is) {
+            (Some(was), Some(is)) => {
+                let found = judge(address, wanted, was, is, release);
+                report.in_sync += usize::from(found.is_empty());
+                let found = found.into_iter();
+                report.entries.extend(found.map(|(class, deltas, new)| entry(class, deltas, new)));
+            }
+            (Some(_), None) => report.entries.push(entry(Class::Missing, Vec::new(), false)),
+            (None, _) => report.entries.push(entry(Class::Pending, Vec::new(), false)),
+        }
+    }
+    let foreign = live.resources.keys().filter(|it| !known.contains(it));
+    report.unmanaged = foreign.cloned().collect();
+    report
+}
+
+type Judgement = (Class, Vec<Delta>, bool);
+
+fn judge(
+    address: &Address,
+    wanted: Option<&Declared>,
+    was: &Recorded,
+    is: &Observed,
+    release: Release,
+) -> Vec<Judgement> {
+    let mut found = Vec::new();
+    let recreated = recreated(address, was, is);
+    if was.live_sha256 != sha256(is.raw.get()) || recreated {
+        let moved = moved(address, was, is);
+        let accepted = |it: &Delta| wanted.is_some_and(|w| w.ignore.contains(it.field.name));
+        let (accepted, changed): (Vec<_>, Vec<_>) = moved.into_iter().partition(accepted);
+        if !changed.is_empty() || recreated {
+            found.push((Class::Changed, changed, recreated));
+        }
+        if !accepted.is_empty() {
+            found.push((Class::Accepted, accepted, false));
+        }
+    }
+    match wanted {
+        Some(wanted) if wanted.sha256 == was.spec_sha256 => {}
+        Some(wanted) => {
+            let was = was.config();
+            let pending = deltas(address.rows(), &was, &wanted.config, &was);
+            let pending = pending.into_iter().filter(|it| it.field.since <= release);
+            found.push((Class::Pending, pending.collect(), false));
+        }
+        None => found.push((Class::Pending, Vec::new(), false)),
+    }
+    found
+}
+
+/// From what was recorded to what is live.
+fn moved(address: &Address, was: &Recorded, is: &Observed) -> Vec<Delta> {
+    deltas(address.rows(), &was.config(), &is.config(), &Config::default())
+}
+
+/// Whether the live stream is another one of the same name.
+///
+/// Only streams are told apart so: nats-server 2.10 gives a consumer a new time of creation at
+/// every restart.
+#[must_use]
+pub fn recreated(address: &Address, was: &Recorded, is: &Observed) -> bool {
+    match address {
+        Address::Stream(_) => was.created != is.created,
+        Address::Consumer { .. } => false,
+    }
+}

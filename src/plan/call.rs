@@ -1,0 +1,115 @@
+//! A step → the requests it stands for. Apply sends them as they are.
+
+use serde_json::{Value, json};
+
+use super::{Action, Cause, Change, Step};
+use crate::{
+    address::Address,
+    config::Config,
+    diff::{Delta, overlay},
+    live::Observed,
+    spec::Declared,
+};
+
+/// One JetStream API request.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Call {
+    /// The subject behind the API prefix: `STREAM.CREATE.ORDERS`.
+    pub subject: String,
+    /// The body; `Null` is an empty request.
+    pub body: Value,
+}
+
+/// The requests of a step, in order.
+pub(super) fn calls(
+    address: &Address,
+    action: Action,
+    wanted: Option<&Declared>,
+    is: Option<&Observed>,
+    changes: &[Change],
+) -> Vec<Call> {
+    match (action, wanted, is) {
+        (Action::Create, Some(wanted), _) => vec![create(address, &wanted.config)],
+        (Action::Update, Some(_), Some(is)) => vec![update(address, &is.config(), changes)],
+        (Action::Replace, Some(wanted), Some(_)) => {
+            vec![delete(address), create(address, &wanted.config)]
+        }
+        (Action::Delete, _, Some(_)) => vec![delete(address)],
+        _ => Vec::new(),
+    }
+}
+
+/// A subject that nobody publishes on, for a stream that must not take messages yet.
+fn parked(stream: &str) -> String {
+    format!("_jsplan.parked.{stream}")
+}
+
+fn create(address: &Address, config: &Config) -> Call {
+    let body = config.clone().into_value();
+    match address {
+        Address::Stream(name) => Call { subject: format!("STREAM.CREATE.{name}"), body },
+        Address::Consumer { stream, name } => consumer(stream, name, body, "create"),
+    }
+}
+
+fn update(address: &Address, live: &Config, changes: &[Change]) -> Call {
+    let deltas: Vec<Delta> = changes.iter().map(|it| it.delta.clone()).collect();
+    let body = overlay(live, &deltas).into_value();
+    match address {
+        Address::Stream(name) => Call { subject: format!("STREAM.UPDATE.{name}"), body },
+        Address::Consumer { stream, name } => consumer(stream, name, body, "update"),
+    }
+}
+
+/// `action` turns a race into an error: a create never overwrites, an update never makes anew.
+fn consumer(stream: &str, name: &str, config: Value, action: &str) -> Call {
+    Call {
+        subject: format!("CONSUMER.CREATE.{stream}.{name}"),
+        body: json!({ "stream_name": stream, "config": config, "action": action }),
+    }
+}
+
+fn delete(address: &Address) -> Call {
+    let subject = match address {
+        Address::Stream(name) => format!("STREAM.DELETE.{name}"),
+        Address::Consumer { stream, name } => format!("CONSUMER.DELETE.{stream}.{name}"),
+    };
+    Call { subject, body: Value::Null }
+}
+
+/// Interest streams take their subjects only once their consumers are there: a message that
+/// arrives before the first consumer is acknowledged and dropped at once (all releases).
+pub(super) fn bind_later(steps: &mut Vec<Step>) {
+    let consumers_to_come = |steps: &[Step], stream: &str| {
+        steps.iter().any(|it| {
+            it.action == Action::Create
+                && it.address.stream_name() == stream
+                && matches!(it.address, Address::Consumer { .. })
+        })
+    };
+    let mut binds = Vec::new();
+    for at in 0..steps.len() {
+        let step = &steps[at];
+        let Address::Stream(name) = &step.address else { continue };
+        let interest = step.calls.last().is_some_and(|it| it.body["retention"] == "interest");
+        let made = matches!(step.action, Action::Create | Action::Replace);
+        if !made || !interest || !consumers_to_come(steps, name) {
+            continue;
+        }
+        let body = step.calls.last().map(|it| it.body.clone()).unwrap_or_default();
+        binds.push(Step {
+            action: Action::Bind,
+            adopts: false,
+            cause: Cause::Edit,
+            changes: Vec::new(),
+            calls: vec![Call { subject: format!("STREAM.UPDATE.{name}"), body }],
+            premise: None,
+            ..step.clone()
+        });
+        let parked = parked(name);
+        if let Some(create) = steps[at].calls.last_mut() {
+            create.body["subjects"] = json!([parked]);
+        }
+    }
+    steps.append(&mut binds);
+}
