@@ -15,6 +15,7 @@ pub mod address;
 pub mod config;
 pub mod finding;
 pub mod schema;
+pub mod seal;
 pub mod subject;
 pub mod units;
 

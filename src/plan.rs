@@ -10,6 +10,7 @@ pub mod risk;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
@@ -36,7 +37,8 @@ pub struct Ask {
 }
 
 /// What a plan leads to.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Mode {
     /// The server becomes what the spec says.
     #[default]
@@ -110,7 +112,8 @@ pub struct Step {
 }
 
 /// What happens to a resource.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Action {
     /// It is made.
     Create,
@@ -131,7 +134,8 @@ pub enum Action {
 }
 
 /// Who made a change necessary.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Cause {
     /// The spec changed.
     Edit,
@@ -153,7 +157,7 @@ pub struct Change {
 }
 
 /// What a step costs.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Risk {
     /// The class.
     pub harm: Harm,
@@ -166,7 +170,8 @@ pub struct Risk {
 }
 
 /// A number of messages, as well as it is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Amount {
     /// None are concerned.
     Nothing,
@@ -177,7 +182,7 @@ pub enum Amount {
 }
 
 /// The live resource that a step was decided from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Premise {
     /// When the server created it.
     pub created: String,
@@ -186,7 +191,7 @@ pub struct Premise {
 }
 
 /// What a step leaves in the state, beside what is read back.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Intent {
     /// How it came to be owned.
     pub origin: Origin,
