@@ -26,3 +26,6 @@ pub mod live;
 pub mod plan;
 pub mod spec;
 pub mod state;
+
+// The world: the only modules that touch it.
+pub mod io;

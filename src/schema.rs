@@ -183,6 +183,12 @@ impl fmt::Display for Release {
     }
 }
 
+impl Harm {
+    /// Every class.
+    pub const ALL: [Self; 5] =
+        [Self::DataLoss, Self::Skipped, Self::Redelivery, Self::OneWay, Self::Availability];
+}
+
 impl fmt::Display for Harm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -8,7 +8,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::{address::Address, config::Config, seal};
+use crate::{
+    address::Address,
+    config::{Config, sha256},
+    live::Live,
+    seal,
+};
 
 /// The version of the format this program writes.
 pub const VERSION: u32 = 1;
@@ -22,7 +27,7 @@ pub struct State {
     pub jsplan_version: String,
     /// Grows by one with every change of meaning.
     pub serial: u64,
-    /// Given once, at creation: states of different lineages never mix.
+    /// Given once, at the first save: states of different lineages never mix. Empty before.
     pub lineage: String,
     /// The environment it belongs to.
     pub environment: String,
@@ -105,12 +110,12 @@ impl Recorded {
 impl State {
     /// The state of an environment that was never applied.
     #[must_use]
-    pub fn new(environment: &str, lineage: String) -> Self {
+    pub fn new(environment: &str) -> Self {
         Self {
             version: VERSION,
             jsplan_version: env!("CARGO_PKG_VERSION").to_owned(),
             serial: 0,
-            lineage,
+            lineage: String::new(),
             environment: environment.to_owned(),
             target: None,
             last_apply: None,
@@ -125,6 +130,18 @@ impl State {
         match odd {
             Some((address, _)) => Err(Error::Config(address.clone())),
             None => Ok(state),
+        }
+    }
+
+    /// Takes over the server's own bytes of resources that were just compared and found equal, so
+    /// that the next comparison needs no parsing. Of the rest, nothing changes.
+    pub fn recognise<'a>(&mut self, equal: impl Iterator<Item = &'a Address>, live: &Live) {
+        for address in equal {
+            let both = self.resources.get_mut(address).zip(live.resources.get(address));
+            if let Some((recorded, is)) = both {
+                recorded.live_sha256 = sha256(is.raw.get());
+                recorded.config = is.raw.clone();
+            }
         }
     }
 
