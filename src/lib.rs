@@ -25,3 +25,6 @@ pub mod live;
 pub mod plan;
 pub mod spec;
 pub mod state;
+
+// The world.
+pub mod io;
