@@ -1,6 +1,28 @@
 //! The world: network, files, clock, environment, terminal. Nothing outside this folder names it.
 
+pub mod apply;
 pub mod clock;
 pub mod files;
+pub mod nats;
 pub mod store;
 pub mod terminal;
+
+use std::future::Future;
+
+/// Runs a future to its end on this thread.
+///
+/// One thread is enough: the work is waiting, and starting more costs a short command a millisecond.
+///
+/// # Panics
+///
+/// Where the operating system gives no event queue, or inside another `run`.
+pub fn run<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("the operating system gives an event queue");
+    let result = runtime.block_on(future);
+    // A name that is still being looked up would otherwise hold the command back for seconds.
+    runtime.shutdown_background();
+    result
+}

@@ -11,21 +11,24 @@
 //! The modules below stand in reading order; each names only those above it.
 
 // The vocabulary: what things are.
-pub mod address;
 pub mod config;
-pub mod finding;
-pub mod schema;
 pub mod seal;
-pub mod subject;
 pub mod units;
+pub mod schema;
+pub mod address;
+pub mod subject;
+pub mod finding;
 
 // The decisions: values in, values out.
+pub mod spec;
+pub mod live;
+pub mod state;
 pub mod diff;
 pub mod drift;
-pub mod live;
 pub mod plan;
-pub mod spec;
-pub mod state;
 
 // The world: the only modules that touch it.
 pub mod io;
+
+// The command line.
+pub mod cli;

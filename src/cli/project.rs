@@ -130,7 +130,7 @@ pub(crate) async fn observe(
 }
 
 /// What the server or the network did, with its remedy.
-pub(crate) fn failure(error: nats::Error) -> Failure {
+pub(crate) fn failure(error: nats::error::Error) -> Failure {
     let help = error.help();
     let failure = Failure::from(error);
     match help {

@@ -6,8 +6,7 @@
 use std::time::Instant;
 
 use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
-use serde::Deserialize;
-use serde_json::{Value, value::RawValue};
+use serde_json::Value;
 
 use super::{
     nats::{self, Session},
@@ -19,7 +18,7 @@ use crate::{
     diff::deltas,
     event::Event,
     live::Observed,
-    plan::{Action, Intent, Plan, Step, premise},
+    plan::{Action, Intent, Plan, Step, call::Call, premise},
     state::{Recorded, State},
 };
 
@@ -42,13 +41,10 @@ pub struct Outcome {
 pub enum Error {
     /// The server refused, or did not answer.
     #[error(transparent)]
-    Server(#[from] nats::Error),
+    Server(#[from] nats::error::Error),
     /// The live resource is not the one the plan was made from.
     #[error("it changed since the plan was made: {0}")]
     Moved(String),
-    /// The answer is not the JSON it should be.
-    #[error("the server's answer cannot be read: {0}")]
-    Answer(#[from] serde_json::Error),
 }
 
 /// A state that is being changed: where it is kept, and the lock that allows it.
@@ -156,14 +152,14 @@ async fn carry_out(session: &Session, step: &Step) -> Result<Effect, Error> {
     check_premise(session, step).await?;
     let mut answer = None;
     for call in &step.calls {
-        answer = Some(send(session, step, &call.subject, &call.body).await?);
+        answer = Some(send(session, step, call).await?);
     }
     match (step.action, &step.record) {
         (Action::Delete | Action::Forget, _) | (_, None) => Ok(Effect::Gone),
-        (_, Some(intent)) => match answer.flatten() {
-            Some(made) => Ok(Effect::Is(record(intent, made.raw, made.created))),
-            None => match session.read(&step.address).await? {
-                Some(is) => Ok(Effect::Is(record(intent, is.raw, is.created))),
+        (_, Some(intent)) => match answer {
+            Some(Some(is)) => Ok(Effect::Is(record(intent, is))),
+            _ => match session.read(&step.address).await? {
+                Some(is) => Ok(Effect::Is(record(intent, is))),
                 None => Err(Error::Moved("it is gone".to_owned())),
             },
         },
@@ -195,33 +191,14 @@ async fn check_premise(session: &Session, step: &Step) -> Result<(), Error> {
     Err(Error::Moved("its configuration is another one; plan again to see it".to_owned()))
 }
 
-/// A resource as an answer describes it.
-struct Made {
-    raw: Box<RawValue>,
-    created: String,
-}
-
-#[derive(Deserialize)]
-struct Answer<'a> {
-    #[serde(borrow)]
-    config: Option<&'a RawValue>,
-    created: Option<String>,
-}
-
-async fn send(
-    session: &Session,
-    step: &Step,
-    subject: &str,
-    body: &Value,
-) -> Result<Option<Made>, Error> {
-    let bytes = if body.is_null() { Vec::new() } else { serde_json::to_vec(body)? };
-    match session.request(subject, bytes).await {
-        Ok(answer) => {
-            let answer: Answer<'_> = serde_json::from_slice(&answer)?;
-            let made = |(raw, created): (&RawValue, String)| Made { raw: raw.to_owned(), created };
-            Ok(answer.config.zip(answer.created).map(made))
-        }
-        Err(error) if error.is_ambiguous() => settle(session, step, body, error).await,
+/// Sends one request; the answer to a creation or an update is its read-back.
+async fn send(session: &Session, step: &Step, call: &Call) -> Result<Option<Observed>, Error> {
+    let deletes = call.body.is_null();
+    let body = if deletes { Vec::new() } else { call.body.to_string().into_bytes() };
+    match session.request(&call.subject, body).await {
+        Ok(_) if deletes => Ok(None),
+        Ok(answer) => Ok(Some(answer.observed(&step.address)?)),
+        Err(error) if error.is_loss() => settle(session, step, call, error).await,
         Err(error) => Err(error.into()),
     }
 }
@@ -230,16 +207,13 @@ async fn send(
 async fn settle(
     session: &Session,
     step: &Step,
-    body: &Value,
-    error: nats::Error,
-) -> Result<Option<Made>, Error> {
-    let is = session.read(&step.address).await?;
-    match (is, body) {
-        (None, Value::Null) => Ok(None),
-        (Some(is), Value::Object(_)) if as_sent(step, &is, body) => {
-            Ok(Some(Made { raw: is.raw, created: is.created }))
-        }
-        _ => Err(error.into()),
+    call: &Call,
+    error: nats::error::Error,
+) -> Result<Option<Observed>, Error> {
+    match session.read(&step.address).await? {
+        None if call.body.is_null() => Ok(None),
+        Some(is) if !call.body.is_null() && as_sent(step, &is, &call.body) => Ok(Some(is)),
+        None | Some(_) => Err(error.into()),
     }
 }
 
@@ -249,7 +223,8 @@ fn as_sent(step: &Step, is: &Observed, body: &Value) -> bool {
     deltas(step.address.rows(), &is, &sent, &is).is_empty()
 }
 
-fn record(intent: &Intent, config: Box<RawValue>, created: String) -> Recorded {
+fn record(intent: &Intent, is: Observed) -> Recorded {
+    let Observed { raw: config, created, facts: _ } = is;
     Recorded {
         created,
         origin: intent.origin,
