@@ -21,7 +21,8 @@ impl Socket {
         let stream = TcpStream::connect(address).expect("the server listens");
         stream.set_nodelay(true).expect("a socket takes the option");
         let writer = stream.try_clone().expect("a socket can be cloned");
-        let mut socket = Self { reader: BufReader::with_capacity(1 << 18, stream), writer, asked: 0 };
+        let mut socket =
+            Self { reader: BufReader::with_capacity(1 << 18, stream), writer, asked: 0 };
         socket.line();
         let hello = "CONNECT {\"verbose\":false,\"pedantic\":false,\"lang\":\"floor\",\"headers\":true,\
                      \"no_responders\":true}\r\nSUB _F.* 1\r\nPING\r\n";
@@ -41,7 +42,11 @@ impl Socket {
         let mut batch = String::new();
         for (subject, body) in requests {
             self.asked += 1;
-            batch.push_str(&format!("PUB {subject} _F.{} {}\r\n{body}\r\n", self.asked, body.len()));
+            batch.push_str(&format!(
+                "PUB {subject} _F.{} {}\r\n{body}\r\n",
+                self.asked,
+                body.len()
+            ));
         }
         self.writer.write_all(batch.as_bytes()).expect("the socket is open");
     }
@@ -55,8 +60,11 @@ impl Socket {
                 continue;
             }
             let Some(message) = line.strip_prefix("MSG ") else { continue };
-            let length: usize =
-                message.rsplit(' ').next().and_then(|it| it.parse().ok()).expect("MSG has a length");
+            let length: usize = message
+                .rsplit(' ')
+                .next()
+                .and_then(|it| it.parse().ok())
+                .expect("MSG has a length");
             let mut payload = vec![0; length + 2];
             self.reader.read_exact(&mut payload).expect("the payload follows");
             payload.truncate(length);

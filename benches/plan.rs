@@ -101,7 +101,11 @@ fn jsplan(folder: &Path, arguments: &[&str]) -> Duration {
         .expect("jsplan runs");
     let took = begun.elapsed();
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{arguments:?}: {}{said}", String::from_utf8_lossy(&output.stdout));
+    assert!(
+        output.status.success(),
+        "{arguments:?}: {}{said}",
+        String::from_utf8_lossy(&output.stdout)
+    );
     took
 }
 

@@ -31,4 +31,4 @@ pub mod plan;
 pub mod io;
 
 // The command line.
-pub mod cli;
+//pub mod cli;

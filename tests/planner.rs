@@ -44,7 +44,8 @@ fn every_case_gives_the_plan_beside_it() {
     let bless = std::env::var_os("JSPLAN_BLESS").is_some();
     let mut count = 0;
     let mut wrong = String::new();
-    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/planner")).unwrap() {
+    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/planner")).unwrap()
+    {
         let path = entry.unwrap().path();
         let text = fs::read_to_string(&path).unwrap();
         let cases = parse(&text);
@@ -141,7 +142,8 @@ fn read(text: &str) -> (Desired, Said) {
     });
     let text = toml::to_string(&table).unwrap();
     let loaded = spec::load("environments/case.toml", |_| Ok(text.clone()));
-    let errors: Vec<_> = loaded.findings.iter().filter(|it| it.severity == Severity::Error).collect();
+    let errors: Vec<_> =
+        loaded.findings.iter().filter(|it| it.severity == Severity::Error).collect();
     (loaded.desired.unwrap_or_else(|| panic!("{errors:#?}\n{text}")), said)
 }
 
@@ -194,7 +196,11 @@ fn record(text: &str, wanted: &Desired, server: &Server) -> State {
             created: created.to_owned(),
             origin: Origin::Created,
             prevent_destroy: declared.prevent_destroy,
-            spec_sha256: if same { wanted.resources[&address].sha256.clone() } else { declared.sha256 },
+            spec_sha256: if same {
+                wanted.resources[&address].sha256.clone()
+            } else {
+                declared.sha256
+            },
             live_sha256: sha256(config.to_json()),
             config: raw(&with_extra(config, &live)),
         };
@@ -278,7 +284,8 @@ fn dump(plan: &Plan) -> String {
             let fields: Vec<_> = entry.deltas.iter().map(show).collect();
             let again = if entry.recreated { " (recreated)" } else { "" };
             let class = format!("{:?}", entry.class).to_lowercase();
-            writeln!(text, "drift: {} {class}{again} {}", entry.address, fields.join(", ")).unwrap();
+            writeln!(text, "drift: {} {class}{again} {}", entry.address, fields.join(", "))
+                .unwrap();
         }
     }
     for step in &plan.steps {
