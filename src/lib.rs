@@ -21,7 +21,9 @@ pub mod units;
 // The decisions: values in, values out.
 pub mod diff;
 pub mod drift;
+pub mod event;
 pub mod live;
 pub mod plan;
+pub mod render;
 pub mod spec;
 pub mod state;

@@ -95,6 +95,8 @@ pub struct Step {
     pub same: usize,
     /// What it costs.
     pub risks: Vec<Risk>,
+    /// Messages in the stream that it is or reads, when the plan was made.
+    pub stored: u64,
     /// Whether a finding stops it.
     pub blocked: bool,
     /// What is sent.
@@ -396,6 +398,7 @@ fn step(
         cause,
         same: fields - changes.len(),
         risks: Vec::new(),
+        stored: 0,
         blocked: false,
         calls: call::calls(address, action, wanted, is, &changes),
         premise: is.map(premise),
