@@ -1,6 +1,6 @@
 //! The world: network, files, clock, environment, terminal. Nothing outside this folder names it.
 
-//pub mod apply;
+pub mod apply;
 pub mod clock;
 pub mod files;
 pub mod nats;

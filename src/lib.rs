@@ -26,9 +26,11 @@ pub mod state;
 pub mod diff;
 pub mod drift;
 pub mod plan;
+pub mod event;
+pub mod render;
 
 // The world: the only modules that touch it.
 pub mod io;
 
 // The command line.
-//pub mod cli;
+pub mod cli;

@@ -97,6 +97,8 @@ pub struct Step {
     pub same: usize,
     /// What it costs.
     pub risks: Vec<Risk>,
+    /// Messages in the stream that it is or reads, when the plan was made.
+    pub stored: u64,
     /// Whether a finding stops it.
     pub blocked: bool,
     /// What is sent.
@@ -401,6 +403,7 @@ fn step(
         cause,
         same: fields - changes.len(),
         risks: Vec::new(),
+        stored: 0,
         blocked: false,
         calls: call::calls(address, action, wanted, is, &changes),
         premise: is.map(premise),
@@ -542,20 +545,7 @@ impl Plan {
     #[must_use]
     pub fn counts(&self) -> Counts {
         let mut counts = Counts::default();
-        for step in &self.steps {
-            match step.action {
-                Action::Create => counts.add += 1,
-                Action::Update => counts.change += 1,
-                Action::Replace => {
-                    counts.add += 1;
-                    counts.destroy += 1;
-                }
-                Action::Delete => counts.destroy += 1,
-                Action::Forget => counts.forget += 1,
-                Action::Bind | Action::Adopt | Action::Record => {}
-            }
-            counts.import += usize::from(step.adopts);
-        }
+        self.steps.iter().for_each(|it| counts.add(it));
         counts
     }
 
@@ -579,4 +569,22 @@ pub struct Counts {
     pub destroy: usize,
     /// Dropped from the state only.
     pub forget: usize,
+}
+
+impl Counts {
+    /// Counts one step.
+    pub fn add(&mut self, step: &Step) {
+        match step.action {
+            Action::Create => self.add += 1,
+            Action::Update => self.change += 1,
+            Action::Replace => {
+                self.add += 1;
+                self.destroy += 1;
+            }
+            Action::Delete => self.destroy += 1,
+            Action::Forget => self.forget += 1,
+            Action::Bind | Action::Adopt | Action::Record => {}
+        }
+        self.import += usize::from(step.adopts);
+    }
 }

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     event::Event,
     io::{
-        apply::{self, Ledger, Outcome, PARALLELISM},
+        apply::{self, Ledger, PARALLELISM},
         clock, files,
         store::{self, Lock, Store},
     },
@@ -33,6 +33,14 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = PARALLELISM as u16,
         value_parser = clap::value_parser!(u16).range(1..=64))]
     parallelism: u16,
+}
+
+impl Args {
+    /// Plan, and do not ask.
+    pub(crate) fn approved() -> Self {
+        let parallelism = u16::try_from(PARALLELISM).unwrap_or(1);
+        Self { file: None, auto_approve: true, ask: Asked::default(), parallelism }
+    }
 }
 
 /// Applies a saved plan, or plans and asks.
@@ -68,7 +76,7 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
         return Ok(Exit::Done);
     }
     if args.file.is_none() && !args.auto_approve && !approved(project, &plan) {
-        project.terminal.say(&render::cancelled(plan.mode));
+        project.terminal.say(&render::talk::cancelled(plan.mode));
         return Ok(Exit::Failed);
     }
     let order = Order { plan, ask, parallelism: usize::from(args.parallelism) };
@@ -130,7 +138,7 @@ fn checked(plan: Plan, gathered: &Gathered) -> Result<Plan, Failure> {
 /// Only the whole word passes; where the environment is protected, only its name.
 fn approved(project: &Project, plan: &Plan) -> bool {
     let word = if plan.protected { plan.environment.as_str() } else { "yes" };
-    project.terminal.ask(&render::question(plan, word)).as_deref() == Some(word)
+    project.terminal.ask(&render::talk::question(plan, word)).as_deref() == Some(word)
 }
 
 async fn carry_out(
@@ -144,12 +152,13 @@ async fn carry_out(
     store.keep_predecessor(lock).map_err(Failure::damaged)?;
     let mut ledger = Ledger { store, lock, state: begun(state, &order.plan) };
     let terminal = project.terminal;
-    let mut tell = |event: Event| terminal.say(&render::progress(&event));
+    let mut tell = |event: Event| terminal.say(&render::progress::event(&event));
     let outcome =
         apply::apply(&order.plan, &session, &mut ledger, order.parallelism, &mut tell).await?;
     drop(live);
     if !outcome.failed.is_empty() {
-        terminal.say(&summary(&outcome, &ledger));
+        let environment = &desired.environment.name;
+        terminal.say(&render::progress::stopped(&outcome, environment, order.plan.mode));
         return Ok(Exit::Failed);
     }
     let live = observe(&session, &desired, &ledger.state).await?;
@@ -158,16 +167,16 @@ async fn carry_out(
     store.save(&ledger.state, lock)?;
     if !is_settled(&again, &order.plan) {
         terminal.say(&render::plan(&again, &sources));
-        return Err(Failure::new(render::unsettled(&again)).help(
+        return Err(Failure::new(render::talk::unsettled(&again)).help(
             "either somebody else changed it meanwhile, or this is a fault of jsplan: \
              `jsplan plan` shows it again",
         ));
     }
     tell(Event::Verified { resources: outcome.done.len() });
-    let serial = (order.plan.serial, ledger.state.serial);
     let path = store.path();
     let path = path.strip_prefix(&project.dir).unwrap_or(&path).display().to_string();
-    let done = render::complete(&order.plan, serial, &path);
+    terminal.say(&render::talk::recorded(order.plan.serial, ledger.state.serial, &path));
+    let done = render::progress::complete(order.plan.mode, outcome.counts);
     Ok(terminal.print(&done).map_or_else(Exit::from, |()| Exit::Done))
 }
 
@@ -189,9 +198,4 @@ fn begun(mut state: State, plan: &Plan) -> State {
 fn is_settled(again: &Plan, applied: &Plan) -> bool {
     let concerned = |it: &plan::Step| applied.steps.iter().any(|done| done.address == it.address);
     !again.steps.iter().any(concerned) && !again.is_refused()
-}
-
-fn summary(outcome: &Outcome, ledger: &Ledger<'_>) -> String {
-    let failed: Vec<_> = outcome.failed.iter().map(|(address, _)| address.clone()).collect();
-    render::stopped(&outcome.done, &failed, &outcome.not_started, ledger.state.serial)
 }

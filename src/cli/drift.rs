@@ -4,7 +4,7 @@ use super::{Exit, Failure, project::Project};
 use crate::{drift, render};
 
 /// What `drift` takes.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub(crate) struct Args {
     /// One JSON object instead of text
     #[arg(long)]
@@ -19,9 +19,9 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
     let gathered = project.gather("drift").await?;
     let report = drift::compare(&gathered.desired, &gathered.state, &gathered.live);
     let shown = if args.json {
-        format!("{:#}\n", render::json::drift(&report, &gathered.live, &gathered.state))
+        format!("{:#}\n", render::json::drift(&report, &gathered.desired.environment.name))
     } else {
-        render::drift(&report, &gathered.live, &gathered.desired.environment, &gathered.state)
+        render::drift(&report, &gathered.desired, &gathered.state, &gathered.live)
     };
     if let Err(closed) = project.terminal.print(&shown) {
         return Ok(closed.into());

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// What `plan` takes.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) ask: Asked,
@@ -94,7 +94,7 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
     let gathered = project.gather("plan").await?;
     let plan = plan::plan(&gathered.desired, &gathered.state, &gathered.live, &ask);
     let shown = if args.json {
-        format!("{:#}\n", render::json::plan(&plan))
+        format!("{:#}\n", render::json::plan(&plan, Some(&plan.id())))
     } else {
         render::plan(&plan, &gathered.sources)
     };
@@ -114,6 +114,6 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
 
 fn save(project: &Project, plan: &Plan, path: &Path) -> Result<(), Failure> {
     files::replace(&project.dir.join(path), &plan::file::write(plan))?;
-    project.terminal.say(&render::saved(plan, &path.display().to_string()));
+    project.terminal.say(&render::talk::saved(plan, &path.display().to_string()));
     Ok(())
 }

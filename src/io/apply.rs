@@ -13,28 +13,17 @@ use super::{
     store::{self, Lock, Store},
 };
 use crate::{
-    address::Address,
     config::{Config, sha256},
     diff::deltas,
-    event::Event,
+    event::{Event, Outcome},
     live::Observed,
     plan::{Action, Intent, Plan, Step, call::Call, premise},
+    render::progress,
     state::{Recorded, State},
 };
 
 /// Writes in flight: the knee of a single server, and enough to hide elections in a cluster.
 pub const PARALLELISM: usize = 16;
-
-/// How an apply ended.
-#[derive(Debug, Default)]
-pub struct Outcome {
-    /// Steps that were carried out and recorded.
-    pub done: Vec<Address>,
-    /// Steps that failed, each with its error.
-    pub failed: Vec<(Address, Error)>,
-    /// Steps that were never begun.
-    pub not_started: Vec<Address>,
-}
 
 /// Why a step failed.
 #[derive(Debug, thiserror::Error)]
@@ -123,29 +112,14 @@ fn absorb(
                 }
             }
             outcome.done.push(address.clone());
-            tell(Event::Finished { address, action, took_ms, note: note(step) });
+            outcome.counts.add(step);
+            tell(Event::Finished { address, action, took_ms, note: progress::note(step) });
         }
         Err(error) => {
             tell(Event::Failed { address: address.clone(), action, error: error.to_string() });
-            outcome.failed.push((address, error));
+            outcome.failed.push(address);
         }
     }
-}
-
-/// What a change changed, for the line that reports it.
-fn note(step: &Step) -> Option<String> {
-    if step.action != Action::Update {
-        return None;
-    }
-    let show = |it: &crate::plan::Change| {
-        let shown = |value: &Value| match value {
-            Value::Null => "unset".to_owned(),
-            value => it.delta.field.show(value),
-        };
-        let (before, after) = (shown(&it.delta.before), shown(&it.delta.after));
-        format!("{} {before} -> {after}", it.delta.field.name)
-    };
-    Some(step.changes.iter().map(show).collect::<Vec<_>>().join(", "))
 }
 
 async fn carry_out(session: &Session, step: &Step) -> Result<Effect, Error> {

@@ -25,6 +25,7 @@ pub(super) fn assess(
     let wanted = desired.resources.get(&address);
     let is = live.resources.get(&address);
     let mut stops = Vec::new();
+    step.stored = stored(&address, live);
     if let Some(wanted) = wanted {
         stops.extend(too_new(step, wanted, live));
     }

@@ -217,7 +217,7 @@ impl Error {
     }
 
     /// Whether there was no reply, so that asking again may give one.
-    pub(super) fn is_loss(&self) -> bool {
+    pub(crate) fn is_loss(&self) -> bool {
         matches!(self, Self::Timeout { .. } | Self::Lost { .. })
     }
 
