@@ -25,3 +25,6 @@ pub mod live;
 pub mod plan;
 pub mod spec;
 pub mod state;
+
+// The world: what only this layer touches.
+pub mod io;

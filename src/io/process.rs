@@ -58,7 +58,9 @@ pub fn tail(text: &str) -> String {
 /// for, no longer has a command line and counts as nobody's.
 #[must_use]
 pub fn look(pid: u32) -> Option<Seen> {
-    if fs::exists("/proc/self/stat").unwrap_or(false) { look_in_proc(pid) } else { ask_ps(pid) }
+    let proc = fs::exists("/proc/self/stat").unwrap_or(false);
+    let seen = if proc { look_in_proc(pid) } else { ask_ps(pid) };
+    seen.filter(|it| !it.arguments.is_empty())
 }
 
 /// Asks a process to end.
@@ -72,9 +74,9 @@ pub fn kill(pid: u32) {
 }
 
 fn signal(pid: u32, signal: Signal) {
-    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return };
     // The one error that can come up is that it is gone already, which is what was wanted.
-    drop(pid.map(|it| kill_process(it, signal)));
+    let _ = kill_process(pid, signal);
 }
 
 fn share(file: &File) -> Result<Stdio, String> {
