@@ -60,7 +60,7 @@ pub(crate) struct Global {
     /// Connect by this context of the `nats` CLI instead of the spec's `[server]`
     #[arg(long, global = true, value_name = "NAME", conflicts_with = "server")]
     context: Option<String>,
-    /// Connect to this url instead of the spec's `[server]`, without its credentials
+    /// Connect to this url, or these with commas between, instead of the spec's `[server]`
     #[arg(long, global = true, value_name = "URL")]
     server: Option<String>,
     /// When to colour

@@ -1,9 +1,13 @@
 //! The world: network, files, clock, environment, terminal. Nothing outside this folder names it.
 
 pub mod apply;
+pub mod binary;
 pub mod clock;
 pub mod files;
 pub mod nats;
+pub mod process;
+pub mod sandbox;
+pub mod server;
 pub mod store;
 pub mod terminal;
 
@@ -25,4 +29,16 @@ pub fn run<T>(future: impl Future<Output = T>) -> T {
     // A name that is still being looked up would otherwise hold the command back for seconds.
     runtime.shutdown_background();
     result
+}
+
+/// Runs a future until it ends, or until somebody presses Ctrl-C or asks the process to end: then
+/// what it holds is let go of in order, instead of with the process.
+pub async fn unless_interrupted<T>(
+    future: impl Future<Output = T>,
+    interrupted: impl FnOnce() -> T,
+) -> T {
+    tokio::select! {
+        result = future => result,
+        _ = tokio::signal::ctrl_c() => interrupted(),
+    }
 }

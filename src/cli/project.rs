@@ -96,8 +96,9 @@ impl Project {
         let environment = &desired.environment.name;
         let name = format!("jsplan/{version} {environment} {operation} by {}", clock::who());
         let instead = match (&self.global.server, &self.global.context) {
-            (Some(url), _) => {
-                Some(Connection { urls: vec![url.clone()], ..Connection::default() })
+            (Some(urls), _) => {
+                let urls = urls.split(',').map(|it| it.trim().to_owned()).collect();
+                Some(Connection { urls, ..Connection::default() })
             }
             (None, Some(context)) => {
                 Some(Connection { context: Some(context.clone()), ..Connection::default() })

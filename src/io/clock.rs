@@ -2,6 +2,7 @@
 
 use std::{
     future::{Future, pending},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -51,4 +52,22 @@ pub fn who() -> String {
         .filter(|it| !it.is_empty())
         .unwrap_or_else(|| "this-host".to_owned());
     format!("{user}@{host}")
+}
+
+/// Asks again and again, at first quickly, until the condition answers; `None` at the deadline.
+///
+/// The condition is asked at least once, and once more after the deadline has passed.
+pub fn wait_until<T>(within: Duration, mut condition: impl FnMut() -> Option<T>) -> Option<T> {
+    const LONGEST_PAUSE: Duration = Duration::from_millis(25);
+    let deadline = Instant::now() + within;
+    let mut pause = Duration::from_millis(1);
+    loop {
+        let late = Instant::now() >= deadline;
+        let answer = condition();
+        if answer.is_some() || late {
+            return answer;
+        }
+        thread::park_timeout(pause);
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
 }

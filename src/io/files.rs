@@ -55,6 +55,11 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
     if cfg!(unix) { fs::File::open(folder)?.sync_all() } else { Ok(()) }
 }
 
+/// A folder that goes with its value.
+pub fn throw_away() -> Result<tempfile::TempDir, Error> {
+    tempfile::tempdir().map_err(|it| Error::new("make a folder in", &std::env::temp_dir(), it))
+}
+
 /// Makes a folder and those above it.
 pub fn make_folder(path: &Path) -> Result<(), Error> {
     fs::create_dir_all(path).map_err(|source| Error::new("make the folder", path, source))

@@ -101,6 +101,12 @@ impl Session {
         Ok(Answer { subject, message })
     }
 
+    /// Publishes a message, and waits until a stream has stored it.
+    pub async fn publish(&self, subject: &str, payload: Vec<u8>) -> Result<(), Error> {
+        let message = self.send(subject, payload, self.timeout).await?;
+        wire::accept(subject, &message.payload)
+    }
+
     /// Who answers, and for whom.
     pub async fn server(&self) -> Result<Server, Error> {
         let (account, info) = tokio::join!(self.account(), self.info());
