@@ -49,9 +49,9 @@ pub(super) fn brief(delta: &Delta) -> Vec<(String, String)> {
     pieces(field.name.to_owned(), Shape::Row(field), before, after)
 }
 
-/// A remark that stands on a line of its own.
-pub(super) fn hidden(at: usize, number: usize, thing: &str) -> String {
-    let what = format!("# ({} hidden)", count_of(number, thing));
+/// A line that says what is left out.
+pub(super) fn hidden(at: usize, what: &str) -> String {
+    let what = format!("# ({what} hidden)");
     format!("{:at$}{}", "", ASIDE.style(what))
 }
 
@@ -201,17 +201,11 @@ impl Margin {
     /// A value that comes or goes, on one line if there is room.
     fn whole(self, sign: Sign, name: &str, shape: Shape<'_>, value: &Value) -> Vec<String> {
         let shown = shape.show(value);
-        let empty = serde_json::Value::String(String::new());
         match (shape.kind(), value) {
-            (_, Value::String(text)) if text.contains('\n') && by_line(text, "") => {
-                let nothing = empty.as_str().unwrap_or_default();
-                let (was, will) = if sign == Sign::Remove {
-                    (text.as_str(), nothing)
-                } else {
-                    (nothing, text.as_str())
-                };
-                self.text(name, was, will)
-            }
+            (_, Value::String(text)) if text.contains('\n') && by_line(text, "") => match sign {
+                Sign::Remove => self.text(name, text, ""),
+                Sign::Add | Sign::Change | Sign::Same => self.text(name, "", text),
+            },
             _ if self.fits(name, &shown) => vec![self.named(sign, name, &shown)],
             (Kind::Set(kind) | Kind::List(kind), Value::Array(list)) => {
                 let mut lines = vec![self.named(sign, name, "[")];
@@ -272,7 +266,8 @@ impl Margin {
             .collect();
         if !same.is_empty() {
             let thing = if matches!(kind, Kind::Labels) { "label" } else { "attribute" };
-            lines.push(hidden(inner.at + 2, same.len(), &format!("unchanged {thing}")));
+            let same = count_of(same.len(), &format!("unchanged {thing}"));
+            lines.push(hidden(inner.at + 2, &same));
         }
         lines
     }
@@ -296,7 +291,7 @@ impl Margin {
         }
         let same = was.len() - gone.len();
         if same > 0 {
-            lines.push(hidden(inner.at + 2, same, "unchanged element"));
+            lines.push(hidden(inner.at + 2, &count_of(same, "unchanged element")));
         }
         lines.push(self.closed("]"));
         lines
@@ -377,7 +372,7 @@ impl Margin {
 
 /// A few unchanged lines are context; many are only counted.
 fn folded(at: usize, lines: Vec<String>, thing: &str) -> Vec<String> {
-    if lines.len() <= 2 { lines } else { vec![hidden(at + 2, lines.len(), thing)] }
+    if lines.len() <= 2 { lines } else { vec![hidden(at + 2, &count_of(lines.len(), thing))] }
 }
 
 /// Whether a comparison by line shows the difference: one in the last line break it does not.
@@ -403,9 +398,9 @@ fn pieces(path: String, shape: Shape<'_>, before: &Value, after: &Value) -> Vec<
             let show = |it: &Value| Shape::Plain(kind).show(it);
             let came = will.iter().filter(|it| !was.contains(it));
             let gone = was.iter().filter(|it| !will.contains(it));
-            let came = came.map(|it| format!("{} {}", Sign::Add.mark(), show(it)));
-            let gone = gone.map(|it| format!("{} {}", Sign::Remove.mark(), show(it)));
-            vec![(path, gone.chain(came).collect::<Vec<_>>().join(", "))]
+            let came = came.map(|it| format!("{}{}", Sign::Add.mark(), show(it)));
+            let gone = gone.map(|it| format!("{}{}", Sign::Remove.mark(), show(it)));
+            vec![(path, gone.chain(came).collect::<Vec<_>>().join(" "))]
         }
         (Kind::Table(_) | Kind::Labels, Value::Object(was), Value::Object(will)) => {
             let mut both = was.clone();

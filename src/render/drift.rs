@@ -1,5 +1,7 @@
 //! What moved behind jsplan's back: as a note above a plan, and as a report of its own.
 
+use owo_colors::Style;
+
 use super::{
     ADDED, ASIDE, CHANGED, DANGER, NAME, REMOVED, apply_command,
     change::brief,
@@ -26,7 +28,9 @@ pub(super) fn outside(plan: &Plan) -> String {
         .drift
         .iter()
         .filter(moved)
-        .flat_map(|it| rows(vec![symbol(it.class), address(&it.address)], &words(it)))
+        .flat_map(|it| {
+            rows(vec![format!("{} {}", symbol(it.class), address(&it.address))], &words(it))
+        })
         .collect();
     if rows.is_empty() {
         return String::new();
@@ -53,11 +57,11 @@ pub(super) fn report(report: &Report, desired: &Desired, recorded: &State, live:
         if words.is_empty() {
             words = vec![(String::new(), explained(entry, desired, recorded, live))];
         }
-        let start = vec![symbol(entry.class), word(entry.class), address(&entry.address)];
+        let start = vec![word(entry.class), address(&entry.address)];
         table.extend(rows(start, &words));
     }
     for one in &report.unmanaged {
-        let start = vec![symbol(Class::Unmanaged), word(Class::Unmanaged), address(one)];
+        let start = vec![word(Class::Unmanaged), address(one)];
         let held = live.resources.get(one).map(held).unwrap_or_default();
         table.extend(rows(start, &[(String::new(), held)]));
     }
@@ -130,21 +134,23 @@ fn symbol(class: Class) -> String {
         Class::Changed => CHANGED.style("~").to_string(),
         Class::Missing => REMOVED.style("-").to_string(),
         Class::Unknown => DANGER.style("?").to_string(),
-        Class::Pending => ADDED.style("+").to_string(),
+        Class::Pending => ADDED.style("*").to_string(),
         Class::Accepted => "=".to_owned(),
         Class::Unmanaged => ">".to_owned(),
     }
 }
 
+/// The symbol and the class, which says the same to those who search for it.
 fn word(class: Class) -> String {
-    match class {
-        Class::Changed => CHANGED.style("CHANGED").to_string(),
-        Class::Missing => REMOVED.style("MISSING").to_string(),
-        Class::Unknown => DANGER.style("UNKNOWN").to_string(),
-        Class::Pending => ADDED.style("PENDING").to_string(),
-        Class::Accepted => "ACCEPTED".to_owned(),
-        Class::Unmanaged => "UNMANAGED".to_owned(),
-    }
+    let word = match class {
+        Class::Changed => CHANGED.style("CHANGED"),
+        Class::Missing => REMOVED.style("MISSING"),
+        Class::Unknown => DANGER.style("UNKNOWN"),
+        Class::Pending => ADDED.style("PENDING"),
+        Class::Accepted => Style::new().style("ACCEPTED"),
+        Class::Unmanaged => Style::new().style("UNMANAGED"),
+    };
+    format!("{} {word}", symbol(class))
 }
 
 /// `Drift: 2 changed, 1 missing, 54 in sync. Coverage 98% (58 of 59 objects).`

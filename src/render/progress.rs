@@ -140,7 +140,7 @@ fn done(action: Action) -> &'static str {
         Action::Update => "Modifications",
         Action::Replace => "Replacement",
         Action::Delete => "Destruction",
-        Action::Bind => "Binding of subjects",
+        Action::Bind => "Binding",
         Action::Adopt => "Adoption",
         Action::Record => "Recording",
         Action::Forget => "Forgetting",

@@ -59,12 +59,18 @@ pub(super) fn resource(of: &Address, recorded: &Recorded) -> String {
         .filter(|(name, _)| Field::find(of.rows(), name).is_none())
         .map(|(name, value)| (key(name), escape(&value.to_string()).into_owned()))
         .collect();
-    let protect = match recorded.prevent_destroy {
-        Some(true) => "protected",
-        Some(false) => "not protected",
-        None => "protected while it holds messages",
+    let protect = match (recorded.prevent_destroy, of) {
+        (Some(true), _) => ", protected",
+        (Some(false), _) => ", not protected",
+        (None, Address::Stream(_)) => ", protected while it holds messages",
+        (None, Address::Consumer { .. }) => "",
     };
-    let about = format!("# {}, created {}, {protect}", origin(recorded), escape(&recorded.created));
+    let origin = match recorded.origin {
+        Origin::Created => "made by jsplan",
+        Origin::Adopted => "adopted",
+    };
+    let created = escape(&recorded.created);
+    let about = format!("# {origin}, created {created}{protect}");
     let mut lines = vec![
         format!("# {}", NAME.style(address(of))),
         ASIDE.style(about).to_string(),

@@ -161,16 +161,15 @@ fn header(group: &[&Step], fate: &str) -> Vec<String> {
         0 | 1 => String::new(),
         more => format!(" ({} alike)", show_count(more as u64)),
     };
-    let mut lines = vec!["  # ".to_owned()];
-    let end = format!("{fate}{alike}");
-    for (words, style) in names(group).into_iter().map(|it| (it, NAME)).chain([(end, Style::new())])
-    {
-        let last = lines.len() - 1;
-        if width(&lines[last]) + width(&words) > WIDTH && width(&lines[last]) > 4 {
-            lines.push("  #   ".to_owned());
+    let names = names(group).into_iter().map(|it| NAME.style(it).to_string());
+    let mut lines = vec!["  #".to_owned()];
+    for words in names.chain([format!("{fate}{alike}")]) {
+        match lines.last_mut() {
+            Some(line) if width(line) + 1 + width(&words) <= WIDTH || width(line) == 3 => {
+                write!(line, " {words}").unwrap_or_default();
+            }
+            _ => lines.push(format!("  #   {words}")),
         }
-        let last = lines.len() - 1;
-        write!(lines[last], "{}", style.style(words)).unwrap_or_default();
     }
     lines
 }
@@ -195,9 +194,9 @@ fn names(group: &[&Step]) -> Vec<String> {
         let full = address(&step.address);
         let own = full.strip_prefix(&prefix).unwrap_or(&full);
         match at {
-            0 => format!("{prefix}{{{own}, "),
+            0 => format!("{prefix}{{{own},"),
             _ if at == last => format!("{own}}}"),
-            _ => format!("{own}, "),
+            _ => format!("{own},"),
         }
     };
     group.iter().enumerate().map(name).collect()
@@ -208,28 +207,28 @@ fn fate(plan: &Plan, step: &Step) -> String {
     let stream = matches!(step.address, Address::Stream(_));
     match step.action {
         Action::Create if falls_with_its_stream(plan, step) => {
-            " goes with its stream, and will be created again".to_owned()
+            "goes with its stream, and will be created again".to_owned()
         }
         Action::Create if step.cause == Cause::Drift => {
             let anew = if stream { "empty" } else { "without its position" };
-            format!(" was deleted outside of jsplan; will be created again, {anew}")
+            format!("was deleted outside of jsplan; will be created again, {anew}")
         }
-        Action::Create => " will be created".to_owned(),
-        Action::Update if step.adopts => " will be adopted, and updated in-place".to_owned(),
-        Action::Update => " will be updated in-place".to_owned(),
-        Action::Replace => format!(" must be {}", DANGER.style("replaced")),
-        Action::Delete => format!(" will be {}", DANGER.style("destroyed")),
+        Action::Create => "will be created".to_owned(),
+        Action::Update if step.adopts => "will be adopted, and updated in-place".to_owned(),
+        Action::Update => "will be updated in-place".to_owned(),
+        Action::Replace => format!("must be {}", DANGER.style("replaced")),
+        Action::Delete => format!("will be {}", DANGER.style("destroyed")),
         Action::Adopt => {
-            " will be adopted as it is: it enters the state, the server is left alone".to_owned()
+            "will be adopted as it is: it enters the state, the server is left alone".to_owned()
         }
         Action::Record if step.changes.is_empty() => {
-            ": its record will be brought up to date; the server is left alone".to_owned()
+            "will be recorded as it is; the server is left alone".to_owned()
         }
-        Action::Record => ": the state will take over what is live".to_owned(),
+        Action::Record => "will be taken over into the state as it is live".to_owned(),
         Action::Forget => {
-            " will be removed from the jsplan state: it is gone from the server".to_owned()
+            "will be removed from the jsplan state: it is gone from the server".to_owned()
         }
-        Action::Bind => " will take its subjects, now that its consumers are there".to_owned(),
+        Action::Bind => "will take its subjects, now that its consumers are there".to_owned(),
     }
 }
 
@@ -290,12 +289,18 @@ fn body(plan: &Plan, step: &Step) -> Vec<String> {
         .collect();
     let mut lines = block(6, &parts);
     let rest = match step.action {
-        Action::Create | Action::Delete => "attribute at server default",
-        Action::Update | Action::Replace | Action::Bind => "unchanged attribute",
-        Action::Adopt | Action::Record | Action::Forget => "unchanged attribute",
+        Action::Create | Action::Delete => {
+            format!("{} at server defaults", count_of(step.same, "attribute"))
+        }
+        Action::Update
+        | Action::Replace
+        | Action::Bind
+        | Action::Adopt
+        | Action::Record
+        | Action::Forget => count_of(step.same, "unchanged attribute"),
     };
     if step.same > 0 {
-        lines.push(hidden(8, step.same, rest));
+        lines.push(hidden(8, &rest));
     }
     lines.push("    }".to_owned());
     lines
@@ -322,7 +327,7 @@ fn remark(plan: &Plan, step: &Step, change: &Change) -> String {
 
 /// What a step costs, and what stops it.
 fn costs(plan: &Plan, step: &Step) -> Vec<String> {
-    let mut lines: Vec<_> = step.risks.iter().map(|it| cost(step, it)).collect();
+    let mut lines: Vec<_> = step.risks.iter().flat_map(|it| cost(step, it)).collect();
     if step.blocked {
         let about = |it: &&crate::finding::Finding| {
             it.severity == Severity::Error && it.about.as_ref() == Some(&step.address)
@@ -340,31 +345,49 @@ fn costs(plan: &Plan, step: &Step) -> Vec<String> {
     lines
 }
 
-fn cost(step: &Step, risk: &Risk) -> String {
+fn cost(step: &Step, risk: &Risk) -> Vec<String> {
     let why = escape(&risk.why);
+    let amount = amount(step, risk.messages);
+    let (label, what) = match risk.harm {
+        Harm::DataLoss if takes_stream(step) => {
+            ("data ", format!("deletes {amount}, with their stream"))
+        }
+        Harm::DataLoss => ("data ", format!("deletes {amount}: {why}")),
+        Harm::Skipped => ("data ", format!("skips {amount}: {why}")),
+        Harm::Redelivery => ("data ", format!("delivers {amount} again: {why}")),
+        Harm::OneWay => ("undo ", format!("not possible: {why}")),
+        Harm::Availability => ("risk ", why.into_owned()),
+    };
+    let style = if endangers(step) { DANGER } else { Style::new() };
+    let mut lines = vec![format!("    {}  {what}", style.style(label))];
+    if risk.allowed {
+        lines.push(format!(
+            "           (allowed with --allow {}={})",
+            risk.harm,
+            address(&step.address)
+        ));
+    }
+    lines
+}
+
+/// Whether a stream goes, and what it holds with it.
+fn takes_stream(step: &Step) -> bool {
+    matches!(step.address, Address::Stream(_))
+        && matches!(step.action, Action::Delete | Action::Replace)
+}
+
+/// `200 of 1,200 messages`, `at most 1,200 messages`.
+fn amount(step: &Step, amount: Amount) -> String {
     let of_all = |number: u64| match number < step.stored {
         true => format!("{} of {}", show_count(number), count(step.stored, "message")),
         false => count(number, "message"),
     };
-    let amount = match risk.messages {
+    match amount {
         Amount::Nothing => "no messages".to_owned(),
         Amount::Exactly(number) if number > 1 && number == step.stored => {
             format!("all {}", count(number, "message"))
         }
         Amount::Exactly(number) => of_all(number),
         Amount::AtMost(number) => format!("at most {}", of_all(number)),
-    };
-    let allowed = match risk.allowed {
-        true => format!(" (allowed with --allow {}={})", risk.harm, address(&step.address)),
-        false => String::new(),
-    };
-    let (label, what) = match risk.harm {
-        Harm::DataLoss => ("data ", format!("deletes {amount}: {why}")),
-        Harm::Skipped => ("data ", format!("never delivers {amount}: {why}")),
-        Harm::Redelivery => ("data ", format!("delivers {amount} again: {why}")),
-        Harm::OneWay => ("undo ", format!("not possible: {why}")),
-        Harm::Availability => ("risk ", why.into_owned()),
-    };
-    let style = if endangers(step) { DANGER } else { Style::new() };
-    format!("    {}  {what}{allowed}", style.style(label))
+    }
 }

@@ -31,18 +31,19 @@ pub(super) fn summary(plan: &Plan) -> String {
 }
 
 fn data(plan: &Plan) -> String {
-    let mut sentences = vec![match total(plan, Harm::DataLoss) {
+    let deleted = match total(plan, Harm::DataLoss) {
         Some((amount, by)) => format!("{amount} would be deleted by {by}."),
         None => "no message would be deleted.".to_owned(),
-    }];
+    };
+    let blocked = match plan.steps.iter().filter(|it| it.blocked).count() {
+        0 => String::new(),
+        some => format!(" Blocked: {some}."),
+    };
+    let mut text = format!("{} {deleted}{blocked}\n", NAME.style("Data:"));
     if let Some((amount, by)) = total(plan, Harm::Skipped) {
-        sentences.push(format!("{amount} would never be delivered, by {by}."));
+        text += &format!("{} {amount} would be skipped by {by}.\n", NAME.style("Delivery:"));
     }
-    let blocked = plan.steps.iter().filter(|it| it.blocked).count();
-    if blocked > 0 {
-        sentences.push(format!("Blocked: {blocked}."));
-    }
-    format!("{} {}\n", NAME.style("Data:"), sentences.join(" "))
+    text
 }
 
 /// How many messages a class of harm concerns, and by how many actions.
@@ -116,6 +117,9 @@ fn nothing(plan: &Plan) -> String {
         Mode::RefreshOnly => "No changes. Your infrastructure still matches the state.",
     };
     let compared = super::text::count_of(plan.unchanged, "resource");
+    if plan.unchanged == 0 {
+        return format!("{}\n", super::ADDED.style(sentence));
+    }
     let verb = if plan.unchanged == 1 { "was" } else { "were" };
     let scope = if plan.targeted { ", as `--target` asks" } else { "" };
     format!("{}\n\n{compared} {verb} compared{scope}.\n", super::ADDED.style(sentence))
