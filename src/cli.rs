@@ -155,7 +155,8 @@ fn report(terminal: &Terminal, result: Result<Exit, Failure>) -> Exit {
         Ok(exit) => exit,
         Err(failure) => {
             if !failure.message.is_empty() {
-                terminal.say(&crate::render::talk::failure(&failure.message, failure.help.as_deref()));
+                terminal
+                    .say(&crate::render::talk::failure(&failure.message, failure.help.as_deref()));
             }
             Exit::Failed
         }

@@ -167,6 +167,8 @@ pub struct Risk {
     pub messages: Amount,
     /// What happens to them.
     pub why: String,
+    /// The field whose change does it, if it is one.
+    pub field: Option<String>,
     /// Whether the plan was asked to allow it.
     pub allowed: bool,
 }
@@ -257,7 +259,7 @@ impl View<'_> {
     /// The decision about one resource; `earlier` holds the steps of its stream.
     fn decide(&self, address: &Address, earlier: &[Step]) -> Option<Step> {
         let wanted = self.wanted.get(address);
-        let was = self.recorded.resources.get(address);
+        let mut was = self.recorded.resources.get(address);
         let mut is = self.live.resources.get(address);
         if self.mode == Mode::RefreshOnly {
             return refresh(address, was, is);
@@ -270,7 +272,8 @@ impl View<'_> {
             return None;
         }
         if replaced(address, earlier) {
-            is = None;
+            // It goes with its stream, and is made anew.
+            (was, is) = (None, None);
         }
         let changes = self.changes(address, wanted, was, is);
         let in_place = changes.iter().all(|it| !matches!(it.verdict, Verdict::Refused(_)));
@@ -413,9 +416,24 @@ fn step(
             spec_sha256: it.sha256.clone(),
         }),
         wave: 0,
-        place: wanted.map(|it| it.place),
+        place: wanted.map(|it| place(it, action, &changes)),
         changes,
     }
+}
+
+/// Where to look in the spec: at the field that changes, else at the resource.
+fn place(wanted: &Declared, action: Action, changes: &[Change]) -> Place {
+    let written = |it: &Change| wanted.places.get(it.delta.field.name).copied();
+    match action {
+        Action::Update | Action::Replace => changes.iter().find_map(written),
+        Action::Create
+        | Action::Delete
+        | Action::Bind
+        | Action::Adopt
+        | Action::Record
+        | Action::Forget => None,
+    }
+    .unwrap_or(wanted.place)
 }
 
 fn both(a: Cause, b: Cause) -> Cause {

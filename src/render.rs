@@ -49,10 +49,13 @@ pub fn plan(plan: &Plan, sources: &Sources) -> String {
     parts.into_iter().filter(|it| !it.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
-/// The two lines of numbers at the end of a plan, to be shown again before an apply.
+/// A saved plan about to be applied: whose it is, where it goes, and its numbers.
 #[must_use]
-pub fn summary(plan: &Plan) -> String {
-    summary::summary(plan)
+pub fn review(plan: &Plan, server: &Server) -> String {
+    let label = plan.protected.then_some(PROTECTED);
+    let made = format!("plan {} · made {}", &plan.id()[..12], plan.at);
+    let head = head(&labelled(&plan.environment, label), server);
+    format!("{head}{}\n\n{}", ASIDE.style(made), summary::summary(plan))
 }
 
 /// Findings as rustc draws them, and how many there are.

@@ -41,6 +41,11 @@ impl Args {
         let parallelism = u16::try_from(PARALLELISM).unwrap_or(1);
         Self { file: None, auto_approve: true, ask: Asked::default(), parallelism }
     }
+
+    /// A saved plan.
+    pub(crate) fn of_file(path: &str) -> Self {
+        Self { file: Some(path.into()), auto_approve: false, ..Self::approved() }
+    }
 }
 
 /// Applies a saved plan, or plans and asks.
@@ -65,7 +70,12 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
             (plan::plan(&gathered.desired, &gathered.state, &gathered.live, &ask), ask)
         }
     };
-    if let Err(closed) = project.terminal.print(&render::plan(&plan, &gathered.sources)) {
+    // A saved plan was read when it was reviewed: its numbers are enough here.
+    let shown = match args.file {
+        Some(_) => render::review(&plan, &gathered.live.server),
+        None => render::plan(&plan, &gathered.sources),
+    };
+    if let Err(closed) = project.terminal.print(&shown) {
         return Ok(closed.into());
     }
     project.show_findings(&plan.findings, &gathered.sources);
@@ -153,6 +163,7 @@ async fn carry_out(
     let mut ledger = Ledger { store, lock, state: begun(state, &order.plan) };
     let terminal = project.terminal;
     let mut tell = |event: Event| terminal.say(&render::progress::event(&event));
+    terminal.say("\n");
     let outcome =
         apply::apply(&order.plan, &session, &mut ledger, order.parallelism, &mut tell).await?;
     drop(live);
@@ -189,8 +200,7 @@ fn begun(mut state: State, plan: &Plan) -> State {
     let server = plan.server.clone();
     state.target =
         Some(Target { account: server.account, cluster: server.cluster, domain: server.domain });
-    state.last_apply =
-        Some(LastApply { at: clock::now(), by: clock::who(), plan: plan.id() });
+    state.last_apply = Some(LastApply { at: clock::now(), by: clock::who(), plan: plan.id() });
     state
 }
 

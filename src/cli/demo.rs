@@ -71,11 +71,12 @@ impl Demo {
 
     async fn play(&self) -> Result<Exit, Failure> {
         self.tell("A nats-server was started just for this. `dev` is declared, nothing is there.");
-        self.plan(0).await?;
-        self.apply().await?;
+        self.reviewed().await?;
         self.tell("After an apply the plan is empty, always.");
         self.plan(0).await?;
-        self.tell("Work goes on: 1,000 events are published. Then somebody shortens `max_age` by hand.");
+        self.tell(
+            "Work goes on: 1,000 events are published. Then somebody shortens `max_age` by hand.",
+        );
         self.meddle().await?;
         self.drift().await?;
         self.tell("An apply puts it back.");
@@ -88,7 +89,9 @@ impl Demo {
         self.project.terminal.print(&V2.green().to_string()).map_err(|it| Failure::from(it.0))?;
         self.apply().await?;
         self.plan(0).await?;
-        self.tell("The server is ended and the folder removed. Next: README.md, and your own spec.");
+        self.tell(
+            "The server is ended and the folder removed. Next: README.md, and your own spec.",
+        );
         Ok(Exit::Done)
     }
 
@@ -127,12 +130,17 @@ impl Demo {
         }
     }
 
+    /// A plan that is saved, and then applied as it was reviewed.
+    async fn reviewed(&self) -> Result<(), Failure> {
+        self.command("jsplan plan --env dev --out plan.jsplan");
+        plan::run(&self.project, &plan::Args::into_file("plan.jsplan")).await?;
+        self.command("jsplan apply --env dev plan.jsplan");
+        done(apply::run(&self.project, &apply::Args::of_file("plan.jsplan")).await?)
+    }
+
     async fn apply(&self) -> Result<(), Failure> {
         self.command("jsplan apply --env dev --auto-approve");
-        match apply::run(&self.project, &apply::Args::approved()).await? {
-            Exit::Done => Ok(()),
-            Exit::Failed | Exit::Changes => Err(Failure::new("the apply failed")),
-        }
+        done(apply::run(&self.project, &apply::Args::approved()).await?)
     }
 
     async fn drift(&self) -> Result<(), Failure> {
@@ -151,6 +159,13 @@ impl Demo {
             session.publish("ingest.v1.raw", format!("event {number}").into_bytes()).await?;
         }
         shorten(&session).await
+    }
+}
+
+fn done(exit: Exit) -> Result<(), Failure> {
+    match exit {
+        Exit::Done => Ok(()),
+        Exit::Failed | Exit::Changes => Err(Failure::new("the apply failed")),
     }
 }
 

@@ -51,6 +51,13 @@ pub(crate) struct Asked {
     allow: Vec<String>,
 }
 
+impl Args {
+    /// Plan, and save the plan.
+    pub(crate) fn into_file(path: &str) -> Self {
+        Self { out: Some(path.into()), ..Self::default() }
+    }
+}
+
 impl Asked {
     /// Reads addresses and classes.
     pub(crate) fn ask(&self) -> Result<Ask, Failure> {

@@ -82,7 +82,7 @@ impl Project {
 
     pub(crate) fn show_findings(&self, findings: &[Finding], sources: &Sources) {
         if !findings.is_empty() {
-            self.terminal.say(&render::findings(findings, sources));
+            self.terminal.say(&format!("\n{}", render::findings(findings, sources)));
         }
     }
 

@@ -6,13 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jiff::Timestamp;
+use jiff::{Timestamp, Unit};
 use tokio::time::timeout;
 
-/// The time by this machine's clock: RFC 3339, in UTC.
+/// The time by this machine's clock, to the second: RFC 3339, in UTC.
 #[must_use]
 pub fn now() -> String {
-    Timestamp::now().to_string()
+    let now = Timestamp::now();
+    now.round(Unit::Second).unwrap_or(now).to_string()
 }
 
 /// Waits until a condition holds; false where the deadline came first.
