@@ -1,7 +1,7 @@
 //! The clock: what time it is, and waiting.
 
 use std::{
-    future::{Future, pending},
+    future::pending,
     thread,
     time::{Duration, Instant},
 };
@@ -19,10 +19,11 @@ pub fn now() -> String {
 /// Waits until a condition holds; false where the deadline came first.
 ///
 /// The condition is asked at once, and then every `pace`.
-pub async fn until<F>(deadline: Instant, pace: Duration, mut condition: impl FnMut() -> F) -> bool
-where
-    F: Future<Output = bool>,
-{
+pub async fn until(
+    deadline: Instant,
+    pace: Duration,
+    mut condition: impl AsyncFnMut() -> bool,
+) -> bool {
     loop {
         if condition().await {
             return true;

@@ -70,14 +70,14 @@ fn a_host_that_does_not_resolve_is_named() {
         urls: vec!["nats://no-such-host.invalid".to_owned()],
         ..Connection::default()
     };
-    insta::assert_snapshot!(told(&failure(&connection), "-"));
+    insta::assert_snapshot!(told(&failure(&connection), "HOST:PORT"));
 }
 
 #[test]
 fn an_address_is_never_repeated_with_its_password() {
     for url in ["http://user:hunter2@host", "nats://user:hunter2@host:99999", "user:hunter2@:1"] {
         let connection = Connection { urls: vec![url.to_owned()], ..Connection::default() };
-        let told = told(&failure(&connection), "-");
+        let told = told(&failure(&connection), "HOST:PORT");
         assert!(matches!(failure(&connection), Error::BadUrl { .. }), "{told}");
         assert!(!told.contains("hunter2"), "{told}");
     }
@@ -85,7 +85,7 @@ fn an_address_is_never_repeated_with_its_password() {
 
 #[test]
 fn a_connection_without_a_server_is_told_what_to_set() {
-    insta::assert_snapshot!(told(&failure(&Connection::default()), "-"));
+    insta::assert_snapshot!(told(&failure(&Connection::default()), "HOST:PORT"));
 }
 
 #[test]
@@ -210,12 +210,12 @@ fn tls_files(authority: &Authority) -> Vec<(&'static str, String)> {
         ("client.pem", client),
         ("client.key", client_key),
         ("ca.pem", authority.certificate()),
-        ("other.pem", Authority::new().certificate()),
+        ("other.pem", Authority::new("other").certificate()),
     ]
 }
 
 fn tls_server(options: &str) -> Server {
-    let files = tls_files(&Authority::new());
+    let files = tls_files(&Authority::new("own"));
     let files: Vec<(&str, &str)> = files.iter().map(|(name, it)| (*name, it.as_str())).collect();
     let config = format!(
         "tls {{ cert_file: \"FILES/server.pem\", key_file: \"FILES/server.key\", \
@@ -335,7 +335,7 @@ fn a_context_of_the_nats_cli_says_where_and_who() {
         let error = failure(&in_context("prod"));
         assert!(matches!(error, Error::BadContext { .. }), "{error}");
         assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
-        insta::assert_snapshot!(told(&failure(&in_context("dve")), "-"));
+        insta::assert_snapshot!(told(&failure(&in_context("dve")), "HOST:PORT"));
         assert!(matches!(failure(&in_context("../context/dev")), Error::NoContext { .. }));
         return;
     }

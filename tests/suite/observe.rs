@@ -134,7 +134,10 @@ fn the_facts_are_those_of_the_server() {
         }
         let body = json!({ "batch": 2, "expires": 1_000_000_000_u64 }).to_string();
         let pull = "$JS.API.CONSUMER.MSG.NEXT.A.READER";
-        publisher.request(pull, body.into()).await.expect("a message");
+        // Messages keep their own subject, so the reply needs a subscription of its own.
+        let inbox = publisher.new_inbox();
+        let request = async_nats::Request::new().payload(body.into()).inbox(inbox);
+        publisher.send_request(pull, request).await.expect("a message");
 
         let session = session(&server).await;
         let live = session.observe(&BTreeSet::new()).await.expect("a reading");
@@ -290,5 +293,53 @@ fn a_read_survives_a_restart_of_the_server_and_a_write_says_that_it_is_unknown()
         let read = session.read(&address);
         let (read, ()) = tokio::join!(read, async { server.start_again() });
         assert!(read.expect("an answer").is_some());
+    });
+}
+
+#[test]
+fn what_a_dead_server_held_is_unknown_and_the_rest_is_read() {
+    let mut servers = Server::cluster();
+    run(async {
+        let client = Client::connect(&servers[0].url()).await;
+        for (name, tag, replicas) in [("KEPT", "n0", 1), ("LOST", "n2", 1), ("ALL", "", 3)] {
+            let tags = if tag.is_empty() { json!([]) } else { json!([tag]) };
+            let body = json!({
+                "name": name, "subjects": [name], "num_replicas": replicas,
+                "placement": { "tags": tags },
+            });
+            client.at_last(&format!("STREAM.CREATE.{name}"), body).await;
+            client.consumer(name, "READER").await;
+        }
+        let expected = set(&["stream.LOST", "consumer.LOST.READER", "stream.NEW"]);
+        let session = session(&servers[0]).await;
+        let live = session.observe(&expected).await.expect("a reading");
+        assert_eq!((live.resources.len(), live.unknown.len()), (6, 0), "{:?}", live.unknown);
+        assert_eq!(live.server.cluster.as_deref(), Some("three"));
+
+        servers[2].kill();
+        let start = Instant::now();
+        let live = session.observe(&expected).await.expect("a reading");
+        let unknown: Vec<String> = live.unknown.keys().map(ToString::to_string).collect();
+        assert_eq!(unknown, ["stream.LOST", "consumer.LOST.READER"], "{:?}", live.unknown);
+        let found: BTreeSet<_> = live.resources.keys().cloned().collect();
+        let kept = ["stream.KEPT", "stream.ALL", "consumer.KEPT.READER", "consumer.ALL.READER"];
+        assert_eq!(found, set(&kept));
+        assert!(start.elapsed().as_secs() < 30, "{:?}", start.elapsed());
+        insta::assert_snapshot!(live.unknown[&Address::stream("LOST")]);
+    });
+}
+
+#[test]
+fn a_cluster_that_has_lost_most_of_its_servers_is_not_read() {
+    let mut servers = Server::cluster();
+    run(async {
+        let client = Client::connect(&servers[0].url()).await;
+        client.at_last("STREAM.CREATE.A", json!({ "name": "A", "num_replicas": 3 })).await;
+        let session = session(&servers[0]).await;
+        session.observe(&BTreeSet::new()).await.expect("a reading");
+        servers[1].kill();
+        servers[2].kill();
+        let error = session.observe(&set(&["stream.A"])).await.expect_err("no leader");
+        assert!(matches!(error, Error::NoLeader | Error::Timeout { .. }), "{error}");
     });
 }

@@ -1,5 +1,5 @@
 //! What the suites share: real servers, identities, and an independent client.
 
-pub mod client;
-pub mod identity;
-pub mod server;
+pub(crate) mod client;
+pub(crate) mod identity;
+pub(crate) mod server;

@@ -109,7 +109,7 @@ pub enum Error {
         prefix: String,
     },
     /// No answer in time.
-    #[error("no answer to `{subject}` within {seconds} s; whether it was carried out is unknown")]
+    #[error("no answer to `{subject}` within {seconds} s")]
     Timeout {
         /// The whole subject of the request.
         subject: String,
@@ -117,7 +117,7 @@ pub enum Error {
         seconds: u64,
     },
     /// The connection broke while a request was on its way.
-    #[error("the connection was lost during `{subject}`; whether it was carried out is unknown")]
+    #[error("the connection was lost during `{subject}`")]
     Lost {
         /// The whole subject of the request.
         subject: String,
@@ -201,8 +201,14 @@ impl Error {
                 "check `domain` and `api_prefix` under `[server]`: the name must be that of the \
                  server's JetStream domain, or of the account's import"
             }
-            Self::Timeout { .. } => "look at the server's health, then run the command again",
-            Self::Lost { .. } => "run the command again: it reads first what was done",
+            Self::Timeout { .. } => {
+                "whether a change was carried out is unknown: look at the server's health, then run \
+                 the command again, which reads first what was done"
+            }
+            Self::Lost { .. } => {
+                "whether a change was carried out is unknown: run the command again, which reads \
+                 first what was done"
+            }
             Self::Denied { subject } => {
                 return Some(format!("allow the user to publish to `{subject}`, or use another"));
             }

@@ -2,28 +2,29 @@
 
 use data_encoding::BASE64URL_NOPAD;
 use nkeys::KeyPair;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa};
 use serde_json::{Value, json};
 
 /// A certificate authority.
-pub struct Authority(CertifiedIssuer<'static, rcgen::KeyPair>);
+pub(crate) struct Authority(CertifiedIssuer<'static, rcgen::KeyPair>);
 
 impl Authority {
-    /// A new one.
-    pub fn new() -> Self {
+    /// A new one, which shares its name with no other.
+    pub(crate) fn new(name: &str) -> Self {
         let mut params = CertificateParams::new(Vec::new()).expect("no names are fine");
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = rcgen::KeyPair::generate().expect("a key");
         Self(CertifiedIssuer::self_signed(params, key).expect("a certificate"))
     }
 
     /// Its own certificate, in PEM.
-    pub fn certificate(&self) -> String {
+    pub(crate) fn certificate(&self) -> String {
         self.0.pem()
     }
 
     /// A certificate for this host, and its key, in PEM.
-    pub fn issue(&self, host: &str) -> (String, String) {
+    pub(crate) fn issue(&self, host: &str) -> (String, String) {
         let params = CertificateParams::new(vec![host.to_owned()]).expect("a host");
         let key = rcgen::KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.0).expect("a certificate");
@@ -32,15 +33,15 @@ impl Authority {
 }
 
 /// An operator with one account that has JetStream.
-pub struct Operator {
+pub(crate) struct Operator {
     account: KeyPair,
     /// The configuration of a server that obeys it.
-    pub config: String,
+    pub(crate) config: String,
 }
 
 impl Operator {
     /// A new one.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let (operator, account, system) =
             (KeyPair::new_operator(), KeyPair::new_account(), KeyPair::new_account());
         let own = token(
@@ -64,12 +65,12 @@ impl Operator {
     }
 
     /// The public name of the account.
-    pub fn account(&self) -> String {
+    pub(crate) fn account(&self) -> String {
         self.account.public_key()
     }
 
     /// The token and the seed of a new user.
-    pub fn user(&self) -> (String, String) {
+    pub(crate) fn user(&self) -> (String, String) {
         let user = KeyPair::new_user();
         let jwt =
             token(&user, &self.account, "user", json!({ "subs": -1, "data": -1, "payload": -1 }));
@@ -77,7 +78,7 @@ impl Operator {
     }
 
     /// The credentials file of a new user.
-    pub fn creds(&self) -> String {
+    pub(crate) fn creds(&self) -> String {
         let (jwt, seed) = self.user();
         format!(
             "-----BEGIN NATS USER JWT-----\n{jwt}\n------END NATS USER JWT------\n\n\

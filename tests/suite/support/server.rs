@@ -15,10 +15,10 @@ use std::{
 use tempfile::TempDir;
 
 /// A server with JetStream, whose data is in a folder of its own.
-pub const JETSTREAM: &str = "jetstream { store_dir: \"STORE\" }";
+pub(crate) const JETSTREAM: &str = "jetstream { store_dir: \"STORE\" }";
 
 /// A running server.
-pub struct Server {
+pub(crate) struct Server {
     process: Child,
     folder: TempDir,
     port: u16,
@@ -28,17 +28,17 @@ pub struct Server {
 impl Server {
     /// Starts a server with this configuration, in which `STORE` is the folder for its data and
     /// `FILES` that of its other files.
-    pub fn start(config: &str) -> Self {
+    pub(crate) fn start(config: &str) -> Self {
         Self::start_with(config, &[])
     }
 
     /// Starts a server with JetStream and nothing else.
-    pub fn plain() -> Self {
+    pub(crate) fn plain() -> Self {
         Self::start(JETSTREAM)
     }
 
     /// Starts a server with these files beside its configuration.
-    pub fn start_with(config: &str, files: &[(&str, &str)]) -> Self {
+    pub(crate) fn start_with(config: &str, files: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a folder for the server");
         for (name, text) in files {
             fs::write(folder.path().join(name), text).expect("a file for the server");
@@ -53,43 +53,58 @@ impl Server {
         server
     }
 
+    /// Starts three servers that form a cluster, `n0` to `n2`, each with its name as its tag.
+    ///
+    /// They are ready for connections, and may still be electing their leader.
+    pub(crate) fn cluster() -> [Self; 3] {
+        let ports = [free_port(), free_port(), free_port()];
+        let routes = ports.map(|it| format!("nats://127.0.0.1:{it}")).join(", ");
+        [0, 1, 2].map(|number| {
+            Self::start(&format!(
+                "server_name: n{number}\nserver_tags: [n{number}]\n{JETSTREAM}\n\
+                 cluster {{ name: three, listen: \"127.0.0.1:{}\", routes: [{routes}] }}",
+                ports[number]
+            ))
+        })
+    }
+
     /// Where clients connect.
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("nats://{}", self.place())
     }
 
     /// Host and port.
-    pub fn place(&self) -> String {
+    pub(crate) fn place(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
     /// The path of one of its files.
-    pub fn file(&self, name: &str) -> String {
+    pub(crate) fn file(&self, name: &str) -> String {
         self.folder.path().join(name).to_string_lossy().into_owned()
     }
 
     /// Ends it at once, as a crash would.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.process.kill().expect("it runs");
         self.process.wait().expect("it ends");
     }
 
     /// Starts it again where it was, with the data it had.
-    pub fn start_again(&mut self) {
+    pub(crate) fn start_again(&mut self) {
         let port = self.port.to_string();
         self.process = launch(self.folder.path(), &port);
         self.wait();
     }
 
     /// Makes it stop answering, without closing anything.
-    pub fn freeze(&self) {
+    pub(crate) fn freeze(&self) {
         let id = self.process.id().to_string();
         let done = Command::new("kill").args(["-STOP", &id]).status().expect("`kill` is there");
         assert!(done.success(), "the server is stopped");
     }
 
     /// A number from its monitoring page, which needs `http: \"127.0.0.1:-1\"`.
-    pub fn monitored(&self, key: &str) -> u64 {
+    pub(crate) fn monitored(&self, key: &str) -> u64 {
         let place = self.monitor.as_ref().expect("the server is monitored");
         let mut stream = TcpStream::connect(place).expect("the monitor listens");
         stream.write_all(b"GET /varz HTTP/1.0\r\n\r\n").expect("it takes a request");
@@ -129,19 +144,19 @@ impl Drop for Server {
 }
 
 /// The server's program.
-pub fn binary() -> PathBuf {
+pub(crate) fn binary() -> PathBuf {
     let given: Option<OsString> = env::var_os("NATS_SERVER");
     given.map_or_else(|| PathBuf::from("nats-server"), PathBuf::from)
 }
 
 /// A port that nobody listens on.
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("its number").port()
 }
 
 /// Asks until there is something; fails after half a minute.
-pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
         if let Some(value) = condition() {
