@@ -11,20 +11,21 @@
 //! The modules below stand in reading order; each names only those above it.
 
 // The vocabulary: what things are.
-pub mod address;
-pub mod config;
-pub mod finding;
-pub mod schema;
-pub mod subject;
 pub mod units;
+pub mod config;
+pub mod schema;
+pub mod address;
+pub mod subject;
+pub mod finding;
 
 // The decisions: values in, values out.
-pub mod diff;
-pub mod drift;
-pub mod live;
-pub mod plan;
 pub mod spec;
 pub mod state;
+pub mod live;
+pub mod diff;
+pub mod drift;
+pub mod plan;
+pub mod reference;
 
 // The world: what only this layer touches.
 pub mod io;
