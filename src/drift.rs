@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     address::Address,
     config::{Config, sha256},
@@ -39,7 +41,8 @@ pub struct Entry {
 }
 
 /// In which way a resource is not in sync. The sixth class, in sync, is only counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Class {
     /// The server was changed.
     Changed,

@@ -32,8 +32,9 @@ pub enum Severity {
     Error,
 }
 
-/// A span of a file of the spec: bytes `start..end` of [`Sources::text`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A span of a file of the spec: bytes `start..end` of [`Sources::text`]. The order is that of
+/// reading: file by file, the environment's own first, then from the top down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     file: u16,
     start: u32,
@@ -75,6 +76,20 @@ impl Sources {
         &self.0[usize::from(file)].text
     }
 
+    /// `path:line` of a place, for messages that name a second one.
+    #[must_use]
+    pub fn spot(&self, place: Place) -> String {
+        format!("{}:{}", self.path(place), self.line(place).0)
+    }
+
+    /// Blots a span out, so that no output which shows the source can show a secret.
+    pub fn hide(&mut self, place: Place) {
+        let Source { text, .. } = &mut self.0[usize::from(place.file)];
+        let hidden = text[place.span()].bytes().map(|it| if it == b'\n' { '\n' } else { '*' });
+        let hidden: String = hidden.collect();
+        text.replace_range(place.span(), &hidden);
+    }
+
     /// Line and column of a place, both from 1.
     #[must_use]
     pub fn line(&self, place: Place) -> (usize, usize) {
@@ -91,6 +106,13 @@ impl Place {
     pub fn new(file: u16, span: Range<usize>) -> Self {
         let narrow = |it: usize| u32::try_from(it).unwrap_or(u32::MAX);
         Self { file, start: narrow(span.start), end: narrow(span.end) }
+    }
+
+    /// The place of some of its bytes, counted from its start.
+    #[must_use]
+    pub fn part(self, bytes: Range<usize>) -> Self {
+        let start = self.span().start;
+        Self::new(self.file, start + bytes.start..start + bytes.end)
     }
 
     /// The bytes it covers.

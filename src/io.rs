@@ -1,9 +1,46 @@
-//! The world: network, files, clock, processes and the environment. Only this layer touches it.
+//! The world: network, files, clock, environment, terminal. Nothing outside this folder names it.
 //!
 //! As in the crate, each module names only those above it.
 
+pub mod terminal;
 pub mod clock;
+pub mod files;
+pub mod store;
+pub mod nats;
+pub mod apply;
 pub mod process;
 pub mod binary;
 pub mod server;
 pub mod sandbox;
+
+use std::future::Future;
+
+/// Runs a future to its end on this thread.
+///
+/// One thread is enough: the work is waiting, and starting more costs a short command a millisecond.
+///
+/// # Panics
+///
+/// Where the operating system gives no event queue, or inside another `run`.
+pub fn run<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("the operating system gives an event queue");
+    let result = runtime.block_on(future);
+    // A name that is still being looked up would otherwise hold the command back for seconds.
+    runtime.shutdown_background();
+    result
+}
+
+/// Runs a future until it ends, or until somebody presses Ctrl-C or asks the process to end: then
+/// what it holds is let go of in order, instead of with the process.
+pub async fn unless_interrupted<T>(
+    future: impl Future<Output = T>,
+    interrupted: impl FnOnce() -> T,
+) -> T {
+    tokio::select! {
+        result = future => result,
+        _ = tokio::signal::ctrl_c() => interrupted(),
+    }
+}

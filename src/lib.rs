@@ -11,8 +11,9 @@
 //! The modules below stand in reading order; each names only those above it.
 
 // The vocabulary: what things are.
-pub mod units;
 pub mod config;
+pub mod seal;
+pub mod units;
 pub mod schema;
 pub mod address;
 pub mod subject;
@@ -20,12 +21,17 @@ pub mod finding;
 
 // The decisions: values in, values out.
 pub mod spec;
-pub mod state;
 pub mod live;
+pub mod state;
 pub mod diff;
 pub mod drift;
 pub mod plan;
+pub mod event;
+pub mod render;
 pub mod reference;
 
-// The world: what only this layer touches.
+// The world: the only modules that touch it.
 pub mod io;
+
+// The command line.
+pub mod cli;

@@ -10,6 +10,7 @@ pub mod risk;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
@@ -36,7 +37,8 @@ pub struct Ask {
 }
 
 /// What a plan leads to.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Mode {
     /// The server becomes what the spec says.
     #[default]
@@ -95,6 +97,8 @@ pub struct Step {
     pub same: usize,
     /// What it costs.
     pub risks: Vec<Risk>,
+    /// Messages in the stream that it is or reads, when the plan was made.
+    pub stored: u64,
     /// Whether a finding stops it.
     pub blocked: bool,
     /// What is sent.
@@ -110,7 +114,8 @@ pub struct Step {
 }
 
 /// What happens to a resource.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Action {
     /// It is made.
     Create,
@@ -131,7 +136,8 @@ pub enum Action {
 }
 
 /// Who made a change necessary.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Cause {
     /// The spec changed.
     Edit,
@@ -153,7 +159,7 @@ pub struct Change {
 }
 
 /// What a step costs.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Risk {
     /// The class.
     pub harm: Harm,
@@ -161,12 +167,15 @@ pub struct Risk {
     pub messages: Amount,
     /// What happens to them.
     pub why: String,
+    /// The field whose change does it, if it is one.
+    pub field: Option<String>,
     /// Whether the plan was asked to allow it.
     pub allowed: bool,
 }
 
 /// A number of messages, as well as it is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Amount {
     /// None are concerned.
     Nothing,
@@ -177,7 +186,7 @@ pub enum Amount {
 }
 
 /// The live resource that a step was decided from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Premise {
     /// When the server created it.
     pub created: String,
@@ -186,7 +195,7 @@ pub struct Premise {
 }
 
 /// What a step leaves in the state, beside what is read back.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Intent {
     /// How it came to be owned.
     pub origin: Origin,
@@ -250,7 +259,7 @@ impl View<'_> {
     /// The decision about one resource; `earlier` holds the steps of its stream.
     fn decide(&self, address: &Address, earlier: &[Step]) -> Option<Step> {
         let wanted = self.wanted.get(address);
-        let was = self.recorded.resources.get(address);
+        let mut was = self.recorded.resources.get(address);
         let mut is = self.live.resources.get(address);
         if self.mode == Mode::RefreshOnly {
             return refresh(address, was, is);
@@ -263,7 +272,8 @@ impl View<'_> {
             return None;
         }
         if replaced(address, earlier) {
-            is = None;
+            // It goes with its stream, and is made anew.
+            (was, is) = (None, None);
         }
         let changes = self.changes(address, wanted, was, is);
         let in_place = changes.iter().all(|it| !matches!(it.verdict, Verdict::Refused(_)));
@@ -396,6 +406,7 @@ fn step(
         cause,
         same: fields - changes.len(),
         risks: Vec::new(),
+        stored: 0,
         blocked: false,
         calls: call::calls(address, action, wanted, is, &changes),
         premise: is.map(premise),
@@ -405,9 +416,24 @@ fn step(
             spec_sha256: it.sha256.clone(),
         }),
         wave: 0,
-        place: wanted.map(|it| it.place),
+        place: wanted.map(|it| place(it, action, &changes)),
         changes,
     }
+}
+
+/// Where to look in the spec: at the field that changes, else at the resource.
+fn place(wanted: &Declared, action: Action, changes: &[Change]) -> Place {
+    let written = |it: &Change| wanted.places.get(it.delta.field.name).copied();
+    match action {
+        Action::Update | Action::Replace => changes.iter().find_map(written),
+        Action::Create
+        | Action::Delete
+        | Action::Bind
+        | Action::Adopt
+        | Action::Record
+        | Action::Forget => None,
+    }
+    .unwrap_or(wanted.place)
 }
 
 fn both(a: Cause, b: Cause) -> Cause {
@@ -537,20 +563,7 @@ impl Plan {
     #[must_use]
     pub fn counts(&self) -> Counts {
         let mut counts = Counts::default();
-        for step in &self.steps {
-            match step.action {
-                Action::Create => counts.add += 1,
-                Action::Update => counts.change += 1,
-                Action::Replace => {
-                    counts.add += 1;
-                    counts.destroy += 1;
-                }
-                Action::Delete => counts.destroy += 1,
-                Action::Forget => counts.forget += 1,
-                Action::Bind | Action::Adopt | Action::Record => {}
-            }
-            counts.import += usize::from(step.adopts);
-        }
+        self.steps.iter().for_each(|it| counts.add(it));
         counts
     }
 
@@ -574,4 +587,22 @@ pub struct Counts {
     pub destroy: usize,
     /// Dropped from the state only.
     pub forget: usize,
+}
+
+impl Counts {
+    /// Counts one step.
+    pub fn add(&mut self, step: &Step) {
+        match step.action {
+            Action::Create => self.add += 1,
+            Action::Update => self.change += 1,
+            Action::Replace => {
+                self.add += 1;
+                self.destroy += 1;
+            }
+            Action::Delete => self.destroy += 1,
+            Action::Forget => self.forget += 1,
+            Action::Bind | Action::Adopt | Action::Record => {}
+        }
+        self.import += usize::from(step.adopts);
+    }
 }

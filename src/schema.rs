@@ -8,6 +8,7 @@ pub mod stream;
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
@@ -121,7 +122,8 @@ pub enum Loses {
 }
 
 /// A class of harm that a change can do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Harm {
     /// Stored messages are deleted.
     DataLoss,
@@ -179,6 +181,12 @@ impl fmt::Display for Release {
         let Self(major, minor, patch) = self;
         write!(f, "{major}.{minor}.{patch}")
     }
+}
+
+impl Harm {
+    /// Every class.
+    pub const ALL: [Self; 5] =
+        [Self::DataLoss, Self::Skipped, Self::Redelivery, Self::OneWay, Self::Availability];
 }
 
 impl fmt::Display for Harm {

@@ -1,18 +1,21 @@
 //! What a person wrote, layered and checked: the desired side of a plan.
 //!
-//! `read` turns TOML into values against the rows, `layer` lays an environment over its base,
-//! `check` judges what no single row can. After that a [`Desired`] is right, and nobody asks again.
+//! `read` walks a file, `value` turns TOML into the wire's values against the rows, `connection`
+//! knows `[server]`, `layer` lays an environment over its base, `check` judges what no single row
+//! can. After that a [`Desired`] is right, and nobody asks again.
 
-pub mod check;
-pub mod layer;
-pub mod read;
+mod check;
+mod connection;
+mod layer;
+mod read;
+mod value;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     address::Address,
     config::Config,
-    finding::{Finding, Place, Severity, Sources},
+    finding::{Code, Finding, Place, Severity, Sources},
 };
 
 /// One environment, whole.
@@ -128,8 +131,21 @@ pub fn load(path: &str, text_of: impl Fn(&str) -> Result<String, String>) -> Loa
     let mut sources = Sources::default();
     let mut findings = Vec::new();
     let layers = read::layers(path, text_of, &mut sources, &mut findings);
-    let desired = layer::merge(path, layers, &mut findings);
-    check::check(&desired, &mut findings);
+    // What is missing from half a spec would only be guessed at, so the whole is judged once every
+    // file could be read.
+    let whole = !findings.iter().any(|it| unreadable(it.code));
+    let desired = whole.then(|| {
+        let desired = layer::merge(path, layers, &sources, &mut findings);
+        check::check(&desired, &sources, &mut findings);
+        desired
+    });
+    // A mistake in a block that lies under or over many resources shows in each of them.
+    findings.sort_by(|a, b| (a.place, a.code, &a.message).cmp(&(b.place, b.code, &b.message)));
+    findings.dedup_by(|a, b| (a.place, a.code, &a.message) == (b.place, b.code, &b.message));
     let refused = findings.iter().any(|it| it.severity == Severity::Error);
-    Loaded { desired: (!refused).then_some(desired), findings, sources }
+    Loaded { desired: desired.filter(|_| !refused), findings, sources }
+}
+
+fn unreadable(code: Code) -> bool {
+    [Code::Syntax, Code::File, Code::ExtendsCycle].contains(&code)
 }

@@ -11,6 +11,8 @@ use serde_json::value::RawValue;
 use crate::{
     address::Address,
     config::{Config, sha256},
+    live::Live,
+    seal,
 };
 
 /// The version of the format this program writes.
@@ -25,7 +27,7 @@ pub struct State {
     pub jsplan_version: String,
     /// Grows by one with every change of meaning.
     pub serial: u64,
-    /// Given once, at creation: states of different lineages never mix.
+    /// Given once, at the first save: states of different lineages never mix. Empty before.
     pub lineage: String,
     /// The environment it belongs to.
     pub environment: String,
@@ -89,28 +91,13 @@ pub enum Origin {
 /// Why a text is no state.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Nothing in it at all.
-    #[error("the state is empty (0 bytes), which is damage and not an empty state")]
-    Empty,
-    /// Not the JSON it should be.
-    #[error("the state is damaged: {0}")]
-    Json(#[from] serde_json::Error),
-    /// No digest at its end: it was cut.
-    #[error("the state is damaged: it does not end with its digest")]
-    Cut,
-    /// The digest is not that of the text.
-    #[error("the state is damaged: its digest does not match its text")]
-    Digest,
-    /// Written by a later program.
-    #[error("the state has format version {0}, and this jsplan knows up to {VERSION}")]
-    TooNew(u32),
+    /// It is not what jsplan wrote.
+    #[error("the state cannot be trusted: {0}")]
+    Seal(#[from] seal::Error),
     /// A configuration that is not a JSON object.
-    #[error("the state is damaged: the configuration of {0} is not an object")]
+    #[error("the state cannot be trusted: the configuration of `{0}` is not an object")]
     Config(Address),
 }
-
-/// What separates the body from the digest at the end of the text.
-const SEAL: &str = ",\n  \"sha256\": \"";
 
 impl Recorded {
     /// The configuration that was read back, parsed.
@@ -123,12 +110,12 @@ impl Recorded {
 impl State {
     /// The state of an environment that was never applied.
     #[must_use]
-    pub fn new(environment: &str, lineage: String) -> Self {
+    pub fn new(environment: &str) -> Self {
         Self {
             version: VERSION,
             jsplan_version: env!("CARGO_PKG_VERSION").to_owned(),
             serial: 0,
-            lineage,
+            lineage: String::new(),
             environment: environment.to_owned(),
             target: None,
             last_apply: None,
@@ -138,39 +125,29 @@ impl State {
 
     /// Reads the text of a state file; whatever is not exactly what was written is an error.
     pub fn read(text: &str) -> Result<Self, Error> {
-        #[derive(Deserialize)]
-        struct Version {
-            version: u32,
+        let state: Self = seal::read(text, VERSION)?;
+        let odd = state.resources.iter().find(|(_, it)| !it.config.get().starts_with('{'));
+        match odd {
+            Some((address, _)) => Err(Error::Config(address.clone())),
+            None => Ok(state),
         }
-        if text.is_empty() {
-            return Err(Error::Empty);
-        }
-        let (body, seal) = text.rsplit_once(SEAL).ok_or(Error::Cut)?;
-        let digest = seal.strip_suffix("\"\n}\n").ok_or(Error::Cut)?;
-        if sha256(body) != digest {
-            return Err(Error::Digest);
-        }
-        let Version { version } = serde_json::from_str(text)?;
-        if version > VERSION {
-            return Err(Error::TooNew(version));
-        }
-        let state: Self = serde_json::from_str(text)?;
-        for (address, recorded) in &state.resources {
-            if !recorded.config.get().starts_with('{') {
-                return Err(Error::Config(address.clone()));
-            }
-        }
-        Ok(state)
     }
 
-    /// The text of the state file: two-space JSON, keys sorted inside resources, its digest last.
+    /// Takes over the server's own bytes of resources that were just compared and found equal, so
+    /// that the next comparison needs no parsing. Of the rest, nothing changes.
+    pub fn recognise<'a>(&mut self, equal: impl Iterator<Item = &'a Address>, live: &Live) {
+        for address in equal {
+            let both = self.resources.get_mut(address).zip(live.resources.get(address));
+            if let Some((recorded, is)) = both {
+                recorded.live_sha256 = sha256(is.raw.get());
+                recorded.config = is.raw.clone();
+            }
+        }
+    }
+
+    /// The text of the state file.
     #[must_use]
     pub fn write(&self) -> String {
-        // Through a `Value`, so that configurations are indented too and every key is sorted.
-        let value = serde_json::to_value(self).expect("a state is always a JSON value");
-        let mut text = serde_json::to_string_pretty(&value).expect("a value is always written");
-        text.truncate(text.len() - "\n}".len());
-        let digest = sha256(&text);
-        text + SEAL + &digest + "\"\n}\n"
+        seal::write(self)
     }
 }

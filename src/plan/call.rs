@@ -1,5 +1,6 @@
 //! A step → the requests it stands for. Apply sends them as they are.
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Action, Cause, Change, Step};
@@ -12,7 +13,7 @@ use crate::{
 };
 
 /// One JetStream API request.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Call {
     /// The subject behind the API prefix: `STREAM.CREATE.ORDERS`.
     pub subject: String,

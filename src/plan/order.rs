@@ -1,6 +1,6 @@
 //! The order of steps: what must come before what, as waves of independent steps.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -12,33 +12,43 @@ use crate::{
 };
 
 /// Numbers the waves and sorts by them. A circle that no order resolves is a finding.
+///
+/// Deletions come last, but for those that free a subject somebody takes.
 pub(super) fn order(steps: &mut [Step], findings: &mut Vec<Finding>) {
-    let binds: Vec<Binding> = steps.iter().map(binding).collect();
-    let before: Vec<Vec<usize>> = (0..steps.len())
-        .map(|it| (0..steps.len()).filter(|other| precedes(steps, &binds, *other, it)).collect())
-        .collect();
-    let mut placed = vec![false; steps.len()];
-    let mut wave = 0;
-    while placed.contains(&false) {
-        let ready: Vec<usize> = (0..steps.len())
-            .filter(|it| !placed[*it] && before[*it].iter().all(|other| placed[*other]))
-            .collect();
+    let bindings: Vec<Binding> = steps.iter().map(binding).collect();
+    let before = edges(steps, &bindings);
+    let early = needed_early(steps, &bindings);
+    let (first, last): (Vec<usize>, Vec<usize>) =
+        (0..steps.len()).partition(|it| steps[*it].action != Action::Delete || early.contains(it));
+    let wave = number(steps, &first, &before, 0, findings);
+    number(steps, &last, &before, wave, findings);
+    steps.sort_by_key(|it| it.wave);
+}
+
+/// Gives waves from `wave` on to some of the steps, and returns the next free wave.
+fn number(
+    steps: &mut [Step],
+    group: &[usize],
+    before: &[Vec<usize>],
+    mut wave: usize,
+    findings: &mut Vec<Finding>,
+) -> usize {
+    let mut waiting: BTreeSet<usize> = group.iter().copied().collect();
+    while !waiting.is_empty() {
+        let free = |it: &&usize| !before[**it].iter().any(|other| waiting.contains(other));
+        let ready: Vec<usize> = waiting.iter().filter(free).copied().collect();
         if ready.is_empty() {
-            let stuck: Vec<usize> = (0..steps.len()).filter(|it| !placed[*it]).collect();
-            findings.push(circle(steps, &stuck));
-            for it in stuck {
-                steps[it].wave = wave;
-                steps[it].blocked = true;
-            }
-            break;
+            findings.push(circle(steps, &waiting));
         }
-        for it in ready {
+        let stuck = ready.is_empty();
+        for it in if stuck { waiting.iter().copied().collect() } else { ready } {
             steps[it].wave = wave;
-            placed[it] = true;
+            steps[it].blocked |= stuck;
+            waiting.remove(&it);
         }
         wave += 1;
     }
-    steps.sort_by_key(|it| it.wave);
+    wave
 }
 
 /// The subjects a step takes and those it gives up, and the streams it copies from.
@@ -79,36 +89,80 @@ fn name_of(value: &Value) -> Option<String> {
     Some(value.get("name")?.as_str()?.to_owned())
 }
 
-/// Whether step `a` must be done before step `b`.
-fn precedes(steps: &[Step], binds: &[Binding], a: usize, b: usize) -> bool {
-    if a == b {
-        return false;
+/// For each step, those that must be done before it.
+fn edges(steps: &[Step], bindings: &[Binding]) -> Vec<Vec<usize>> {
+    let mut before = vec![Vec::new(); steps.len()];
+    for (from, to) in hand_overs(bindings) {
+        before[to].push(from);
     }
-    let (first, second) = (&steps[a], &steps[b]);
-    let hands_over = |from: usize, to: usize| {
-        let frees = binds[from].frees.iter();
-        frees.clone().any(|it| binds[to].takes.iter().any(|other| subject::overlap(it, other)))
+    let mut of_stream: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (at, step) in steps.iter().enumerate() {
+        of_stream.entry(step.address.stream_name()).or_default().push(at);
+    }
+    for (at, step) in steps.iter().enumerate() {
+        let siblings = &of_stream[step.address.stream_name()];
+        let precedes = |it: &&usize| **it != at && precedes(&steps[**it], step);
+        before[at].extend(siblings.iter().filter(precedes));
+        for origin in &bindings[at].origins {
+            let makers = of_stream.get(origin.as_str()).into_iter().flatten();
+            let makes = |it: &&usize| is_stream(&steps[**it].address) && **it != at;
+            before[at].extend(makers.filter(makes));
+        }
+    }
+    before
+}
+
+/// Pairs of steps of which the first frees a subject that the second takes.
+fn hand_overs(bindings: &[Binding]) -> Vec<(usize, usize)> {
+    let freeing = (0..bindings.len()).filter(|it| !bindings[*it].frees.is_empty());
+    let taking: Vec<_> = (0..bindings.len()).filter(|it| !bindings[*it].takes.is_empty()).collect();
+    let overlap = |from: usize, to: usize| {
+        let takes = &bindings[to].takes;
+        bindings[from].frees.iter().any(|it| takes.iter().any(|that| subject::overlap(it, that)))
     };
-    if hands_over(a, b) {
-        return true;
-    }
-    if hands_over(b, a) {
-        return false;
-    }
+    let pairs = freeing.flat_map(|from| taking.iter().map(move |to| (from, *to)));
+    pairs.filter(|(from, to)| from != to && overlap(*from, *to)).collect()
+}
+
+/// Deletions that cannot wait for the end, since what they free is taken; with them goes what
+/// stands on them.
+fn needed_early(steps: &[Step], bindings: &[Binding]) -> BTreeSet<usize> {
+    let deletes = |it: &usize| steps[*it].action == Action::Delete;
+    let early: BTreeSet<usize> =
+        hand_overs(bindings).into_iter().map(|(from, _)| from).filter(deletes).collect();
+    let falls = |it: &usize| {
+        early.iter().any(|stream| stands_on(&steps[*it].address, &steps[*stream].address))
+    };
+    let with_them: Vec<usize> =
+        (0..steps.len()).filter(|it| !early.is_empty() && deletes(it) && falls(it)).collect();
+    early.into_iter().chain(with_them).collect()
+}
+
+/// Whether of two steps about one stream and its consumers the first must be done first.
+fn precedes(first: &Step, second: &Step) -> bool {
     match (first.action == Action::Delete, second.action == Action::Delete) {
-        // Deletions last and backwards, so that no consumer outlives its stream's turn.
-        (false, true) => true,
-        (true, false) => false,
+        // Backwards, so that no consumer outlives its stream's turn.
         (true, true) => stands_on(&first.address, &second.address),
-        (false, false) if second.action == Action::Bind => {
-            first.action != Action::Bind
-                && first.address.stream_name() == second.address.stream_name()
-        }
-        (false, false) if first.action == Action::Bind => false,
-        (false, false) => {
-            stands_on(&second.address, &first.address)
-                || binds[b].origins.contains(first.address.name()) && is_stream(&first.address)
-        }
+        (true, false) | (false, true) => false,
+        (false, false) if follows_its_consumers(second) => !follows_its_consumers(first),
+        (false, false) if follows_its_consumers(first) => false,
+        (false, false) => stands_on(&second.address, &first.address),
+    }
+}
+
+/// An interest stream drops what arrives, and from 2.15 what it holds, while it has no consumer.
+fn follows_its_consumers(step: &Step) -> bool {
+    let interest = step.calls.last().is_some_and(|it| it.body["retention"] == "interest");
+    let named = |it: &super::Change| matches!(it.delta.field.name, "subjects" | "retention");
+    match step.action {
+        Action::Bind => true,
+        Action::Update => interest && step.changes.iter().any(named),
+        Action::Create
+        | Action::Replace
+        | Action::Delete
+        | Action::Adopt
+        | Action::Record
+        | Action::Forget => false,
     }
 }
 
@@ -121,10 +175,11 @@ fn is_stream(address: &Address) -> bool {
     matches!(address, Address::Stream(_))
 }
 
-fn circle(steps: &[Step], stuck: &[usize]) -> Finding {
+fn circle(steps: &[Step], stuck: &BTreeSet<usize>) -> Finding {
     let names: Vec<_> = stuck.iter().map(|it| format!("`{}`", steps[*it].address)).collect();
+    let place = stuck.iter().find_map(|it| steps[*it].place);
     let message = format!("no order of these steps works: {}", names.join(", "));
-    Finding::error(Code::Conflict, message).at(steps[stuck[0]].place).help(
+    Finding::error(Code::Conflict, message).at(place).help(
         "streams that swap subjects, or copy each other, need a plan in between: move one of \
          them to other subjects, apply, then go on",
     )

@@ -25,6 +25,7 @@ pub(super) fn assess(
     let wanted = desired.resources.get(&address);
     let is = live.resources.get(&address);
     let mut stops = Vec::new();
+    step.stored = stored(&address, live);
     if let Some(wanted) = wanted {
         stops.extend(too_new(step, wanted, live));
     }
@@ -40,7 +41,9 @@ pub(super) fn assess(
     for risk in &mut step.risks {
         risk.allowed = ask.allow.contains(&(risk.harm, address.clone()));
         if risk.harm.needs_consent() && !risk.allowed {
-            stops.push(no_consent(&address, risk));
+            let field = risk.field.as_deref().unwrap_or_default();
+            let place = wanted.and_then(|it| it.places.get(field)).copied();
+            stops.push(no_consent(&address, risk).at(place));
         }
     }
     let place = step.place;
@@ -184,24 +187,25 @@ fn replacement(step: &Step, is: &Observed) -> Option<Finding> {
 
 fn risks(step: &Step, is: &Observed, live: &Live) -> Vec<Risk> {
     let mut risks = Vec::new();
-    let mut add = |harm, messages, why: String| {
-        risks.push(Risk { harm, messages, why, allowed: false });
+    let mut add = |harm, messages, why: String, field: Option<&str>| {
+        let field = field.map(ToOwned::to_owned);
+        risks.push(Risk { harm, messages, why, field, allowed: false });
     };
     let stored = stored(&step.address, live);
     match step.action {
         Action::Delete | Action::Replace if is.messages() > 0 => {
             let why = "its messages would be deleted".to_owned();
-            add(Harm::DataLoss, Amount::Exactly(is.messages()), why);
+            add(Harm::DataLoss, Amount::Exactly(is.messages()), why, None);
         }
         Action::Delete | Action::Replace => {
             for (harm, messages, why) in position_lost(step, is, live) {
-                add(harm, messages, why);
+                add(harm, messages, why, None);
             }
         }
         Action::Update => {
             for change in &step.changes {
                 if let Some((harm, messages, why)) = cost(change, step, is, stored) {
-                    add(harm, messages, why);
+                    add(harm, messages, why, Some(change.delta.field.name));
                 }
             }
         }

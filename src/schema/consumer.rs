@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     Choice, Field,
-    Harm::{DataLoss, Skipped},
+    Harm::{Availability, Skipped},
     Kind::{Bool, Bytes, Duration, Labels, List, Number, OneOf, Set, Subject, Text, Time},
     Loses::When,
     Unset::{Derived, False, Kept, Name, Number as Count, Unlimited},
@@ -91,7 +91,7 @@ pub const CONSUMER: &[Field] = &[
     Field::new("sample_freq", Text, "Share of acknowledgements that are sampled.").unset(Name("0")),
     Field::new("inactive_threshold", Duration, "Idle time after which it is deleted.")
         .unset(Kept(kept))
-        .loses(When(DataLoss, "an idle consumer is deleted with its position", any_set)),
+        .loses(When(Availability, "an idle consumer is deleted with its position", any_set)),
     Field::new("num_replicas", Number, "How many servers hold its state; 0 follows the stream.")
         .unset(Count(0)),
     // Accepted without effect up to 2.14.3, refused from 2.14.4.

@@ -1,5 +1,158 @@
-//! stub
-use super::Desired;
-use crate::finding::Finding;
-/// stub
-pub fn check(_desired: &Desired, _findings: &mut Vec<Finding>) {}
+//! What no single row can judge, offline: fields of one resource among each other, a consumer
+//! beside its stream, and resources among themselves.
+//!
+//! A value that was found wrong before is `Null` here: it is there, and nothing is said of it.
+
+mod consumer;
+mod overlap;
+mod stream;
+
+use serde_json::Value;
+
+use super::{Declared, Desired};
+use crate::{
+    address::Address,
+    config::Config,
+    finding::{Code, Finding, Place, Sources},
+};
+
+/// Judges an environment as a whole.
+pub(super) fn check(desired: &Desired, sources: &Sources, findings: &mut Vec<Finding>) {
+    let mut check = Check { desired, sources, findings };
+    for (address, declared) in &desired.resources {
+        match address {
+            Address::Stream(_) => check.stream(address, declared),
+            Address::Consumer { .. } => check.consumer(address, declared),
+        }
+    }
+    check.origins();
+    check.subjects();
+}
+
+struct Check<'a> {
+    desired: &'a Desired,
+    sources: &'a Sources,
+    findings: &'a mut Vec<Finding>,
+}
+
+/// A rule among the fields of one resource.
+struct Rule {
+    /// The field that breaks it, where one is looked for and pointed at.
+    at: &'static str,
+    code: Code,
+    broken: fn(&Config) -> bool,
+    message: &'static str,
+    help: &'static str,
+}
+
+impl Rule {
+    /// Two fields, or values of them, that exclude each other.
+    const fn conflict(
+        at: &'static str,
+        broken: fn(&Config) -> bool,
+        message: &'static str,
+        help: &'static str,
+    ) -> Self {
+        Self { at, code: Code::Conflict, broken, message, help }
+    }
+
+    /// A field that needs another, or another value of it.
+    const fn missing(
+        at: &'static str,
+        broken: fn(&Config) -> bool,
+        message: &'static str,
+        help: &'static str,
+    ) -> Self {
+        Self { at, code: Code::Missing, broken, message, help }
+    }
+
+    /// A value outside what the server takes.
+    const fn bad(
+        at: &'static str,
+        broken: fn(&Config) -> bool,
+        message: &'static str,
+        help: &'static str,
+    ) -> Self {
+        Self { at, code: Code::BadValue, broken, message, help }
+    }
+}
+
+impl Check<'_> {
+    fn rules(&mut self, rules: &'static [Rule], address: &Address, declared: &Declared) {
+        for rule in rules {
+            if declared.config.has(rule.at) && (rule.broken)(&declared.config) {
+                let finding = Finding::error(rule.code, rule.message).help(rule.help);
+                self.report(address, declared, rule.at, finding);
+            }
+        }
+        self.sizes(address, declared);
+    }
+
+    /// Limits that the server sets to texts of any resource.
+    fn sizes(&mut self, address: &Address, declared: &Declared) {
+        let config = &declared.config;
+        if config.text("description").is_some_and(|it| it.len() > 4096) {
+            let finding = Finding::error(Code::BadValue, "`description` is over 4,096 bytes");
+            let help = "shorten it; the server takes no more";
+            self.report(address, declared, "description", finding.help(help));
+        }
+        let labels = config.get("metadata").and_then(Value::as_object).into_iter().flatten();
+        let bytes = labels.map(|(key, it)| key.len() + it.as_str().map_or(0, str::len));
+        if bytes.sum::<usize>() > 128 * 1024 {
+            let finding = Finding::error(Code::BadValue, "`metadata` is over 128 KiB");
+            let help = "shorten it; the server takes no more, keys and texts together";
+            self.report(address, declared, "metadata", finding.help(help));
+        }
+    }
+
+    /// Reports at a field, or at the resource where the field was not written.
+    fn report(&mut self, address: &Address, declared: &Declared, field: &str, finding: Finding) {
+        let place = declared.places.get(field).copied().unwrap_or(declared.place);
+        self.findings.push(finding.at(place).about(address));
+    }
+
+    /// Where one text of a list stands. It is looked for in the source again, so that places need
+    /// not be kept for every subject of every stream.
+    fn item(&self, declared: &Declared, field: &str, text: &str, last: Last) -> Place {
+        let Some(place) = declared.places.get(field).copied() else { return declared.place };
+        let written = &self.sources.text(place)[place.span()];
+        let quoted = [format!("\"{text}\""), format!("'{text}'")];
+        let mut found = quoted.iter().filter_map(|it| {
+            let start = match last {
+                Last::Yes => written.rfind(it),
+                Last::No => written.find(it),
+            };
+            start.map(|start| start..start + it.len())
+        });
+        found.next().map_or(place, |it| place.part(it))
+    }
+}
+
+/// Whether the last of several equal texts is looked for.
+#[derive(Clone, Copy)]
+enum Last {
+    Yes,
+    No,
+}
+
+/// Whether a switch is on.
+fn on(config: &Config, name: &str) -> bool {
+    config.get(name) == Some(&Value::Bool(true))
+}
+
+/// Whether a field was not written at all.
+fn lacks(config: &Config, name: &str) -> bool {
+    config.get(name).is_none()
+}
+
+/// Whether a field has another value than this; a wrong one does not count.
+fn differs(config: &Config, name: &str, wanted: &str) -> bool {
+    config.get(name) != Some(&Value::Null) && config.text(name) != Some(wanted)
+}
+
+/// Whether a number is written and positive.
+fn positive(config: &Config, name: &str) -> bool {
+    config.number(name).is_some_and(|it| it > 0)
+}
+
+const MILLISECOND: i64 = 1_000_000;

@@ -1,7 +1,253 @@
-//! stub
-use super::{Desired, read::Layer};
-use crate::finding::Finding;
-/// stub
-pub fn merge(_path: &str, _layers: Vec<Layer>, _findings: &mut Vec<Finding>) -> Desired {
-    unimplemented!()
+//! Layers → one environment: the base below, the environment's own file on top.
+//!
+//! Field by field, `[defaults]` of all layers lie under the streams and consumers of all layers,
+//! and `[override]` of all layers over them. Within each the later layer wins.
+
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
+
+use serde_json::{Value, json};
+
+use super::{
+    Declared, Desired, Environment, connection,
+    read::{Blanket, Consumer, Layer, Stream, is_name},
+    value::{Fields, Written, quoted},
+};
+use crate::{
+    address::Address,
+    config::{Config, sha256},
+    finding::{Code, Finding, Place, Sources, closest},
+    schema::Field,
+};
+
+/// Lays the layers over each other, the first at the bottom.
+pub(super) fn merge(
+    path: &str,
+    layers: Vec<Layer>,
+    sources: &Sources,
+    findings: &mut Vec<Finding>,
+) -> Desired {
+    let mut merged = Layer::default();
+    for layer in layers {
+        lay(&mut merged, layer, findings);
+    }
+    let spec = Place::new(0, 0..0);
+    let name = name_of(path, spec, findings);
+    let (server, expect) = connection::connection(&merged.server, spec, findings);
+    let protected = merged.environment.get("protected").map(|it| &it.value);
+    let protected = protected == Some(&Value::Bool(true));
+    let environment = Environment { name, protected, server, expect };
+    let rule = merged.naming.remove("durable").map(|it| it.value);
+    let naming = Naming { rule: rule.as_ref().and_then(Value::as_str) };
+    let mut resources = Resources { declared: BTreeMap::new(), sources, findings };
+    for (name, stream) in merged.streams {
+        let over = (&merged.defaults, &merged.overrides);
+        resources.stream(&name, stream, over, &naming);
+    }
+    Desired { environment, resources: resources.declared }
+}
+
+/// An environment is named for its file.
+fn name_of(path: &str, spec: Place, findings: &mut Vec<Finding>) -> String {
+    let file = path.rsplit('/').next().unwrap_or(path);
+    let name = file.strip_suffix(".toml").unwrap_or(file);
+    let fits = |it: u8| it.is_ascii_lowercase() || it.is_ascii_digit();
+    let right = (1..=64).contains(&name.len())
+        && name.bytes().next().is_some_and(fits)
+        && name.bytes().all(|it| fits(it) || it == b'_' || it == b'-');
+    if !right {
+        let message = format!("{} is no name for an environment", quoted(name));
+        let help = "rename the file: lower-case letters, digits, `_` and `-`, at most 64 of them";
+        findings.push(Finding::error(Code::BadName, message).at(spec).help(help));
+    }
+    name.to_owned()
+}
+
+fn lay(below: &mut Layer, above: Layer, findings: &mut Vec<Finding>) {
+    let Layer { environment, server, naming, defaults, overrides, streams } = above;
+    below.environment.extend(environment);
+    connection::lay(&mut below.server, server);
+    below.naming.extend(naming);
+    below.defaults.stream.extend(defaults.stream);
+    below.defaults.consumer.extend(defaults.consumer);
+    below.overrides.stream.extend(overrides.stream);
+    below.overrides.consumer.extend(overrides.consumer);
+    let known: BTreeSet<String> = below.streams.keys().cloned().collect();
+    for (name, stream) in streams {
+        match below.streams.entry(name) {
+            Entry::Occupied(mut entry) => lay_stream(entry.get_mut(), stream, findings),
+            Entry::Vacant(entry) => {
+                let whole = ["subjects", "mirror", "sources"];
+                if !whole.iter().any(|it| stream.fields.contains_key(it)) {
+                    findings.extend(stranger("stream", entry.key(), stream.place, &known));
+                }
+                entry.insert(stream);
+            }
+        }
+    }
+}
+
+fn lay_stream(below: &mut Stream, above: Stream, findings: &mut Vec<Finding>) {
+    below.fields.extend(above.fields);
+    let known: BTreeSet<String> = below.consumers.keys().cloned().collect();
+    for (key, consumer) in above.consumers {
+        match below.consumers.entry(key) {
+            Entry::Occupied(mut entry) => entry.get_mut().fields.extend(consumer.fields),
+            Entry::Vacant(entry) => {
+                if !consumer.fields.contains_key("ack_policy") {
+                    findings.extend(stranger("consumer", entry.key(), consumer.place, &known));
+                }
+                entry.insert(consumer);
+            }
+        }
+    }
+}
+
+/// A few fields under a new name that is almost one of the base are likely meant for that one.
+fn stranger(kind: &str, name: &str, place: Place, known: &BTreeSet<String>) -> Option<Finding> {
+    let near = closest(name, known.iter().map(String::as_str))?;
+    let message = format!("{} is a new {kind}: no base declares it", quoted(name));
+    let help = format!("did you mean `{near}`?");
+    Some(Finding::warning(Code::UnknownKey, message).at(place).help(help))
+}
+
+/// How durable consumers are named.
+struct Naming<'a> {
+    rule: Option<&'a str>,
+}
+
+impl Naming<'_> {
+    /// The name on the server; `None` where the rule asks for a service and there is none.
+    fn durable(&self, key: &str, service: Option<&str>) -> Option<String> {
+        match (self.rule, service) {
+            (None, None) => Some(key.to_owned()),
+            (None, Some(service)) => Some(format!("{service}_{key}")),
+            (Some(rule), None) if rule.contains("{service}") => None,
+            (Some(rule), service) => {
+                let named = rule.replace("{service}", service.unwrap_or_default());
+                Some(named.replace("{name}", key))
+            }
+        }
+    }
+}
+
+/// What has been put together so far.
+struct Resources<'a> {
+    declared: BTreeMap<Address, Declared>,
+    sources: &'a Sources,
+    findings: &'a mut Vec<Finding>,
+}
+
+impl Resources<'_> {
+    fn stream(
+        &mut self,
+        name: &str,
+        stream: Stream,
+        (defaults, overrides): (&Blanket, &Blanket),
+        naming: &Naming<'_>,
+    ) {
+        let fields = between(&defaults.stream, stream.fields, &overrides.stream);
+        if switched_off(&fields) {
+            return;
+        }
+        let address = Address::stream(name);
+        let mut declared = declare(&address, stream.place, fields);
+        declared.config.set("name", name.into());
+        self.add(address, declared);
+        for (key, consumer) in stream.consumers {
+            let fields = between(&defaults.consumer, consumer.fields, &overrides.consumer);
+            if !switched_off(&fields) {
+                self.consumer(name, &key, Consumer { fields, ..consumer }, naming);
+            }
+        }
+    }
+
+    fn consumer(&mut self, stream: &str, key: &str, consumer: Consumer, naming: &Naming<'_>) {
+        let Consumer { place, fields } = consumer;
+        let service = fields.get("service").and_then(|it| it.value.as_str());
+        let wrong = fields.get("service").is_some_and(|it| it.value.is_null());
+        let Some(name) = naming.durable(key, service) else {
+            if !wrong {
+                let rule = naming.rule.unwrap_or_default();
+                let message =
+                    format!("`{key}` has no `service`, and the rule for durable names is `{rule}`");
+                let help =
+                    "add `service = \"NAME\"`, or take `{service}` out of `[naming] durable`";
+                self.findings.push(Finding::error(Code::Missing, message).at(place).help(help));
+            }
+            return;
+        };
+        if name.len() > 255 && is_name(key) {
+            let message = format!("the durable name of `{key}` has {} letters", name.len());
+            let help = "shorten the key or the service: at most 255 together";
+            self.findings.push(Finding::error(Code::BadName, message).at(place).help(help));
+        }
+        let address = Address::consumer(stream, &name);
+        let mut declared = declare(&address, place, fields);
+        declared.config.set("name", name.as_str().into());
+        declared.config.set("durable_name", name.into());
+        self.add(address, declared);
+    }
+
+    fn add(&mut self, address: Address, mut declared: Declared) {
+        declared.sha256 = digest(&declared);
+        if let Some(other) = self.declared.get(&address) {
+            let spot = self.sources.spot(other.place);
+            let message =
+                format!("`{}` is the durable name of two consumers: see {spot}", address.name());
+            let finding = Finding::error(Code::Duplicate, message).at(declared.place);
+            let help = "rename one of the keys, or give it another `service`";
+            self.findings.push(finding.about(&address).help(help));
+            return;
+        }
+        self.declared.insert(address, declared);
+    }
+}
+
+/// A resource's own fields, with what lies under and over all of its kind.
+fn between(below: &Fields, own: Fields, above: &Fields) -> Fields {
+    if below.is_empty() && above.is_empty() {
+        return own;
+    }
+    let mut fields = below.clone();
+    fields.extend(own);
+    fields.extend(above.iter().map(|(name, written)| (*name, written.clone())));
+    fields
+}
+
+fn switched_off(fields: &Fields) -> bool {
+    fields.get("enabled").is_some_and(|it| it.value == Value::Bool(false))
+}
+
+/// Parts the settings from the server's fields.
+fn declare(address: &Address, place: Place, fields: Fields) -> Declared {
+    let mut declared = Declared {
+        config: Config::default(),
+        places: BTreeMap::new(),
+        place,
+        prevent_destroy: None,
+        ignore: BTreeSet::new(),
+        sha256: String::new(),
+    };
+    for (name, Written { value, place }) in fields {
+        match name {
+            "enabled" | "reason" | "service" => continue,
+            "prevent_destroy" => declared.prevent_destroy = value.as_bool(),
+            "ignore" => {
+                let names = value.as_array().into_iter().flatten().filter_map(Value::as_str);
+                let rows = names.filter_map(|it| Field::find(address.rows(), it));
+                declared.ignore = rows.map(|it| it.name).collect();
+            }
+            field => declared.config.set(field, value),
+        }
+        declared.places.insert(name, place);
+    }
+    declared
+}
+
+/// The digest of what matters to the server or the state, and of nothing else.
+fn digest(declared: &Declared) -> String {
+    let Declared { config, prevent_destroy, ignore, .. } = declared;
+    let ignore: Vec<&str> = ignore.iter().copied().collect();
+    let matters = json!({ "config": config, "prevent_destroy": prevent_destroy, "ignore": ignore });
+    sha256(matters.to_string())
 }

@@ -1,13 +1,476 @@
-//! stub
-use crate::finding::{Finding, Sources};
-/// stub
-pub struct Layer;
-/// stub
-pub fn layers(
-    _path: &str,
-    _text_of: impl Fn(&str) -> Result<String, String>,
-    _sources: &mut Sources,
-    _findings: &mut Vec<Finding>,
+//! The files of an environment, from its own up through `extends`, each read into a [`Layer`].
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use toml::de::DeTable;
+
+use super::{
+    connection::{self, Server},
+    value::{Fields, Key, Reader, Toml, TomlKey, Written, quoted},
+};
+use crate::{
+    finding::{Code, Finding, Place, Sources, closest},
+    schema::{Field, Kind, Writer, consumer::CONSUMER, stream::STREAM},
+};
+
+/// What one file says.
+#[derive(Debug, Default)]
+pub(super) struct Layer {
+    pub(super) environment: Fields,
+    pub(super) server: Server,
+    pub(super) naming: Fields,
+    pub(super) defaults: Blanket,
+    pub(super) overrides: Blanket,
+    pub(super) streams: BTreeMap<String, Stream>,
+}
+
+/// What lies under or over every resource.
+#[derive(Debug, Default)]
+pub(super) struct Blanket {
+    pub(super) stream: Fields,
+    pub(super) consumer: Fields,
+}
+
+/// One stream as one file has it.
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) place: Place,
+    pub(super) fields: Fields,
+    pub(super) consumers: BTreeMap<String, Consumer>,
+}
+
+/// One consumer as one file has it.
+#[derive(Debug)]
+pub(super) struct Consumer {
+    pub(super) place: Place,
+    pub(super) fields: Fields,
+}
+
+/// A kind of resource, as a spec describes it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Resource {
+    Stream,
+    Consumer,
+}
+
+const TOP: &[&str] =
+    &["extends", "environment", "server", "state", "naming", "defaults", "override", "streams"];
+const EXTENDS: Key = ("extends", Kind::Text);
+const ENVIRONMENT: &[Key] = &[("protected", Kind::Bool)];
+const STATE: &[Key] = &[("backend", Kind::Text)];
+const NAMING: &[Key] = &[("durable", Kind::Text)];
+
+/// What a resource says beside the server's fields. `enabled = false` is how an environment leaves
+/// out what its base declares: removing the table would only bring the base back.
+const SETTINGS: &[Key] = &[
+    ("enabled", Kind::Bool),
+    ("prevent_destroy", Kind::Bool),
+    ("ignore", Kind::Set(&Kind::Text)),
+    ("reason", Kind::Text),
+    ("service", Kind::Text),
+];
+
+/// Reads an environment's file and all that it extends, the outermost base first.
+pub(super) fn layers(
+    path: &str,
+    text_of: impl Fn(&str) -> Result<String, String>,
+    sources: &mut Sources,
+    findings: &mut Vec<Finding>,
 ) -> Vec<Layer> {
-    Vec::new()
+    let mut layers = Vec::new();
+    let mut paths: Vec<String> = Vec::new();
+    let mut next: Option<(String, Option<Place>)> = Some((path.to_owned(), None));
+    while let Some((path, place)) = next.take() {
+        if paths.contains(&path) {
+            let message = format!("`extends` leads back to `{path}`");
+            let help = "a file extends another, never itself: remove one `extends` of the circle";
+            findings.push(Finding::error(Code::ExtendsCycle, message).at(place).help(help));
+            break;
+        }
+        let text = match text_of(&path) {
+            Ok(text) => text,
+            Err(why) => {
+                findings.push(no_file(&path, &why, place));
+                break;
+            }
+        };
+        let file = sources.add(path.clone(), text.clone());
+        let mut reader = Reader { file, findings: &mut *findings, secrets: Vec::new() };
+        let (layer, extends) = reader.file(&text);
+        for secret in reader.secrets {
+            sources.hide(secret);
+        }
+        layers.push(layer);
+        next = extends.map(|(base, place)| (beside(&path, &base), Some(place)));
+        paths.push(path);
+    }
+    layers.reverse();
+    layers
+}
+
+fn no_file(path: &str, why: &str, place: Option<Place>) -> Finding {
+    let help = match place {
+        Some(_) => "the path is relative to the file that names it",
+        None => "environments are the files `environments/NAME.toml`",
+    };
+    let message = format!("`{path}` cannot be read: {why}");
+    Finding::error(Code::File, message).at(place).help(help)
+}
+
+/// The path of a file that another names, with `.` and `..` resolved.
+fn beside(path: &str, named: &str) -> String {
+    if named.starts_with('/') {
+        return named.to_owned();
+    }
+    let folder = path.rsplit_once('/').map_or("", |it| it.0);
+    let mut parts: Vec<&str> = Vec::new();
+    for part in folder.split('/').chain(named.split('/')) {
+        match part {
+            "." => {}
+            "" if !parts.is_empty() || folder.is_empty() => {}
+            ".." if parts.last().is_some_and(|it| !["", ".."].contains(it)) => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}
+
+impl Reader<'_> {
+    /// One whole file, and the path it extends.
+    fn file(&mut self, text: &str) -> (Layer, Option<(String, Place)>) {
+        if let Some(span) = endless_key(text) {
+            let finding = Finding::error(Code::Syntax, "a key has more than 100 parts");
+            self.findings.push(finding.at(self.place(span)).help("quote a key that holds dots"));
+            return Default::default();
+        }
+        let (tree, errors) = DeTable::parse_recoverable(text);
+        let mut broken = Vec::new();
+        for error in errors {
+            let span = within(text, error.span().unwrap_or_default());
+            broken.push(line_of(text, span.start));
+            let help = syntax_help(error.message());
+            let finding = Finding::error(Code::Syntax, lower(error.message()));
+            self.findings.push(finding.at(self.place(span)).help(help));
+        }
+        let before = self.findings.len();
+        let read = self.top(tree.get_ref());
+        // What is left of a broken line is not what was meant.
+        let kept = self.findings.split_off(before).into_iter().filter(|it| {
+            let start = it.place.map(|it| it.span().start);
+            start.is_none_or(|start| !broken.iter().any(|line| line.contains(&start)))
+        });
+        self.findings.extend(kept);
+        read
+    }
+
+    fn top(&mut self, table: &DeTable<'_>) -> (Layer, Option<(String, Place)>) {
+        let mut layer = Layer::default();
+        let mut extends = None;
+        for (key, value) in table {
+            match key.get_ref().as_ref() {
+                "extends" => extends = self.extends(value),
+                "environment" => {
+                    layer.environment = self.section("environment", ENVIRONMENT, &[], value);
+                }
+                "server" => layer.server = connection::read(self, value),
+                "state" => self.state(value),
+                "naming" => {
+                    layer.naming = self.section("naming", NAMING, &[], value);
+                    self.naming(&layer.naming);
+                }
+                "defaults" => layer.defaults = self.blanket("defaults", value),
+                "override" => layer.overrides = self.blanket("override", value),
+                "streams" => layer.streams = self.streams(value),
+                _ => drop(self.unknown("a spec", key, TOP)),
+            }
+        }
+        (layer, extends)
+    }
+
+    fn extends(&mut self, given: &Toml<'_>) -> Option<(String, Place)> {
+        let Written { value, place } = self.key(&EXTENDS, given);
+        Some((value.as_str()?.to_owned(), place))
+    }
+
+    fn state(&mut self, given: &Toml<'_>) {
+        let fields = self.section("state", STATE, &[], given);
+        let Some(Written { value: Value::String(backend), place }) = fields.get("backend") else {
+            return;
+        };
+        if backend != "file" {
+            let message = format!("there is no state backend {backend:?}");
+            let help = "write \"file\": the state is kept in `state/`";
+            self.findings.push(Finding::error(Code::BadValue, message).at(*place).help(help));
+        }
+    }
+
+    /// The rule for durable names holds `{name}`, perhaps `{service}`, and what a name may hold.
+    fn naming(&mut self, naming: &Fields) {
+        let Some(Written { value: Value::String(rule), place }) = naming.get("durable") else {
+            return;
+        };
+        let rest = rule.replace("{service}", "").replace("{name}", "");
+        let message = if !rest.is_empty() && !is_name(&rest) {
+            "the rule for durable names holds more than `{service}`, `{name}` and what a name holds"
+        } else if !rule.contains("{name}") {
+            "the rule for durable names lacks `{name}`, so that all consumers would share one"
+        } else {
+            return;
+        };
+        let help = "write it like `durable = \"{service}_{name}\"`";
+        self.findings.push(Finding::error(Code::BadValue, message).at(*place).help(help));
+    }
+
+    fn blanket(&mut self, path: &str, given: &Toml<'_>) -> Blanket {
+        let mut blanket = Blanket::default();
+        for (key, value) in self.table_of(path, given).into_iter().flatten() {
+            let name = key.get_ref().as_ref();
+            match name {
+                "stream" => {
+                    blanket.stream = self.blanket_of(path, Resource::Stream, value);
+                }
+                "consumer" => {
+                    blanket.consumer = self.blanket_of(path, Resource::Consumer, value);
+                }
+                _ => drop(self.unknown(&format!("`[{path}]`"), key, &["stream", "consumer"])),
+            }
+        }
+        blanket
+    }
+
+    fn blanket_of(&mut self, path: &str, kind: Resource, given: &Toml<'_>) -> Fields {
+        let path = format!("{path}.{}", kind.noun());
+        let Some(table) = self.table_of(&path, given) else { return Fields::new() };
+        let mut fields = self.fields(kind, table);
+        if let Some(written) = fields.remove("enabled") {
+            let message = format!("`enabled` under `[{path}]` would switch everything off");
+            let help = "put it under the one stream or consumer that is left out";
+            self.findings
+                .push(Finding::error(Code::UnknownKey, message).at(written.place).help(help));
+        }
+        if let Some((key, _)) = table.get_key_value("consumers") {
+            let message = format!("`[{path}]` has no consumers");
+            let help = format!("write `[{}.consumer]`", path.split('.').next().unwrap_or_default());
+            let place = self.place(key.span());
+            self.findings.push(Finding::error(Code::UnknownKey, message).at(place).help(help));
+        }
+        fields
+    }
+
+    fn streams(&mut self, given: &Toml<'_>) -> BTreeMap<String, Stream> {
+        let mut streams = BTreeMap::new();
+        for (key, value) in self.table_of("streams", given).into_iter().flatten() {
+            let path = format!("streams.{}", key.get_ref());
+            let Some(table) = self.table_of(&path, value) else { continue };
+            self.name(Resource::Stream, key);
+            let stream = Stream {
+                place: self.place(key.span()),
+                fields: self.fields(Resource::Stream, table),
+                consumers: self.consumers(&path, table),
+            };
+            streams.insert(key.get_ref().to_string(), stream);
+        }
+        streams
+    }
+
+    fn consumers(&mut self, path: &str, stream: &DeTable<'_>) -> BTreeMap<String, Consumer> {
+        let mut consumers = BTreeMap::new();
+        let path = format!("{path}.consumers");
+        let given = stream.get("consumers").and_then(|it| self.table_of(&path, it));
+        for (key, value) in given.into_iter().flatten() {
+            let Some(table) = self.table_of(&format!("{path}.{}", key.get_ref()), value) else {
+                continue;
+            };
+            self.name(Resource::Consumer, key);
+            let place = self.place(key.span());
+            let fields = self.fields(Resource::Consumer, table);
+            consumers.insert(key.get_ref().to_string(), Consumer { place, fields });
+        }
+        consumers
+    }
+
+    fn name(&mut self, kind: Resource, key: &TomlKey<'_>) {
+        if !is_name(key.get_ref()) {
+            let message = format!("{} is no name for a {}", quoted(key.get_ref()), kind.noun());
+            self.bad_name(message, self.place(key.span()));
+        }
+    }
+
+    fn bad_name(&mut self, message: String, place: Place) {
+        let help = "a name holds letters, digits, `_` and `-`, at most 255 of them";
+        self.findings.push(Finding::error(Code::BadName, message).at(place).help(help));
+    }
+
+    /// The fields and settings of a resource, or of all of a kind.
+    fn fields(&mut self, kind: Resource, table: &DeTable<'_>) -> Fields {
+        let mut fields = Fields::new();
+        let mut meant = Vec::new();
+        for (key, value) in table {
+            let name = key.get_ref().as_ref();
+            if let Some(setting) = kind.settings().find(|it| it.0 == name) {
+                fields.insert(setting.0, self.key(setting, value));
+                continue;
+            }
+            match Field::find(kind.rows(), name) {
+                Some(field) if field.writer == Writer::Spec => {
+                    fields.insert(field.name, self.field("", field, value));
+                }
+                Some(field) => self.not_yours(field, key, kind.naming()),
+                None if kind == Resource::Stream && name == "consumers" => {}
+                None => meant.extend(self.unknown_field(kind, key)),
+            }
+        }
+        for (name, written) in meant {
+            fields.entry(name).or_insert(written);
+        }
+        self.ignore(kind, &mut fields);
+        if let Some(Written { value: Value::String(service), place }) = fields.get("service")
+            && !is_name(service)
+        {
+            let message = format!("`service` is {service:?}, which cannot be part of a name");
+            self.bad_name(message, *place);
+        }
+        fields
+    }
+
+    fn unknown_field(
+        &mut self,
+        kind: Resource,
+        key: &TomlKey<'_>,
+    ) -> Option<(&'static str, Written)> {
+        let name = key.get_ref().as_ref();
+        let other = kind.other();
+        let known = Field::find(other.rows(), name).is_some_and(|it| it.writer == Writer::Spec);
+        if known || other.settings().any(|it| it.0 == name) {
+            let message =
+                format!("`{name}` belongs to a {}, not to a {}", other.noun(), kind.noun());
+            let place = self.place(key.span());
+            let finding = Finding::error(Code::UnknownKey, message).at(place);
+            self.findings.push(finding.help(format!("move it under `{}`", other.table())));
+            return None;
+        }
+        let rows = kind.rows().iter().filter(|it| it.writer == Writer::Spec).map(|it| it.name);
+        let names: Vec<_> = rows.chain(kind.settings().map(|it| it.0)).collect();
+        let near = self.unknown(&format!("a {}", kind.noun()), key, &names)?;
+        Some((near, self.missing_value(key)))
+    }
+
+    /// `ignore` names fields, and says why.
+    fn ignore(&mut self, kind: Resource, fields: &mut Fields) {
+        let missing = |(has, lacks): (&str, &str)| {
+            let written = fields.get(has).filter(|_| !fields.contains_key(lacks))?;
+            let message = format!("`{has}` stands without `{lacks}`");
+            let help = "write both: which fields are left to somebody else, and why";
+            Some(Finding::error(Code::Missing, message).at(written.place).help(help))
+        };
+        let missing = [("ignore", "reason"), ("reason", "ignore")].into_iter().filter_map(missing);
+        self.findings.extend(missing);
+        let Some(Written { value: Value::Array(ignored), place }) = fields.get("ignore") else {
+            return;
+        };
+        let names = kind.rows().iter().filter(|it| it.writer == Writer::Spec).map(|it| it.name);
+        for name in ignored.iter().filter_map(Value::as_str) {
+            if names.clone().any(|it| it == name) {
+                continue;
+            }
+            let message = format!("`ignore` names {}, which is no field", quoted(name));
+            let help = match closest(name, names.clone()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "every field is in `docs/reference/fields.md`".to_owned(),
+            };
+            self.findings.push(Finding::error(Code::UnknownKey, message).at(*place).help(help));
+        }
+    }
+}
+
+impl Resource {
+    fn rows(self) -> &'static [Field] {
+        match self {
+            Self::Stream => STREAM,
+            Self::Consumer => CONSUMER,
+        }
+    }
+
+    fn settings(self) -> impl Iterator<Item = &'static Key> {
+        SETTINGS.iter().filter(move |it| self == Self::Consumer || it.0 != "service")
+    }
+
+    fn noun(self) -> &'static str {
+        match self {
+            Self::Stream => "stream",
+            Self::Consumer => "consumer",
+        }
+    }
+
+    fn table(self) -> &'static str {
+        match self {
+            Self::Stream => "[streams.NAME]",
+            Self::Consumer => "[streams.NAME.consumers.KEY]",
+        }
+    }
+
+    fn naming(self) -> &'static str {
+        match self {
+            Self::Stream => "remove the line, and name the stream in `[streams.NAME]`",
+            Self::Consumer => {
+                "remove the line: `[naming] durable`, `service` and the key make the name"
+            }
+        }
+    }
+
+    fn other(self) -> Self {
+        match self {
+            Self::Stream => Self::Consumer,
+            Self::Consumer => Self::Stream,
+        }
+    }
+}
+
+/// Whether the server takes a text as the name of a stream or consumer. It takes more than this,
+/// but not in every release and not in every place.
+pub(super) fn is_name(text: &str) -> bool {
+    (1..=255).contains(&text.len())
+        && text.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'_' || it == b'-')
+}
+
+/// A dotted key so long that the tree under it would be too deep to walk.
+fn endless_key(text: &str) -> Option<std::ops::Range<usize>> {
+    let lines = text.split_inclusive('\n').scan(0, |start, line| {
+        *start += line.len();
+        Some((*start - line.len(), line))
+    });
+    let key = |line: &str| line.split(['"', '\'', '=', '#']).next().map_or(0, str::len);
+    let mut keys = lines.map(|(start, line)| start..start + key(line));
+    keys.find(|it| text[it.clone()].matches('.').count() > 100)
+}
+
+/// A span that cuts no character and ends with the text.
+fn within(text: &str, span: std::ops::Range<usize>) -> std::ops::Range<usize> {
+    let fit = |at: usize| (0..=at.min(text.len())).rev().find(|it| text.is_char_boundary(*it));
+    let start = fit(span.start).unwrap_or_default();
+    start..fit(span.end).unwrap_or_default().max(start)
+}
+
+/// The line around a byte.
+fn line_of(text: &str, at: usize) -> std::ops::Range<usize> {
+    let start = text[..at].rfind('\n').map_or(0, |it| it + 1);
+    start..text[at..].find('\n').map_or(text.len(), |it| at + it) + 1
+}
+
+fn lower(message: &str) -> String {
+    let mut chars = message.chars();
+    chars.next().map(|it| it.to_lowercase().chain(chars).collect()).unwrap_or_default()
+}
+
+fn syntax_help(message: &str) -> &'static str {
+    if message.contains("quoted") {
+        "put a text in quotes: `max_age = \"7d\"`"
+    } else if message.contains("duplicate key") {
+        "a key is written once, and so is the header of a table: put the two together"
+    } else if message.contains("newline") {
+        "one `key = value` a line; texts in quotes, lists in `[ ]`"
+    } else {
+        "the file is TOML: https://toml.io"
+    }
 }

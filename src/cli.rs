@@ -1,0 +1,201 @@
+//! The command line: arguments in, an exit code out.
+
+mod apply;
+mod demo;
+mod drift;
+mod plan;
+mod project;
+mod sandbox;
+mod show;
+mod state;
+mod validate;
+
+use std::{error::Error, ffi::OsString, path::PathBuf, process::ExitCode};
+
+use clap::{CommandFactory as _, Parser, Subcommand, error::ErrorKind};
+
+use crate::io::terminal::{Closed, Color, Terminal};
+
+/// How a command ended. Nothing else is ever returned to the shell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Done, or nothing to do.
+    Done,
+    /// Failed or refused; usage errors too.
+    Failed,
+    /// Changes are present (`plan --detailed-exitcode`), or drift is (`drift`).
+    Changes,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Done => Self::SUCCESS,
+            Exit::Failed => Self::from(1),
+            Exit::Changes => Self::from(2),
+        }
+    }
+}
+
+/// Plan, apply and watch NATS JetStream from versioned TOML specs.
+#[derive(Debug, Parser)]
+#[command(name = "jsplan", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(after_help = "Start with `jsplan demo`: it shows the main job on a throw-away server.")]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct Global {
+    /// The environment: the name of a spec in `environments/`
+    #[arg(long, global = true, value_name = "NAME", env = "JSPLAN_ENV")]
+    env: Option<String>,
+    /// Work in this folder instead of the current one
+    #[arg(long, global = true, value_name = "DIR")]
+    chdir: Option<PathBuf>,
+    /// Connect by this context of the `nats` CLI instead of the spec's `[server]`
+    #[arg(long, global = true, value_name = "NAME", conflicts_with = "server")]
+    context: Option<String>,
+    /// Connect to this url, or these with commas between, instead of the spec's `[server]`
+    #[arg(long, global = true, value_name = "URL")]
+    server: Option<String>,
+    /// When to colour
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value = "auto")]
+    color: Color,
+    /// The same as `--color never`
+    #[arg(long, global = true, conflicts_with = "color")]
+    no_color: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Check a spec without a server; every mistake is shown
+    Validate(validate::Args),
+    /// Show what an apply would do
+    Plan(plan::Args),
+    /// Carry out a plan: a saved one, or plan and ask
+    Apply(apply::Args),
+    /// Compare what is live with what was last applied
+    Drift(drift::Args),
+    /// Show the state, or a saved plan
+    Show(show::Args),
+    /// Look at the state, and mend it
+    #[command(subcommand)]
+    State(state::Command),
+    /// Run a throw-away nats-server, or a cluster of three
+    #[command(subcommand)]
+    Sandbox(sandbox::Command),
+    /// Show the main job on a throw-away server, start to end
+    Demo(demo::Args),
+}
+
+/// Why a command stopped, and what to do about it.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    message: String,
+    help: Option<String>,
+}
+
+impl Failure {
+    fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), help: None }
+    }
+
+    fn help(mut self, remedy: impl Into<String>) -> Self {
+        self.help = Some(remedy.into());
+        self
+    }
+
+    /// Findings were shown already; this only ends the command.
+    fn shown() -> Self {
+        Self::new("")
+    }
+}
+
+impl<E: Error> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::new(error.to_string())
+    }
+}
+
+/// Runs a command line and says how it ended.
+#[must_use]
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
+    let arguments = arguments.into_iter().map(two_dashes);
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let color = if cli.global.no_color { Color::Never } else { cli.global.color };
+    let terminal = Terminal::new(color);
+    report(&terminal, dispatch(cli, terminal))
+}
+
+fn dispatch(cli: Cli, terminal: Terminal) -> Result<Exit, Failure> {
+    let project = project::Project::new(cli.global, terminal);
+    match cli.command {
+        Command::Validate(args) => validate::run(&project, &args),
+        Command::Plan(args) => crate::io::run(plan::run(&project, &args)),
+        Command::Apply(args) => crate::io::run(apply::run(&project, &args)),
+        Command::Drift(args) => crate::io::run(drift::run(&project, &args)),
+        Command::Show(args) => show::run(&project, &args),
+        Command::State(command) => state::run(&project, &command),
+        Command::Sandbox(command) => sandbox::run(&project, &command),
+        Command::Demo(args) => demo::run(&project, &args),
+    }
+}
+
+/// The one place that turns a result into an exit code.
+fn report(terminal: &Terminal, result: Result<Exit, Failure>) -> Exit {
+    match result {
+        Ok(exit) => exit,
+        Err(failure) => {
+            if !failure.message.is_empty() {
+                terminal
+                    .say(&crate::render::talk::failure(&failure.message, failure.help.as_deref()));
+            }
+            Exit::Failed
+        }
+    }
+}
+
+impl From<Closed> for Exit {
+    /// A reader of stdout that has seen enough, such as `head`, is no failure.
+    fn from(Closed(error): Closed) -> Self {
+        if error.kind() == std::io::ErrorKind::BrokenPipe { Self::Done } else { Self::Failed }
+    }
+}
+
+/// clap ends usage errors with 2, which here means "changes are present".
+fn usage(error: &clap::Error) -> Exit {
+    let wanted = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    let text = error.render().ansi().to_string();
+    let terminal = Terminal::new(Color::Auto);
+    if wanted {
+        return terminal.print(&text).map_or_else(Exit::from, |()| Exit::Done);
+    }
+    terminal.say(&text);
+    Exit::Failed
+}
+
+/// Terraform's users type one dash: `-auto-approve` is `--auto-approve`.
+fn two_dashes(argument: OsString) -> OsString {
+    let Some(text) = argument.to_str() else { return argument };
+    let Some(flag) = text.strip_prefix('-').filter(|it| !it.starts_with('-')) else {
+        return argument;
+    };
+    let name = flag.split('=').next().unwrap_or(flag);
+    if name.chars().count() > 1 && knows(&Cli::command(), name) {
+        return format!("-{text}").into();
+    }
+    argument
+}
+
+fn knows(command: &clap::Command, name: &str) -> bool {
+    command.get_arguments().any(|it| it.get_long() == Some(name))
+        || command.get_subcommands().any(|it| knows(it, name))
+}

@@ -1,0 +1,211 @@
+//! `jsplan apply`: a saved plan carried out, or a plan made, shown and asked about.
+
+use std::path::{Path, PathBuf};
+
+use super::{
+    Exit, Failure,
+    plan::Asked,
+    project::{Gathered, Project, observe, refused},
+};
+use crate::{
+    event::Event,
+    io::{
+        apply::{self, Ledger, PARALLELISM},
+        clock, files,
+        store::{self, Lock, Store},
+    },
+    plan::{self, Ask, Mode, Plan},
+    render,
+    state::{LastApply, State, Target},
+};
+
+/// What `apply` takes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// A saved plan; without it a plan is made, shown and asked about
+    file: Option<PathBuf>,
+    /// Do not ask
+    #[arg(long)]
+    auto_approve: bool,
+    #[command(flatten)]
+    ask: Asked,
+    /// Most steps at a time
+    #[arg(long, value_name = "N", default_value_t = PARALLELISM as u16,
+        value_parser = clap::value_parser!(u16).range(1..=64))]
+    parallelism: u16,
+}
+
+impl Args {
+    /// Plan, and do not ask.
+    pub(crate) fn approved() -> Self {
+        let parallelism = u16::try_from(PARALLELISM).unwrap_or(1);
+        Self { file: None, auto_approve: true, ask: Asked::default(), parallelism }
+    }
+
+    /// A saved plan.
+    pub(crate) fn of_file(path: &str) -> Self {
+        Self { file: Some(path.into()), auto_approve: false, ..Self::approved() }
+    }
+}
+
+/// Applies a saved plan, or plans and asks.
+pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure> {
+    if args.file.is_none() && !args.auto_approve && !project.terminal.is_interactive() {
+        return Err(Failure::new("there is no terminal to ask on, and no `--auto-approve`").help(
+            "save a plan with `jsplan plan --out FILE` and apply that, or add `--auto-approve`",
+        ));
+    }
+    let saved = match &args.file {
+        Some(path) => Some(read_plan(project, path, &args.ask)?),
+        None => None,
+    };
+    let environment = project.environment()?;
+    let store = project.store(&environment);
+    let lock = store.lock("apply").map_err(Failure::damaged)?;
+    let gathered = project.gather("apply").await?;
+    let (plan, ask) = match saved {
+        Some(plan) => (checked(plan, &gathered)?, Ask::default()),
+        None => {
+            let ask = args.ask.ask()?;
+            (plan::plan(&gathered.desired, &gathered.state, &gathered.live, &ask), ask)
+        }
+    };
+    // A saved plan was read when it was reviewed: its numbers are enough here.
+    let shown = match args.file {
+        Some(_) => render::review(&plan, &gathered.live.server),
+        None => render::plan(&plan, &gathered.sources),
+    };
+    if let Err(closed) = project.terminal.print(&shown) {
+        return Ok(closed.into());
+    }
+    project.show_findings(&plan.findings, &gathered.sources);
+    if refused(&plan.findings) {
+        return Err(Failure::shown());
+    }
+    if plan.is_empty() {
+        return Ok(Exit::Done);
+    }
+    if args.file.is_none() && !args.auto_approve && !approved(project, &plan) {
+        project.terminal.say(&render::talk::cancelled(plan.mode));
+        return Ok(Exit::Failed);
+    }
+    let order = Order { plan, ask, parallelism: usize::from(args.parallelism) };
+    carry_out(project, gathered, &order, &store, &lock).await
+}
+
+/// What is to be carried out.
+struct Order {
+    plan: Plan,
+    ask: Ask,
+    parallelism: usize,
+}
+
+fn read_plan(project: &Project, path: &Path, ask: &Asked) -> Result<Plan, Failure> {
+    if !ask.is_plain() {
+        return Err(Failure::new("a saved plan is applied as it is")
+            .help("give `--target`, `--allow` and the like to `jsplan plan --out FILE`"));
+    }
+    let text = files::read(&project.dir.join(path))?;
+    plan::file::read(&text)
+        .map_err(|it| Failure::new(format!("`{}`: {it}", path.display())).help("plan again"))
+}
+
+/// A saved plan is refused where the world it was made from has moved on.
+fn checked(plan: Plan, gathered: &Gathered) -> Result<Plan, Failure> {
+    let again = "plan again; nothing was changed";
+    let Gathered { desired, state, live, .. } = gathered;
+    let environment = &desired.environment.name;
+    if plan.environment != *environment {
+        let made = &plan.environment;
+        let message = format!("the plan is for environment `{made}`, and this is `{environment}`");
+        return Err(Failure::new(message).help("name the plan's own environment with `--env`"));
+    }
+    if plan.lineage != state.lineage || plan.serial != state.serial {
+        return Err(Failure::new(format!(
+            "the saved plan is stale: it was made from state serial {}, and the state is at {}",
+            plan.serial, state.serial
+        ))
+        .help(again));
+    }
+    let target = |it: &crate::live::Server| Target {
+        account: it.account.clone(),
+        cluster: it.cluster.clone(),
+        domain: it.domain.clone(),
+    };
+    if target(&plan.server) != target(&live.server) {
+        return Err(Failure::new("the plan was made against another server or account").help(again));
+    }
+    for step in plan.steps.iter().filter(|_| plan.mode == Mode::Normal) {
+        let declared = desired.resources.get(&step.address).map(|it| &it.sha256);
+        if step.record.as_ref().map(|it| &it.spec_sha256) != declared {
+            let message = format!("the spec of `{}` changed since the plan was made", step.address);
+            return Err(Failure::new(message).help(again));
+        }
+    }
+    Ok(plan)
+}
+
+/// Only the whole word passes; where the environment is protected, only its name.
+fn approved(project: &Project, plan: &Plan) -> bool {
+    let word = if plan.protected { plan.environment.as_str() } else { "yes" };
+    project.terminal.ask(&render::talk::question(plan, word)).as_deref() == Some(word)
+}
+
+async fn carry_out(
+    project: &Project,
+    gathered: Gathered,
+    order: &Order,
+    store: &Store,
+    lock: &Lock,
+) -> Result<Exit, Failure> {
+    let Gathered { desired, sources, state, live, session } = gathered;
+    store.keep_predecessor(lock).map_err(Failure::damaged)?;
+    let mut ledger = Ledger { store, lock, state: begun(state, &order.plan) };
+    let terminal = project.terminal;
+    let mut tell = |event: Event| terminal.say(&render::progress::event(&event));
+    terminal.say("\n");
+    let outcome =
+        apply::apply(&order.plan, &session, &mut ledger, order.parallelism, &mut tell).await?;
+    drop(live);
+    if !outcome.failed.is_empty() {
+        let environment = &desired.environment.name;
+        terminal.say(&render::progress::stopped(&outcome, environment, order.plan.mode));
+        return Ok(Exit::Failed);
+    }
+    let live = observe(&session, &desired, &ledger.state).await?;
+    let again = plan::plan(&desired, &ledger.state, &live, &order.ask);
+    ledger.state.recognise(outcome.done.iter(), &live);
+    store.save(&ledger.state, lock)?;
+    if !is_settled(&again, &order.plan) {
+        terminal.say(&render::plan(&again, &sources));
+        return Err(Failure::new(render::talk::unsettled(&again)).help(
+            "either somebody else changed it meanwhile, or this is a fault of jsplan: \
+             `jsplan plan` shows it again",
+        ));
+    }
+    tell(Event::Verified { resources: outcome.done.len() });
+    let path = store.path();
+    let path = path.strip_prefix(&project.dir).unwrap_or(&path).display().to_string();
+    terminal.say(&render::talk::recorded(order.plan.serial, ledger.state.serial, &path));
+    let done = render::progress::complete(order.plan.mode, outcome.counts);
+    Ok(terminal.print(&done).map_or_else(Exit::from, |()| Exit::Done))
+}
+
+/// The state that the first finished step is saved into.
+fn begun(mut state: State, plan: &Plan) -> State {
+    if state.lineage.is_empty() {
+        state.lineage = store::lineage();
+    }
+    state.serial += 1;
+    let server = plan.server.clone();
+    state.target =
+        Some(Target { account: server.account, cluster: server.cluster, domain: server.domain });
+    state.last_apply = Some(LastApply { at: clock::now(), by: clock::who(), plan: plan.id() });
+    state
+}
+
+/// Whether nothing is left to do for the resources that were applied.
+fn is_settled(again: &Plan, applied: &Plan) -> bool {
+    let concerned = |it: &plan::Step| applied.steps.iter().any(|done| done.address == it.address);
+    !again.steps.iter().any(concerned) && !again.is_refused()
+}

@@ -1,0 +1,180 @@
+//! `jsplan demo`: the main job on a throw-away server, in a throw-away folder.
+//!
+//! Every command below is run as a user would run it, by the same code; only the folder and the
+//! server's address are given behind the scenes.
+
+use std::path::{Path, PathBuf};
+
+use owo_colors::OwoColorize as _;
+use serde_json::Value;
+
+use super::{Exit, Failure, Global, apply, drift, plan, project::Project};
+use crate::{
+    io::{
+        self, binary, files,
+        nats::{self, Session},
+        server::{JETSTREAM, Server},
+    },
+    spec::Connection,
+};
+
+/// What `demo` takes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The nats-server to use
+    #[arg(long, value_name = "FILE")]
+    nats_server: Option<PathBuf>,
+}
+
+const BASE: &str = include_str!("../../environments/base.toml");
+const DEV: &str = include_str!("../../environments/dev.toml");
+
+/// The second version of a stream, beside the first.
+const V2: &str = r#"
+[streams.INGEST_RAW_V2]
+description  = "The second version of raw events, beside the first"
+subjects     = ["ingest.v2.raw"]
+storage      = "file"
+num_replicas = 1
+max_age      = "24h"
+max_bytes    = "64MiB"
+"#;
+
+/// Runs the demonstration; the server and the folder go whatever happens.
+pub(crate) fn run(project: &Project, args: &Args) -> Result<Exit, Failure> {
+    let mut say = |it: &str| project.terminal.say(&format!("{it}\n"));
+    let binary = binary::find(args.nats_server.as_deref(), &mut say)?;
+    let server = Server::start(&binary, JETSTREAM)?;
+    let folder = files::throw_away()?;
+    files::make_folder(&folder.path().join("environments"))?;
+    let demo = Demo::new(project, folder.path(), server.url());
+    demo.write_spec("")?;
+    io::run(io::unless_interrupted(demo.play(), || Err(Failure::new("interrupted"))))
+}
+
+/// The stage: a project folder, and a connection for somebody who is not jsplan.
+struct Demo {
+    project: Project,
+    url: String,
+}
+
+impl Demo {
+    fn new(project: &Project, folder: &Path, url: &str) -> Self {
+        let global = Global {
+            env: Some("dev".to_owned()),
+            chdir: Some(folder.to_owned()),
+            server: Some(url.to_owned()),
+            ..Global::default()
+        };
+        Self { project: Project::new(global, project.terminal), url: url.to_owned() }
+    }
+
+    async fn play(&self) -> Result<Exit, Failure> {
+        self.tell("A nats-server was started just for this. `dev` is declared, nothing is there.");
+        self.reviewed().await?;
+        self.tell("After an apply the plan is empty, always.");
+        self.plan(0).await?;
+        self.tell(
+            "Work goes on: 1,000 events are published. Then somebody shortens `max_age` by hand.",
+        );
+        self.meddle().await?;
+        self.drift().await?;
+        self.tell("An apply puts it back.");
+        self.apply().await?;
+        self.tell("A limit that would delete messages is counted first, and stopped.");
+        self.write_spec("\n[streams.INGEST_RAW_V1]\nmax_msgs = 100\n")?;
+        self.plan(1).await?;
+        self.tell("That edit is taken back. Version 2 of a stream goes beside version 1:");
+        self.write_spec(V2)?;
+        self.project.terminal.print(&V2.green().to_string()).map_err(|it| Failure::from(it.0))?;
+        self.apply().await?;
+        self.plan(0).await?;
+        self.tell(
+            "The server is ended and the folder removed. Next: README.md, and your own spec.",
+        );
+        Ok(Exit::Done)
+    }
+
+    fn tell(&self, text: &str) {
+        let line = format!("\n{} {}\n", "──".dimmed(), text.bold());
+        self.project.terminal.say(&line);
+    }
+
+    fn command(&self, text: &str) {
+        self.project.terminal.say(&format!("\n{} {}\n", "$".dimmed(), text.cyan()));
+    }
+
+    /// dev as it ships, and what is added to it. A stream that dev lays over already is one
+    /// table, so its lines go into that one.
+    fn write_spec(&self, added: &str) -> Result<(), Failure> {
+        let folder = self.project.dir.join("environments");
+        files::replace(&folder.join("base.toml"), BASE)?;
+        let table = "[streams.INGEST_RAW_V1]\n";
+        let text = match added.trim_start().strip_prefix(table) {
+            Some(lines) if DEV.contains(table) => {
+                DEV.replacen(table, &format!("{table}{lines}"), 1)
+            }
+            Some(_) | None => format!("{DEV}{added}"),
+        };
+        Ok(files::replace(&folder.join("dev.toml"), &text)?)
+    }
+
+    async fn plan(&self, expected: u8) -> Result<(), Failure> {
+        self.command("jsplan plan --env dev");
+        let exit = plan::run(&self.project, &plan::Args::default()).await;
+        match (exit, expected) {
+            (Ok(_), 0) => Ok(()),
+            (Err(failure), 1) if failure.message.is_empty() => Ok(()),
+            (Err(failure), _) => Err(failure),
+            (Ok(_), _) => Err(Failure::new("a plan that deletes messages was not refused")),
+        }
+    }
+
+    /// A plan that is saved, and then applied as it was reviewed.
+    async fn reviewed(&self) -> Result<(), Failure> {
+        self.command("jsplan plan --env dev --out plan.jsplan");
+        plan::run(&self.project, &plan::Args::into_file("plan.jsplan")).await?;
+        self.command("jsplan apply --env dev plan.jsplan");
+        done(apply::run(&self.project, &apply::Args::of_file("plan.jsplan")).await?)
+    }
+
+    async fn apply(&self) -> Result<(), Failure> {
+        self.command("jsplan apply --env dev --auto-approve");
+        done(apply::run(&self.project, &apply::Args::approved()).await?)
+    }
+
+    async fn drift(&self) -> Result<(), Failure> {
+        self.command("jsplan drift --env dev");
+        match drift::run(&self.project, &drift::Args::default()).await? {
+            Exit::Changes => Ok(()),
+            Exit::Done | Exit::Failed => Err(Failure::new("the change was not seen as drift")),
+        }
+    }
+
+    /// What another client does: publishes, and changes a stream without jsplan.
+    async fn meddle(&self) -> Result<(), Failure> {
+        let connection = Connection { urls: vec![self.url.clone()], ..Connection::default() };
+        let session = nats::connect(&connection, "somebody else").await?;
+        for number in 0..1000 {
+            session.publish("ingest.v1.raw", format!("event {number}").into_bytes()).await?;
+        }
+        shorten(&session).await
+    }
+}
+
+fn done(exit: Exit) -> Result<(), Failure> {
+    match exit {
+        Exit::Done => Ok(()),
+        Exit::Failed | Exit::Changes => Err(Failure::new("the apply failed")),
+    }
+}
+
+async fn shorten(session: &Session) -> Result<(), Failure> {
+    let answer = session.request("STREAM.INFO.INGEST_RAW_V1", Vec::new()).await?;
+    let mut answer: Value = serde_json::from_slice(answer.bytes())?;
+    let mut config = answer["config"].take();
+    config["max_age"] = (12_u64 * 3600 * 1_000_000_000).into();
+    let body = serde_json::to_vec(&config)?;
+    session.request("STREAM.UPDATE.INGEST_RAW_V1", body).await?;
+    Ok(())
+}

@@ -1,0 +1,126 @@
+//! `jsplan plan`: what an apply would do.
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    Exit, Failure,
+    project::{Project, refused},
+};
+use crate::{
+    address::Address,
+    finding::closest,
+    io::files,
+    plan::{self, Ask, Mode, Plan},
+    render,
+    schema::Harm,
+};
+
+/// What `plan` takes.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) ask: Asked,
+    /// Save the plan, so that exactly it can be applied
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// End with 2 where changes are present
+    #[arg(long)]
+    detailed_exitcode: bool,
+    /// One JSON object, in Terraform's plan representation, instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+/// What a plan can be asked, by `plan` and by `apply`.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct Asked {
+    /// Only this resource and what it stands on; may be repeated
+    #[arg(long, value_name = "ADDR")]
+    target: Vec<String>,
+    /// Let the state follow the server; the server is left alone
+    #[arg(long, conflicts_with = "destroy")]
+    refresh_only: bool,
+    /// Destroy everything the state owns
+    #[arg(long)]
+    destroy: bool,
+    /// Consent to harm, such as `data-loss=stream.ORDERS`; may be repeated
+    #[arg(long, value_name = "CLASS=ADDR")]
+    allow: Vec<String>,
+}
+
+impl Args {
+    /// Plan, and save the plan.
+    pub(crate) fn into_file(path: &str) -> Self {
+        Self { out: Some(path.into()), ..Self::default() }
+    }
+}
+
+impl Asked {
+    /// Reads addresses and classes.
+    pub(crate) fn ask(&self) -> Result<Ask, Failure> {
+        let mode = match (self.destroy, self.refresh_only) {
+            (true, _) => Mode::Destroy,
+            (false, true) => Mode::RefreshOnly,
+            (false, false) => Mode::Normal,
+        };
+        let address = |it: &String| Ok(it.parse::<Address>()?);
+        let targets: Result<BTreeSet<_>, Failure> = self.target.iter().map(address).collect();
+        let allow: Result<BTreeSet<_>, Failure> = self.allow.iter().map(|it| consent(it)).collect();
+        Ok(Ask { mode, targets: targets?, allow: allow? })
+    }
+
+    /// Whether anything is asked beyond the plain plan.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.target.is_empty() && self.allow.is_empty() && !self.refresh_only && !self.destroy
+    }
+}
+
+fn consent(text: &str) -> Result<(Harm, Address), Failure> {
+    let classes = Harm::ALL.map(|it| it.to_string());
+    let known = classes.join(", ");
+    let Some((class, address)) = text.split_once('=') else {
+        return Err(Failure::new(format!("`--allow {text}` names no resource"))
+            .help("write `--allow data-loss=stream.NAME`"));
+    };
+    let Some(harm) = Harm::ALL.into_iter().find(|it| it.to_string() == class) else {
+        let failure = Failure::new(format!("`{class}` is no class of harm"));
+        return Err(match closest(class, classes.iter().map(String::as_str)) {
+            Some(near) => failure.help(format!("did you mean `{near}`?")),
+            None => failure.help(format!("the classes are: {known}")),
+        });
+    };
+    Ok((harm, address.parse()?))
+}
+
+/// Plans, shows the plan, and saves it where that is asked.
+pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure> {
+    let ask = args.ask.ask()?;
+    let gathered = project.gather("plan").await?;
+    let plan = plan::plan(&gathered.desired, &gathered.state, &gathered.live, &ask);
+    let shown = if args.json {
+        format!("{:#}\n", render::json::plan(&plan, Some(&plan.id())))
+    } else {
+        render::plan(&plan, &gathered.sources)
+    };
+    if let Err(closed) = project.terminal.print(&shown) {
+        return Ok(closed.into());
+    }
+    project.show_findings(&plan.findings, &gathered.sources);
+    if refused(&plan.findings) {
+        return Err(Failure::shown());
+    }
+    if let Some(path) = &args.out {
+        save(project, &plan, path)?;
+    }
+    let changes = args.detailed_exitcode && !plan.is_empty();
+    Ok(if changes { Exit::Changes } else { Exit::Done })
+}
+
+fn save(project: &Project, plan: &Plan, path: &Path) -> Result<(), Failure> {
+    files::replace(&project.dir.join(path), &plan::file::write(plan))?;
+    project.terminal.say(&render::talk::saved(plan, &path.display().to_string()));
+    Ok(())
+}

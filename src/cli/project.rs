@@ -1,0 +1,163 @@
+//! The folder a command works in: which environment, its spec, its state, its server.
+
+use std::{collections::BTreeSet, path::PathBuf};
+
+use super::{Failure, Global};
+use crate::{
+    address::Address,
+    finding::{Finding, Severity, Sources, closest},
+    io::{
+        clock, files,
+        nats::{self, Session},
+        store::Store,
+        terminal::Terminal,
+    },
+    live::Live,
+    render,
+    spec::{self, Connection, Desired},
+    state::State,
+};
+
+/// A project folder, seen through the options of one command line.
+pub(crate) struct Project {
+    pub(crate) dir: PathBuf,
+    pub(crate) terminal: Terminal,
+    global: Global,
+}
+
+/// What a plan is made of.
+pub(crate) struct Gathered {
+    pub(crate) desired: Desired,
+    pub(crate) sources: Sources,
+    pub(crate) state: State,
+    pub(crate) live: Live,
+    pub(crate) session: Session,
+}
+
+impl Project {
+    pub(crate) fn new(global: Global, terminal: Terminal) -> Self {
+        let dir = global.chdir.clone().unwrap_or_default();
+        Self { dir, terminal, global }
+    }
+
+    /// The environment that was named, or the only one there is.
+    pub(crate) fn environment(&self) -> Result<String, Failure> {
+        let known = files::environments(&self.dir).map_err(|it| {
+            Failure::from(it).help("run jsplan where `environments/` is, or name it: `--chdir DIR`")
+        })?;
+        let list = known.join(", ");
+        match (&self.global.env, known.as_slice()) {
+            (Some(name), _) if known.contains(name) => Ok(name.clone()),
+            (Some(name), _) => {
+                let failure = Failure::new(format!("there is no environment `{name}`"));
+                Err(match closest(name, known.iter().map(String::as_str)) {
+                    Some(near) => failure.help(format!("did you mean `{near}`?")),
+                    None => failure.help(format!("`environments/` has: {list}")),
+                })
+            }
+            (None, [only]) => Ok(only.clone()),
+            (None, []) => Err(Failure::new("`environments/` holds no environment")
+                .help("write `environments/dev.toml`; the README shows one")),
+            (None, _) => Err(Failure::new("no environment is named")
+                .help(format!("choose one with `--env`: {list}"))),
+        }
+    }
+
+    /// The spec of the environment; every finding is shown, and errors end the command.
+    pub(crate) fn load(&self) -> Result<(Desired, Sources), Failure> {
+        let loaded = self.read_spec()?;
+        self.show_findings(&loaded.findings, &loaded.sources);
+        match loaded.desired {
+            Some(desired) => Ok((desired, loaded.sources)),
+            None => Err(Failure::shown()),
+        }
+    }
+
+    /// The spec of the environment with its findings, none of them shown.
+    pub(crate) fn read_spec(&self) -> Result<spec::Loaded, Failure> {
+        let path = format!("environments/{}.toml", self.environment()?);
+        let text_of = |path: &str| files::read(&self.dir.join(path)).map_err(|it| it.to_string());
+        Ok(spec::load(&path, text_of))
+    }
+
+    pub(crate) fn show_findings(&self, findings: &[Finding], sources: &Sources) {
+        if !findings.is_empty() {
+            self.terminal.say(&format!("\n{}", render::findings(findings, sources)));
+        }
+    }
+
+    pub(crate) fn store(&self, environment: &str) -> Store {
+        Store::new(&self.dir, environment)
+    }
+
+    /// A connection to the environment's server, or to the one the command line names.
+    async fn connect(&self, desired: &Desired, operation: &str) -> Result<Session, Failure> {
+        let version = env!("CARGO_PKG_VERSION");
+        let environment = &desired.environment.name;
+        let name = format!("jsplan/{version} {environment} {operation} by {}", clock::who());
+        let instead = match (&self.global.server, &self.global.context) {
+            (Some(urls), _) => {
+                let urls = urls.split(',').map(|it| it.trim().to_owned()).collect();
+                Some(Connection { urls, ..Connection::default() })
+            }
+            (None, Some(context)) => {
+                Some(Connection { context: Some(context.clone()), ..Connection::default() })
+            }
+            (None, None) => None,
+        };
+        let connection = instead.as_ref().unwrap_or(&desired.environment.server);
+        nats::connect(connection, &name).await.map_err(failure)
+    }
+
+    /// Spec, state and server of the environment.
+    pub(crate) async fn gather(&self, operation: &str) -> Result<Gathered, Failure> {
+        let (desired, sources) = self.load()?;
+        let state = self.store(&desired.environment.name).load().map_err(Failure::damaged)?;
+        let session = self.connect(&desired, operation).await?;
+        let live = observe(&session, &desired, &state).await?;
+        Ok(Gathered { desired, sources, state, live, session })
+    }
+}
+
+/// Reads everything; what the spec and the state name is looked for with care.
+pub(crate) async fn observe(
+    session: &Session,
+    desired: &Desired,
+    state: &State,
+) -> Result<Live, Failure> {
+    let expected: BTreeSet<Address> =
+        desired.resources.keys().chain(state.resources.keys()).cloned().collect();
+    session.observe(&expected).await.map_err(failure)
+}
+
+/// What the server or the network did, with its remedy.
+pub(crate) fn failure(error: nats::error::Error) -> Failure {
+    let help = error.help();
+    let failure = Failure::from(error);
+    match help {
+        Some(help) => failure.help(help),
+        None => failure,
+    }
+}
+
+impl Failure {
+    /// A state that cannot be read: what was kept of it is the way back.
+    pub(crate) fn damaged(error: crate::io::store::Error) -> Self {
+        use crate::io::store::Error as It;
+        let help = match &error {
+            It::State { .. } => {
+                "`jsplan state restore` lists the kept predecessors; nothing was changed"
+            }
+            It::OtherEnvironment { .. } => "check `--env`, or put the file back where it belongs",
+            It::Locked { .. } => "wait for it to end; the lock ends with that process",
+            It::NoSuchSerial { .. } => "`jsplan state restore` lists the kept predecessors",
+            It::File(_) => return Self::from(error),
+        };
+        Self::from(error).help(help)
+    }
+}
+
+/// Whether a finding ends the command.
+pub(crate) fn refused(findings: &[Finding]) -> bool {
+    findings.iter().any(|it| it.severity == Severity::Error)
+}

@@ -1,0 +1,41 @@
+//! `jsplan show`: the state, or a saved plan. No server is asked.
+
+use std::path::PathBuf;
+
+use super::{Exit, Failure, project::Project};
+use crate::{finding::Sources, io::files, plan, render};
+
+/// What `show` takes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// A saved plan; without it the state of the environment is shown
+    file: Option<PathBuf>,
+    /// One JSON object instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+/// Shows a plan file, or the state.
+pub(crate) fn run(project: &Project, args: &Args) -> Result<Exit, Failure> {
+    let shown = match &args.file {
+        Some(path) => {
+            let text = files::read(&project.dir.join(path))?;
+            let plan = plan::file::read(&text)
+                .map_err(|it| Failure::new(format!("`{}`: {it}", path.display())))?;
+            if args.json {
+                format!("{:#}\n", render::json::plan(&plan, Some(&plan.id())))
+            } else {
+                render::plan(&plan, &Sources::default())
+            }
+        }
+        None => {
+            let state = project.store(&project.environment()?).load().map_err(Failure::damaged)?;
+            if args.json {
+                format!("{:#}\n", render::json::state(&state))
+            } else {
+                render::state(&state)
+            }
+        }
+    };
+    Ok(project.terminal.print(&shown).map_or_else(Exit::from, |()| Exit::Done))
+}

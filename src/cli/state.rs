@@ -1,0 +1,199 @@
+//! `jsplan state …`: looking at the state, and mending it. The server is never changed.
+
+use std::path::{Path, PathBuf};
+
+use super::{Exit, Failure, project::Project};
+use crate::{
+    address::Address,
+    finding::closest,
+    io::{files, store, store::Store},
+    render,
+    state::State,
+};
+
+/// What can be done with a state.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// The addresses it owns
+    List,
+    /// One resource, as it was read back
+    Show {
+        /// Such as `stream.ORDERS`
+        address: String,
+    },
+    /// Let go of a resource; it stays on the server
+    Rm {
+        /// Such as `stream.ORDERS`
+        address: String,
+    },
+    /// Record a resource under another address
+    Mv {
+        /// The address it has
+        from: String,
+        /// The address it gets
+        to: String,
+    },
+    /// Write the state to stdout
+    Pull,
+    /// Replace the state by a file; refused where that would lose something
+    Push {
+        /// A state, as `pull` writes it
+        file: PathBuf,
+        /// Replace even another lineage or a later serial
+        #[arg(long)]
+        force: bool,
+    },
+    /// Check that the state is whole and what jsplan wrote
+    Verify,
+    /// Go back to a kept predecessor; without a serial, list them
+    Restore {
+        /// The serial of the predecessor
+        serial: Option<u64>,
+    },
+}
+
+/// Runs one of the state commands.
+pub(crate) fn run(project: &Project, command: &Command) -> Result<Exit, Failure> {
+    let environment = project.environment()?;
+    let store = project.store(&environment);
+    let shown = match command {
+        Command::List => render::state_list(&load(&store)?),
+        Command::Show { address } => show(&store, address)?,
+        Command::Rm { address } => {
+            return change(project, &store, "state rm", |state| remove(state, address));
+        }
+        Command::Mv { from, to } => {
+            return change(project, &store, "state mv", |state| rename(state, from, to));
+        }
+        Command::Pull => load(&store)?.write(),
+        Command::Push { file, force } => return push(project, &store, file, *force),
+        Command::Verify => verify(&store)?,
+        Command::Restore { serial: None } => kept(&store)?,
+        Command::Restore { serial: Some(serial) } => return restore(project, &store, *serial),
+    };
+    Ok(project.terminal.print(&shown).map_or_else(Exit::from, |()| Exit::Done))
+}
+
+fn load(store: &Store) -> Result<State, Failure> {
+    store.load().map_err(Failure::damaged)
+}
+
+fn show(store: &Store, address: &str) -> Result<String, Failure> {
+    let state = load(store)?;
+    let address = owned(&state, address)?;
+    Ok(render::resource(&address, &state.resources[&address]))
+}
+
+/// The address of something the state owns.
+fn owned(state: &State, text: &str) -> Result<Address, Failure> {
+    let address: Address = text.parse()?;
+    if state.resources.contains_key(&address) {
+        return Ok(address);
+    }
+    let names: Vec<_> = state.resources.keys().map(ToString::to_string).collect();
+    let failure = Failure::new(format!("the state does not own `{address}`"));
+    Err(match closest(text, names.iter().map(String::as_str)) {
+        Some(near) => failure.help(format!("did you mean `{near}`?")),
+        None => failure.help("`jsplan state list` names what it owns"),
+    })
+}
+
+/// Changes the state under its lock; the predecessor is kept.
+fn change(
+    project: &Project,
+    store: &Store,
+    operation: &str,
+    change: impl FnOnce(&mut State) -> Result<String, Failure>,
+) -> Result<Exit, Failure> {
+    let lock = store.lock(operation).map_err(Failure::damaged)?;
+    let mut state = load(store)?;
+    let said = change(&mut state)?;
+    store.keep_predecessor(&lock)?;
+    state.serial += 1;
+    if state.lineage.is_empty() {
+        state.lineage = store::lineage();
+    }
+    store.save(&state, &lock)?;
+    project.terminal.say(&format!("{said} State serial {}.\n", state.serial));
+    Ok(Exit::Done)
+}
+
+fn remove(state: &mut State, address: &str) -> Result<String, Failure> {
+    let address = owned(state, address)?;
+    state.resources.remove(&address);
+    Ok(format!("{address} was let go of; it stays on the server."))
+}
+
+fn rename(state: &mut State, from: &str, to: &str) -> Result<String, Failure> {
+    let from = owned(state, from)?;
+    let to: Address = to.parse()?;
+    if state.resources.contains_key(&to) {
+        return Err(Failure::new(format!("the state already owns `{to}`"))
+            .help("let go of one of them first: `jsplan state rm ADDR`"));
+    }
+    if from.kind() != to.kind() {
+        return Err(Failure::new(format!("`{from}` is a {}, and `{to}` is not", from.kind()))
+            .help("a stream stays a stream and a consumer a consumer"));
+    }
+    if let Some(recorded) = state.resources.remove(&from) {
+        state.resources.insert(to.clone(), recorded);
+    }
+    Ok(format!("{from} is now recorded as {to}."))
+}
+
+fn push(project: &Project, store: &Store, file: &Path, force: bool) -> Result<Exit, Failure> {
+    let path = project.dir.join(file);
+    let new = store.parse(&path, &files::read(&path)?).map_err(Failure::damaged)?;
+    let lock = store.lock("state push").map_err(Failure::damaged)?;
+    if !force {
+        let old = load(store)?;
+        let known = !old.lineage.is_empty();
+        if known && old.lineage != new.lineage {
+            return Err(Failure::new("the pushed state has another lineage")
+                .help("it is the state of something else; `--force` replaces it all the same"));
+        }
+        let same = new.serial == old.serial && new.write() != old.write();
+        if known && (new.serial < old.serial || same) {
+            let message = format!(
+                "the pushed state has serial {}, and the present one {}",
+                new.serial, old.serial
+            );
+            return Err(Failure::new(message)
+                .help("it is older, or differs; `--force` replaces the present one all the same"));
+        }
+        store.keep_predecessor(&lock)?;
+    }
+    store.save(&new, &lock)?;
+    project.terminal.say(&format!("The state was replaced. State serial {}.\n", new.serial));
+    Ok(Exit::Done)
+}
+
+fn verify(store: &Store) -> Result<String, Failure> {
+    let state = load(store)?;
+    let (serial, count) = (state.serial, state.resources.len());
+    Ok(format!("The state is whole: serial {serial}, {count} resources.\n"))
+}
+
+fn kept(store: &Store) -> Result<String, Failure> {
+    let serials = store.kept()?;
+    if serials.is_empty() {
+        return Ok("No predecessor is kept yet.\n".to_owned());
+    }
+    Ok(serials.iter().rev().map(|it| format!("{it}\n")).collect())
+}
+
+/// The predecessor becomes the present state under a new serial; a damaged present one goes.
+fn restore(project: &Project, store: &Store, serial: u64) -> Result<Exit, Failure> {
+    let lock = store.lock("state restore").map_err(Failure::damaged)?;
+    let mut state = store.load_kept(serial).map_err(Failure::damaged)?;
+    let latest = store.kept()?.last().copied().unwrap_or(serial);
+    let present = store.load().map_or(latest + 1, |it| it.serial);
+    if store.load().is_ok() {
+        store.keep_predecessor(&lock)?;
+    }
+    state.serial = present.max(latest) + 1;
+    store.save(&state, &lock)?;
+    let now = state.serial;
+    project.terminal.say(&format!("Serial {serial} was restored. State serial {now}.\n"));
+    Ok(Exit::Done)
+}

@@ -1,0 +1,56 @@
+//! What happens while a plan is applied: the words between the one who sends and the one who shows.
+
+use crate::{
+    address::Address,
+    plan::{Action, Counts},
+};
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A step's first request leaves.
+    Started {
+        /// The resource.
+        address: Address,
+        /// What happens to it.
+        action: Action,
+    },
+    /// A step is done and was read back.
+    Finished {
+        /// The resource.
+        address: Address,
+        /// What happened to it.
+        action: Action,
+        /// Milliseconds it took.
+        took_ms: u64,
+        /// What is worth a word, such as the fields that changed.
+        note: Option<String>,
+    },
+    /// A step was refused, by the server or by a last look before it.
+    Failed {
+        /// The resource.
+        address: Address,
+        /// What was to happen to it.
+        action: Action,
+        /// Why it did not.
+        error: String,
+    },
+    /// Everything that was touched was read again, and is as planned.
+    Verified {
+        /// How many resources.
+        resources: usize,
+    },
+}
+
+/// What came of the steps of an apply, each in one of three lists.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Those that were done.
+    pub done: Vec<Address>,
+    /// Those that failed.
+    pub failed: Vec<Address>,
+    /// Those that nobody tried after a failure.
+    pub not_started: Vec<Address>,
+    /// What those that were done add up to.
+    pub counts: Counts,
+}

@@ -1,0 +1,210 @@
+//! Walking a plan: check the premise, send, record, report; and stop cleanly.
+//!
+//! The decisions are all in the plan. What is added here is the order in time: steps of one wave
+//! side by side, waves one after another, the state on disk before anything new is begun.
+
+use std::time::Instant;
+
+use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
+use serde_json::Value;
+
+use super::{
+    nats::{self, Session},
+    store::{self, Lock, Store},
+};
+use crate::{
+    config::{Config, sha256},
+    diff::deltas,
+    event::{Event, Outcome},
+    live::Observed,
+    plan::{Action, Intent, Plan, Step, call::Call, premise},
+    render::progress,
+    state::{Recorded, State},
+};
+
+/// Writes in flight: the knee of a single server, and enough to hide elections in a cluster.
+pub const PARALLELISM: usize = 16;
+
+/// Why a step failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The server refused, or did not answer.
+    #[error(transparent)]
+    Server(#[from] nats::error::Error),
+    /// The live resource is not the one the plan was made from.
+    #[error("it changed since the plan was made: {0}")]
+    Moved(String),
+}
+
+/// A state that is being changed: where it is kept, and the lock that allows it.
+#[derive(Debug)]
+pub struct Ledger<'a> {
+    /// Where the state is kept.
+    pub store: &'a Store,
+    /// The lock on it.
+    pub lock: &'a Lock,
+    /// The state as it is now.
+    pub state: State,
+}
+
+/// What a step left behind.
+enum Effect {
+    /// The resource is so.
+    Is(Recorded),
+    /// The resource is gone, or no longer ours.
+    Gone,
+}
+
+/// Carries out a plan. After each finished step the state is on disk before a new one is begun.
+///
+/// The first failure lets the steps in flight finish and begins no others.
+pub async fn apply(
+    plan: &Plan,
+    session: &Session,
+    ledger: &mut Ledger<'_>,
+    parallelism: usize,
+    tell: &mut dyn FnMut(Event),
+) -> Result<Outcome, store::Error> {
+    let mut outcome = Outcome::default();
+    for wave in plan.steps.chunk_by(|a, b| a.wave == b.wave) {
+        let mut waiting = wave.iter();
+        let mut in_flight = FuturesUnordered::new();
+        loop {
+            while in_flight.len() < parallelism && outcome.failed.is_empty() {
+                let Some(step) = waiting.next() else { break };
+                tell(Event::Started { address: step.address.clone(), action: step.action });
+                in_flight.push(timed(session, step));
+            }
+            let Some(first) = in_flight.next().await else { break };
+            absorb(first, ledger, &mut outcome, tell);
+            while let Some(Some(more)) = in_flight.next().now_or_never() {
+                absorb(more, ledger, &mut outcome, tell);
+            }
+            ledger.store.save(&ledger.state, ledger.lock)?;
+        }
+        outcome.not_started.extend(waiting.map(|it| it.address.clone()));
+    }
+    Ok(outcome)
+}
+
+async fn timed<'a>(session: &Session, step: &'a Step) -> (&'a Step, Result<Effect, Error>, u64) {
+    let begun = Instant::now();
+    let result = carry_out(session, step).await;
+    let took = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    (step, result, took)
+}
+
+fn absorb(
+    (step, result, took_ms): (&Step, Result<Effect, Error>, u64),
+    ledger: &mut Ledger<'_>,
+    outcome: &mut Outcome,
+    tell: &mut dyn FnMut(Event),
+) {
+    let (address, action) = (step.address.clone(), step.action);
+    match result {
+        Ok(effect) => {
+            match effect {
+                Effect::Is(recorded) => {
+                    ledger.state.resources.insert(address.clone(), recorded);
+                }
+                Effect::Gone => {
+                    ledger.state.resources.remove(&address);
+                }
+            }
+            outcome.done.push(address.clone());
+            outcome.counts.add(step);
+            tell(Event::Finished { address, action, took_ms, note: progress::note(step) });
+        }
+        Err(error) => {
+            tell(Event::Failed { address: address.clone(), action, error: error.to_string() });
+            outcome.failed.push(address);
+        }
+    }
+}
+
+async fn carry_out(session: &Session, step: &Step) -> Result<Effect, Error> {
+    check_premise(session, step).await?;
+    let mut answer = None;
+    for call in &step.calls {
+        answer = Some(send(session, step, call).await?);
+    }
+    match (step.action, &step.record) {
+        (Action::Delete | Action::Forget, _) | (_, None) => Ok(Effect::Gone),
+        (_, Some(intent)) => match answer {
+            Some(Some(is)) => Ok(Effect::Is(record(intent, is))),
+            _ => match session.read(&step.address).await? {
+                Some(is) => Ok(Effect::Is(record(intent, is))),
+                None => Err(Error::Moved("it is gone".to_owned())),
+            },
+        },
+    }
+}
+
+/// JetStream has no compare-and-set, so the live resource is read right before it is written.
+/// A creation needs none: the server refuses to create over a different one.
+async fn check_premise(session: &Session, step: &Step) -> Result<(), Error> {
+    let Some(expected) = &step.premise else { return Ok(()) };
+    let Some(is) = session.read(&step.address).await? else {
+        return match step.action {
+            Action::Forget | Action::Delete => Ok(()),
+            Action::Create
+            | Action::Update
+            | Action::Replace
+            | Action::Bind
+            | Action::Adopt
+            | Action::Record => Err(Error::Moved("it is gone".to_owned())),
+        };
+    };
+    let found = premise(&is);
+    if found.created != expected.created {
+        return Err(Error::Moved(format!("it was created anew at {}", found.created)));
+    }
+    if found.fingerprint == expected.fingerprint {
+        return Ok(());
+    }
+    Err(Error::Moved("its configuration is another one; plan again to see it".to_owned()))
+}
+
+/// Sends one request; the answer to a creation or an update is its read-back.
+async fn send(session: &Session, step: &Step, call: &Call) -> Result<Option<Observed>, Error> {
+    let deletes = call.body.is_null();
+    let body = if deletes { Vec::new() } else { call.body.to_string().into_bytes() };
+    match session.request(&call.subject, body).await {
+        Ok(_) if deletes => Ok(None),
+        Ok(answer) => Ok(Some(answer.observed(&step.address)?)),
+        Err(error) if error.is_loss() => settle(session, step, call, error).await,
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// No answer does not mean not done: what is live decides, and nothing is sent twice.
+async fn settle(
+    session: &Session,
+    step: &Step,
+    call: &Call,
+    error: nats::error::Error,
+) -> Result<Option<Observed>, Error> {
+    match session.read(&step.address).await? {
+        None if call.body.is_null() => Ok(None),
+        Some(is) if !call.body.is_null() && as_sent(step, &is, &call.body) => Ok(Some(is)),
+        None | Some(_) => Err(error.into()),
+    }
+}
+
+fn as_sent(step: &Step, is: &Observed, body: &Value) -> bool {
+    let sent = Config::of(body.get("config").unwrap_or(body));
+    let is = is.config();
+    deltas(step.address.rows(), &is, &sent, &is).is_empty()
+}
+
+fn record(intent: &Intent, is: Observed) -> Recorded {
+    let Observed { raw: config, created, facts: _ } = is;
+    Recorded {
+        created,
+        origin: intent.origin,
+        prevent_destroy: intent.prevent_destroy,
+        spec_sha256: intent.spec_sha256.clone(),
+        live_sha256: sha256(config.get()),
+        config,
+    }
+}

@@ -1,0 +1,93 @@
+//! Reading and writing files: specs, plans, and whatever is replaced as a whole.
+
+use std::{
+    fs, io,
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+/// A file that could not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {doing} `{}`: {source}", path.display())]
+pub struct Error {
+    doing: &'static str,
+    path: PathBuf,
+    source: io::Error,
+}
+
+impl Error {
+    /// An error of `doing` something to a path.
+    pub(super) fn new(doing: &'static str, path: &Path, source: io::Error) -> Self {
+        Self { doing, path: path.to_owned(), source }
+    }
+}
+
+/// The text of a file.
+pub fn read(path: &Path) -> Result<String, Error> {
+    fs::read_to_string(path).map_err(|source| Error::new("read", path, source))
+}
+
+/// The text of a file, or `None` where there is no file.
+pub fn read_if_there(path: &Path) -> Result<Option<String>, Error> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(Error::new("read", path, source)),
+    }
+}
+
+/// Replaces a file so that a reader, or a crash at any moment, finds the old text or the new one:
+/// written beside it, synced, renamed over it, the folder synced. Only the owner may read it.
+pub fn replace(path: &Path, text: &str) -> Result<(), Error> {
+    let folder = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let write = || -> io::Result<()> {
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        file.write_all(text.as_bytes())?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        sync_folder(folder)
+    };
+    write().map_err(|source| Error::new("write", path, source))
+}
+
+/// A rename is durable only once its folder is.
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    if cfg!(unix) { fs::File::open(folder)?.sync_all() } else { Ok(()) }
+}
+
+/// A folder that goes with its value.
+pub fn throw_away() -> Result<tempfile::TempDir, Error> {
+    tempfile::tempdir().map_err(|it| Error::new("make a folder in", &std::env::temp_dir(), it))
+}
+
+/// Makes a folder and those above it.
+pub fn make_folder(path: &Path) -> Result<(), Error> {
+    fs::create_dir_all(path).map_err(|source| Error::new("make the folder", path, source))
+}
+
+/// The environments of a project: the specs in `environments/` that no other spec extends.
+pub fn environments(project: &Path) -> Result<Vec<String>, Error> {
+    let folder = project.join("environments");
+    let entries = fs::read_dir(&folder).map_err(|it| Error::new("read", &folder, it))?;
+    let mut names = Vec::new();
+    let mut bases = Vec::new();
+    for entry in entries.filter_map(Result::ok) {
+        let path = entry.path();
+        let Some(name) = path.file_stem().and_then(|it| it.to_str()) else { continue };
+        if path.extension().is_none_or(|it| it != "toml") {
+            continue;
+        }
+        names.push(name.to_owned());
+        bases.extend(fs::read_to_string(&path).ok().as_deref().and_then(extended));
+    }
+    names.retain(|it| !bases.contains(it));
+    names.sort();
+    Ok(names)
+}
+
+/// The name of the spec that a spec extends.
+fn extended(text: &str) -> Option<String> {
+    let table: toml::Table = text.parse().ok()?;
+    let path = table.get("extends")?.as_str()?;
+    Some(Path::new(path).file_stem()?.to_str()?.to_owned())
+}

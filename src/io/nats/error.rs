@@ -1,0 +1,281 @@
+//! What can go wrong between here and a server: told apart, since each has its own remedy.
+
+use std::fmt::Write as _;
+
+use crate::finding::closest;
+
+/// What the server or the way to it did not do. No message holds a secret.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// The connection names neither a server nor a context.
+    #[error("the environment names no server")]
+    NoServer,
+    /// A server's address that is none.
+    #[error("`{url}` is no address of a server: {reason}")]
+    BadUrl {
+        /// The address, without user and password.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A setting of the connection that cannot be.
+    #[error("`{name} = \"{value}\"` cannot be: {reason}")]
+    BadSetting {
+        /// The key in the spec.
+        name: &'static str,
+        /// Its value.
+        value: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A secret that is not where its reference points.
+    #[error("`{reference}` gives no {what}: {reason}")]
+    Secret {
+        /// What was looked for: password, token …
+        what: &'static str,
+        /// The reference, as it was written.
+        reference: String,
+        /// Why there is nothing.
+        reason: String,
+    },
+    /// A `nats` context that is not there.
+    #[error("there is no `nats` context `{name}`")]
+    NoContext {
+        /// The name that was asked for.
+        name: String,
+        /// Those that are there.
+        known: Vec<String>,
+    },
+    /// A `nats` context that cannot be used.
+    #[error("the `nats` context `{name}` cannot be read: {reason}")]
+    BadContext {
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Nobody listens there.
+    #[error("cannot connect to {at}: the connection is refused")]
+    Refused {
+        /// The servers that were tried.
+        at: String,
+    },
+    /// The host has no address.
+    #[error("cannot connect to {at}: the host name does not resolve")]
+    Resolve {
+        /// The servers that were tried.
+        at: String,
+    },
+    /// Nobody answered in time.
+    #[error("cannot connect to {at}: no answer within {seconds} s")]
+    ConnectTimeout {
+        /// The servers that were tried.
+        at: String,
+        /// How long each had.
+        seconds: u64,
+    },
+    /// The two sides do not agree on encryption or on who they are.
+    #[error("cannot connect to {at}: TLS failed: {reason}")]
+    Tls {
+        /// The servers that were tried.
+        at: String,
+        /// What was wrong.
+        reason: String,
+    },
+    /// The server does not take the credentials.
+    #[error("{at} refuses the credentials")]
+    Unauthorized {
+        /// The servers that were tried.
+        at: String,
+    },
+    /// Any other way in which no connection came to be.
+    #[error("cannot connect to {at}: {reason}")]
+    Unreachable {
+        /// The servers that were tried.
+        at: String,
+        /// What happened.
+        reason: String,
+    },
+    /// The server or the account has no JetStream.
+    #[error("JetStream is not enabled for this {of}")]
+    NotEnabled {
+        /// `server` or `account`.
+        of: &'static str,
+    },
+    /// Nobody answers on this API prefix.
+    #[error("nobody answers on `{prefix}`")]
+    WrongPrefix {
+        /// The prefix that was asked on.
+        prefix: String,
+    },
+    /// No answer in time.
+    #[error("no answer to `{subject}` within {seconds} s")]
+    Timeout {
+        /// The whole subject of the request.
+        subject: String,
+        /// How long was waited.
+        seconds: u64,
+    },
+    /// The connection broke while a request was on its way.
+    #[error("the connection was lost during `{subject}`")]
+    Lost {
+        /// The whole subject of the request.
+        subject: String,
+    },
+    /// The user may not send this request.
+    #[error("permission denied: the user may not publish to `{subject}`")]
+    Denied {
+        /// The whole subject of the request.
+        subject: String,
+    },
+    /// The user may not receive replies.
+    #[error("permission denied: the user cannot receive replies on `{subject}`")]
+    DeniedInbox {
+        /// The subject of the replies.
+        subject: String,
+    },
+    /// The cluster has nobody to decide.
+    #[error("the JetStream cluster has no leader")]
+    NoLeader,
+    /// The request is larger than the server takes, or its subject is none.
+    #[error("`{subject}` cannot be sent: {reason}")]
+    Unsendable {
+        /// The whole subject of the request.
+        subject: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The server says no.
+    #[error("{description} ({code}/{err_code})")]
+    Api {
+        /// The class of the error, after HTTP; nats-server is careless with it.
+        code: u16,
+        /// The error itself.
+        err_code: u32,
+        /// The server's words, escaped.
+        description: String,
+    },
+    /// An answer that JetStream would not give.
+    #[error("the answer to `{subject}` is not JetStream's: {reason}")]
+    Unreadable {
+        /// The whole subject of the request.
+        subject: String,
+        /// Where reading it ended.
+        reason: String,
+    },
+}
+
+impl Error {
+    /// What to do about it.
+    #[must_use]
+    pub fn help(&self) -> Option<String> {
+        let text = match self {
+            Self::NoServer => "set `url` or `context` under `[server]`",
+            Self::BadUrl { .. } => "write it as `nats://host:4222` or `tls://host:4222`",
+            Self::BadSetting { .. } => "correct it under `[server]`",
+            Self::Secret { reference, .. } => return Some(secret_help(reference)),
+            Self::NoContext { name, known } => return Some(context_help(name, known)),
+            Self::BadContext { .. } => "see what is wrong with `nats context validate`",
+            Self::Refused { .. } => {
+                "check that the server runs, and that host and port are its own"
+            }
+            Self::Resolve { .. } => "check the host in `url`, and that this network knows it",
+            Self::ConnectTimeout { .. } => {
+                "check the network and its firewalls; a server with `handshake_first` needs \
+                 `tls_first = true`"
+            }
+            Self::Tls { .. } => {
+                "check `tls_ca`, `tls_cert`, `tls_key` and `tls_first` against the server's own \
+                 settings, and that its certificate names this host"
+            }
+            Self::Unauthorized { .. } => {
+                "check `user` and `password`, `token`, `nkey` or `creds` under `[server]`, and that \
+                 they have not expired"
+            }
+            Self::Unreachable { .. } => "see the server's log for its side of it",
+            Self::NotEnabled { of: "account" } => {
+                "check that the credentials are of the right account, and enable JetStream for it"
+            }
+            Self::NotEnabled { .. } => "start the server with `-js`, or with a `jetstream` block",
+            Self::WrongPrefix { .. } => {
+                "check `domain` and `api_prefix` under `[server]`: the name must be that of the \
+                 server's JetStream domain, or of the account's import"
+            }
+            Self::Timeout { .. } => {
+                "whether a change was carried out is unknown: look at the server's health, then run \
+                 the command again, which reads first what was done"
+            }
+            Self::Lost { .. } => {
+                "whether a change was carried out is unknown: run the command again, which reads \
+                 first what was done"
+            }
+            Self::Denied { subject } => {
+                return Some(format!("allow the user to publish to `{subject}`, or use another"));
+            }
+            Self::DeniedInbox { .. } => {
+                "set `inbox_prefix` under `[server]` to a prefix that the user may subscribe to"
+            }
+            Self::NoLeader => "wait for the election, and see that most of the servers run",
+            Self::Unreadable { .. } => "check that `url` leads to nats-server",
+            Self::Unsendable { .. } | Self::Api { .. } => return None,
+        };
+        Some(text.to_owned())
+    }
+
+    /// Whether there was no reply, so that asking again may give one.
+    pub(crate) fn is_loss(&self) -> bool {
+        matches!(self, Self::Timeout { .. } | Self::Lost { .. })
+    }
+
+    /// Whether the server says that the resource is not there.
+    pub(super) fn is_absence(&self) -> bool {
+        matches!(self, Self::Api { code: 404, err_code: 10059 | 10014, .. })
+    }
+}
+
+/// Text of a server or a file, with what could steer a terminal made visible, and of bounded length.
+pub(super) fn escaped(text: &str) -> String {
+    const LONGEST: usize = 1024;
+    let mut shown = String::with_capacity(text.len().min(LONGEST));
+    for character in text.chars() {
+        if shown.len() >= LONGEST {
+            shown.push('…');
+            break;
+        }
+        if steers(character) {
+            write!(shown, "\\u{{{:x}}}", u32::from(character)).expect("a String takes every write");
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
+}
+
+/// Control characters, line and paragraph separators, marks of direction, and what has no width.
+fn steers(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            character,
+            '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}' | '\u{feff}'
+        )
+}
+
+fn secret_help(reference: &str) -> String {
+    match reference.split_once(':') {
+        Some(("env", name)) => format!("set the environment variable `{name}`"),
+        _ => "check the path, and that this user may read the file".to_owned(),
+    }
+}
+
+fn context_help(name: &str, known: &[String]) -> String {
+    if known.is_empty() {
+        return "there are none: make one with `nats context add`, or set `url`".to_owned();
+    }
+    let list: Vec<String> = known.iter().map(|it| format!("`{it}`")).collect();
+    let list = list.join(", ");
+    match closest(name, known.iter().map(String::as_str)) {
+        Some(near) => format!("did you mean `{near}`? there are {list}"),
+        None => format!("there are {list}"),
+    }
+}

@@ -1,0 +1,327 @@
+//! JetStream's replies → values, in one pass over the bytes.
+//!
+//! Configurations are taken over as the server wrote them, unparsed: most are found to be what they
+//! were, and the rest of a reply is skipped rather than read.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::error::{Error, escaped};
+use crate::{
+    address::Address,
+    live::{Facts, Observed},
+};
+
+/// One page of a list.
+pub(super) struct Page<T> {
+    /// How many there are on all pages.
+    pub(super) total: usize,
+    /// What this page holds.
+    pub(super) entries: Vec<T>,
+    /// Names that the server knows and could not ask about, each with the reason.
+    pub(super) missing: Vec<(String, String)>,
+    /// How large the page was.
+    pub(super) bytes: usize,
+}
+
+/// A stream or a consumer of a list.
+pub(super) struct Entry {
+    pub(super) name: String,
+    pub(super) observed: Observed,
+    /// Nobody speaks for it, so what is said may be old.
+    pub(super) leaderless: bool,
+}
+
+/// What the API says about the account.
+#[derive(Default)]
+pub(super) struct Account {
+    pub(super) api_level: u32,
+    pub(super) domain: Option<String>,
+}
+
+/// Whether the reply is an error.
+pub(super) fn accept(subject: &str, payload: &[u8]) -> Result<(), Error> {
+    #[derive(Deserialize)]
+    struct Reply<'a> {
+        #[serde(borrow)]
+        error: Option<Failure<'a>>,
+    }
+    let Reply { error } = parse(subject, payload)?;
+    refuse(error)
+}
+
+/// The reply to `INFO`.
+pub(super) fn account(subject: &str, payload: &[u8]) -> Result<Account, Error> {
+    #[derive(Deserialize)]
+    struct Reply<'a> {
+        #[serde(borrow)]
+        error: Option<Failure<'a>>,
+        #[serde(borrow)]
+        domain: Option<Cow<'a, str>>,
+        #[serde(default)]
+        api: Api,
+    }
+    #[derive(Deserialize, Default)]
+    struct Api {
+        #[serde(default)]
+        level: u32,
+    }
+    let Reply { error, domain, api } = parse(subject, payload)?;
+    refuse(error)?;
+    let domain = domain.filter(|it| !it.is_empty()).map(Cow::into_owned);
+    Ok(Account { api_level: api.level, domain })
+}
+
+/// The account in the reply to `$SYS.REQ.USER.INFO`.
+pub(super) fn user(payload: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Reply {
+        data: User,
+    }
+    #[derive(Deserialize)]
+    struct User {
+        account: String,
+    }
+    let reply: Reply = serde_json::from_slice(payload).ok()?;
+    Some(reply.data.account).filter(|it| !it.is_empty())
+}
+
+/// A page of `STREAM.NAMES`.
+pub(super) fn names(subject: &str, payload: &[u8]) -> Result<Page<String>, Error> {
+    #[derive(Deserialize)]
+    struct Reply<'a> {
+        #[serde(borrow)]
+        error: Option<Failure<'a>>,
+        #[serde(default)]
+        total: usize,
+        streams: Option<Vec<String>>,
+    }
+    let Reply { error, total, streams } = parse(subject, payload)?;
+    refuse(error)?;
+    let entries = streams.unwrap_or_default();
+    Ok(Page { total, entries, missing: Vec::new(), bytes: payload.len() })
+}
+
+/// A page of `STREAM.LIST`.
+pub(super) fn streams(subject: &str, payload: &[u8]) -> Result<Page<Entry>, Error> {
+    #[derive(Deserialize)]
+    struct Reply<'a> {
+        #[serde(borrow)]
+        error: Option<Failure<'a>>,
+        #[serde(default)]
+        total: usize,
+        #[serde(borrow)]
+        streams: Option<Vec<Stream<'a>>>,
+        #[serde(borrow)]
+        missing: Option<Vec<Cow<'a, str>>>,
+        #[serde(borrow)]
+        offline: Option<BTreeMap<Cow<'a, str>, Cow<'a, str>>>,
+    }
+    let Reply { error, total, streams, missing, offline } = parse(subject, payload)?;
+    refuse(error)?;
+    let streams = streams.into_iter().flatten().map(|it| it.entry(subject));
+    let entries = streams.collect::<Result<_, _>>()?;
+    Ok(Page { total, entries, missing: reasons(missing, offline), bytes: payload.len() })
+}
+
+/// A page of `CONSUMER.LIST`, without the consumers that the server keeps for itself.
+pub(super) fn consumers(subject: &str, payload: &[u8]) -> Result<Page<Entry>, Error> {
+    #[derive(Deserialize)]
+    struct Reply<'a> {
+        #[serde(borrow)]
+        error: Option<Failure<'a>>,
+        #[serde(default)]
+        total: usize,
+        #[serde(borrow)]
+        consumers: Option<Vec<Consumer<'a>>>,
+        #[serde(borrow)]
+        missing: Option<Vec<Cow<'a, str>>>,
+        #[serde(borrow)]
+        offline: Option<BTreeMap<Cow<'a, str>, Cow<'a, str>>>,
+    }
+    let Reply { error, total, consumers, missing, offline } = parse(subject, payload)?;
+    refuse(error)?;
+    let consumers = consumers.into_iter().flatten().filter(|it| !it.is_internal());
+    let entries = consumers.map(|it| it.entry(subject)).collect::<Result<_, _>>()?;
+    Ok(Page { total, entries, missing: reasons(missing, offline), bytes: payload.len() })
+}
+
+/// One resource, from an INFO or from the reply to a create or update.
+pub(super) fn one(address: &Address, subject: &str, payload: &[u8]) -> Result<Entry, Error> {
+    accept(subject, payload)?;
+    match address {
+        Address::Stream(_) => parse::<Stream>(subject, payload)?.entry(subject),
+        Address::Consumer { .. } => parse::<Consumer>(subject, payload)?.entry(subject),
+    }
+}
+
+#[derive(Deserialize)]
+struct Failure<'a> {
+    #[serde(default)]
+    code: u16,
+    #[serde(default)]
+    err_code: u32,
+    #[serde(borrow, default)]
+    description: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct Stream<'a> {
+    #[serde(borrow)]
+    config: &'a RawValue,
+    #[serde(borrow)]
+    created: Cow<'a, str>,
+    #[serde(default)]
+    state: Stored,
+    #[serde(borrow)]
+    cluster: Option<Cluster<'a>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Stored {
+    messages: u64,
+    bytes: u64,
+    consumer_count: u64,
+}
+
+#[derive(Deserialize)]
+struct Consumer<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    #[serde(borrow)]
+    config: &'a RawValue,
+    #[serde(borrow)]
+    created: Cow<'a, str>,
+    #[serde(default)]
+    ack_floor: Floor,
+    #[serde(default)]
+    num_ack_pending: u64,
+    #[serde(default)]
+    num_pending: u64,
+    #[serde(borrow)]
+    cluster: Option<Cluster<'a>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Floor {
+    stream_seq: u64,
+}
+
+#[derive(Deserialize)]
+struct Cluster<'a> {
+    #[serde(borrow)]
+    leader: Option<Cow<'a, str>>,
+}
+
+impl Stream<'_> {
+    fn entry(self, subject: &str) -> Result<Entry, Error> {
+        let Stored { messages, bytes, consumer_count } = self.state;
+        Ok(Entry {
+            name: name_in(subject, self.config)?,
+            observed: Observed {
+                raw: object(subject, self.config)?,
+                created: self.created.into_owned(),
+                facts: Facts::Stream { messages, bytes, consumers: consumer_count },
+            },
+            leaderless: leaderless(self.cluster.as_ref()),
+        })
+    }
+}
+
+impl Consumer<'_> {
+    fn entry(self, subject: &str) -> Result<Entry, Error> {
+        Ok(Entry {
+            observed: Observed {
+                raw: object(subject, self.config)?,
+                created: self.created.into_owned(),
+                facts: Facts::Consumer {
+                    pending: self.num_pending,
+                    ack_pending: self.num_ack_pending,
+                    ack_floor: self.ack_floor.stream_seq,
+                },
+            },
+            leaderless: leaderless(self.cluster.as_ref()),
+            name: self.name.into_owned(),
+        })
+    }
+
+    /// Mirrors and sources read their origins by consumers that the server makes and names `JS_…`.
+    fn is_internal(&self) -> bool {
+        #[derive(Deserialize, Default)]
+        #[serde(default)]
+        struct Marks {
+            direct: bool,
+            sourcing: bool,
+        }
+        if !self.name.starts_with("JS_") {
+            return false;
+        }
+        let marks: Marks = serde_json::from_str(self.config.get()).unwrap_or_default();
+        marks.direct || marks.sourcing
+    }
+}
+
+fn parse<'a, T: Deserialize<'a>>(subject: &str, payload: &'a [u8]) -> Result<T, Error> {
+    serde_json::from_slice(payload).map_err(|it| unreadable(subject, &it.to_string()))
+}
+
+fn unreadable(subject: &str, reason: &str) -> Error {
+    Error::Unreadable { subject: subject.to_owned(), reason: escaped(reason) }
+}
+
+fn refuse(failure: Option<Failure>) -> Result<(), Error> {
+    let Some(Failure { code, err_code, description }) = failure else { return Ok(()) };
+    Err(match err_code {
+        10008 => Error::NoLeader,
+        10039 => Error::NotEnabled { of: "account" },
+        10076 => Error::NotEnabled { of: "server" },
+        _ => Error::Api { code, err_code, description: escaped(&description) },
+    })
+}
+
+/// Only objects are admitted: `Observed::config` relies on it.
+fn object(subject: &str, config: &RawValue) -> Result<Box<RawValue>, Error> {
+    if config.get().starts_with('{') {
+        return Ok(config.to_owned());
+    }
+    Err(unreadable(subject, "`config` is no object"))
+}
+
+/// A stream's name stands in its configuration only. The server writes it first; anywhere else it
+/// costs a second look at the configuration.
+fn name_in(subject: &str, config: &RawValue) -> Result<String, Error> {
+    #[derive(Deserialize)]
+    struct Named {
+        name: String,
+    }
+    let text = config.get();
+    let first = text.strip_prefix(r#"{"name":""#).and_then(|it| it.split_once('"'));
+    if let Some((name, _)) = first.filter(|(name, _)| !name.contains('\\')) {
+        return Ok(name.to_owned());
+    }
+    Ok(parse::<Named>(subject, text.as_bytes())?.name)
+}
+
+fn leaderless(cluster: Option<&Cluster>) -> bool {
+    cluster.is_some_and(|it| it.leader.as_ref().is_none_or(|leader| leader.is_empty()))
+}
+
+fn reasons(
+    missing: Option<Vec<Cow<str>>>,
+    offline: Option<BTreeMap<Cow<str>, Cow<str>>>,
+) -> Vec<(String, String)> {
+    let offline = offline.unwrap_or_default();
+    let missing = missing.unwrap_or_default().into_iter();
+    let silent = missing
+        .filter(|it| !offline.contains_key(it))
+        .map(|it| (it.into_owned(), "none of its servers answers".to_owned()));
+    let mut all: Vec<_> = silent.collect();
+    for (name, reason) in offline {
+        all.push((name.into_owned(), format!("it is offline: {}", escaped(&reason))));
+    }
+    all
+}

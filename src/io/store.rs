@@ -1,0 +1,227 @@
+//! Where a state is kept: `state/<environment>.json`, its predecessors and its lock.
+//!
+//! The lock is a file of its own that is never renamed: a lock on the state file itself would
+//! stop protecting with the first atomic replacement.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{clock, files};
+use crate::state::{self, State};
+
+/// How many predecessors are kept.
+const KEPT: usize = 50;
+
+/// The states of one environment.
+#[derive(Debug)]
+pub struct Store {
+    folder: PathBuf,
+    environment: String,
+}
+
+/// A lock on a store; it ends with this value, or with the process.
+#[derive(Debug)]
+pub struct Lock {
+    file: fs::File,
+}
+
+/// Who holds a lock, since when, for what.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Holder {
+    /// Given at locking.
+    pub id: String,
+    /// `apply`, `state rm` …
+    pub operation: String,
+    /// `user@host`, and the process.
+    pub who: String,
+    /// RFC 3339, UTC.
+    pub since: String,
+}
+
+/// What can go wrong with a store.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file could not be read or written.
+    #[error(transparent)]
+    File(#[from] files::Error),
+    /// The state is damaged, or of another format.
+    #[error("`{}`: {source}", path.display())]
+    State {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: state::Error,
+    },
+    /// The file belongs to another environment.
+    #[error("`{}` is the state of environment `{found}`, not of `{wanted}`", path.display())]
+    OtherEnvironment {
+        /// The file.
+        path: PathBuf,
+        /// Whose it is.
+        found: String,
+        /// Whose it should be.
+        wanted: String,
+    },
+    /// Somebody else is at work.
+    #[error("the state of `{environment}` is locked{}", held_by(holder.as_ref()))]
+    Locked {
+        /// The environment.
+        environment: String,
+        /// By whom, if the lock says so.
+        holder: Option<Holder>,
+    },
+    /// There is no predecessor with this serial.
+    #[error("no state of `{environment}` with serial {serial} was kept")]
+    NoSuchSerial {
+        /// The environment.
+        environment: String,
+        /// The serial asked for.
+        serial: u64,
+    },
+}
+
+fn held_by(holder: Option<&Holder>) -> String {
+    holder.map_or_else(String::new, |Holder { id, operation, who, since }| {
+        format!(" by {who} for `{operation}` since {since} (lock {id})")
+    })
+}
+
+impl Store {
+    /// The store of an environment of a project.
+    #[must_use]
+    pub fn new(project: &Path, environment: &str) -> Self {
+        Self { folder: project.join("state"), environment: environment.to_owned() }
+    }
+
+    /// The path of the state.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        self.folder.join(format!("{}.json", self.environment))
+    }
+
+    fn history(&self) -> PathBuf {
+        self.folder.join("history").join(&self.environment)
+    }
+
+    /// The state, or a new one where there is none yet.
+    pub fn load(&self) -> Result<State, Error> {
+        let path = self.path();
+        match files::read_if_there(&path)? {
+            Some(text) => self.parse(&path, &text),
+            None => Ok(State::new(&self.environment)),
+        }
+    }
+
+    /// Reads a text as a state of this environment.
+    pub fn parse(&self, path: &Path, text: &str) -> Result<State, Error> {
+        let path = path.to_owned();
+        let state = match State::read(text) {
+            Ok(state) => state,
+            Err(source) => return Err(Error::State { path, source }),
+        };
+        if state.environment == self.environment {
+            return Ok(state);
+        }
+        let (found, wanted) = (state.environment, self.environment.clone());
+        Err(Error::OtherEnvironment { path, found, wanted })
+    }
+
+    /// Replaces the state; the caller holds the lock.
+    pub fn save(&self, state: &State, _: &Lock) -> Result<(), Error> {
+        files::make_folder(&self.folder)?;
+        Ok(files::replace(&self.path(), &state.write())?)
+    }
+
+    /// Keeps a copy of the present state under its serial, before it is replaced by a later one.
+    pub fn keep_predecessor(&self, _: &Lock) -> Result<(), Error> {
+        let path = self.path();
+        let Some(text) = files::read_if_there(&path)? else { return Ok(()) };
+        let state = self.parse(&path, &text)?;
+        files::make_folder(&self.history())?;
+        files::replace(&self.predecessor(state.serial), &text)?;
+        let kept = self.kept()?;
+        for serial in &kept[..kept.len().saturating_sub(KEPT)] {
+            let path = self.predecessor(*serial);
+            fs::remove_file(&path).map_err(|it| files::Error::new("remove", &path, it))?;
+        }
+        Ok(())
+    }
+
+    fn predecessor(&self, serial: u64) -> PathBuf {
+        self.history().join(format!("{serial:06}.json"))
+    }
+
+    /// The serials of the kept predecessors, oldest first.
+    pub fn kept(&self) -> Result<Vec<u64>, Error> {
+        let folder = self.history();
+        let entries = match fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(it) if it.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(it) => return Err(files::Error::new("read", &folder, it).into()),
+        };
+        let serial = |it: fs::DirEntry| it.path().file_stem()?.to_str()?.parse().ok();
+        let mut serials: Vec<u64> = entries.filter_map(Result::ok).filter_map(serial).collect();
+        serials.sort_unstable();
+        Ok(serials)
+    }
+
+    /// The kept predecessor with a serial.
+    pub fn load_kept(&self, serial: u64) -> Result<State, Error> {
+        let path = self.predecessor(serial);
+        match files::read_if_there(&path)? {
+            Some(text) => self.parse(&path, &text),
+            None => Err(Error::NoSuchSerial { environment: self.environment.clone(), serial }),
+        }
+    }
+
+    /// Takes the lock, or says who holds it.
+    pub fn lock(&self, operation: &str) -> Result<Lock, Error> {
+        files::make_folder(&self.folder)?;
+        let path = self.folder.join(format!("{}.lock", self.environment));
+        let error = |it| files::Error::new("lock", &path, it);
+        let file = fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(error)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => {
+                let text = fs::read_to_string(&path).unwrap_or_default();
+                let holder = serde_json::from_str(&text).ok();
+                return Err(Error::Locked { environment: self.environment.clone(), holder });
+            }
+            Err(fs::TryLockError::Error(it)) => return Err(error(it).into()),
+        }
+        let holder = Holder {
+            id: Uuid::new_v4().to_string(),
+            operation: operation.to_owned(),
+            who: format!("{}, process {}", clock::who(), std::process::id()),
+            since: clock::now(),
+        };
+        let text = serde_json::to_string(&holder).expect("a holder is always written");
+        file.set_len(0).map_err(error)?;
+        io::Write::write_all(&mut &file, text.as_bytes()).map_err(error)?;
+        Ok(Lock { file })
+    }
+}
+
+/// A lineage nobody else has.
+#[must_use]
+pub fn lineage() -> String {
+    Uuid::new_v4().to_string()
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // What is left in the file would only mislead; the lock itself ends with the handle.
+        let _ = self.file.set_len(0);
+    }
+}

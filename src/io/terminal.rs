@@ -1,0 +1,71 @@
+//! The only place that prints, and the only one that asks.
+//!
+//! Data goes to stdout, talk to stderr. What is written carries styles always; they are taken
+//! away here where they are not wanted, judged for each of the two on its own.
+
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+
+use anstream::{AutoStream, ColorChoice};
+
+/// When to colour.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR, CLICOLOR or TERM say otherwise.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// stdin, stdout and stderr.
+#[derive(Debug, Clone, Copy)]
+pub struct Terminal {
+    color: ColorChoice,
+}
+
+/// The reader of stdout went away: there is nobody left to talk to.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write to stdout: {0}")]
+pub struct Closed(#[from] pub io::Error);
+
+impl Terminal {
+    /// The terminal of this process.
+    #[must_use]
+    pub fn new(color: Color) -> Self {
+        let color = match color {
+            Color::Auto => ColorChoice::Auto,
+            Color::Always => ColorChoice::Always,
+            Color::Never => ColorChoice::Never,
+        };
+        Self { color }
+    }
+
+    /// Writes data.
+    pub fn print(&self, text: &str) -> Result<(), Closed> {
+        let mut out = AutoStream::new(io::stdout().lock(), self.color);
+        out.write_all(text.as_bytes())?;
+        Ok(out.flush()?)
+    }
+
+    /// Writes talk. Nobody listening is no reason to stop.
+    pub fn say(&self, text: &str) {
+        let mut err = AutoStream::new(io::stderr().lock(), self.color);
+        let _ = err.write_all(text.as_bytes()).and_then(|()| err.flush());
+    }
+
+    /// Asks a question; `None` where the answer is the end of the input.
+    pub fn ask(&self, question: &str) -> Option<String> {
+        self.say(question);
+        let mut answer = String::new();
+        let read = io::stdin().lock().read_line(&mut answer).ok()?;
+        (read > 0).then(|| answer.trim().to_owned())
+    }
+
+    /// Whether there is somebody to ask.
+    #[must_use]
+    pub fn is_interactive(&self) -> bool {
+        io::stdin().is_terminal()
+    }
+}

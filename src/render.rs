@@ -1,0 +1,158 @@
+//! Values → text: what can be shown, in which colours, and how foreign text is made harmless.
+//!
+//! Nothing is read, decided or printed here. Every text is made for 100 columns, ends with a line
+//! break unless it is empty, and carries its styles always: the terminal takes them off where they
+//! are not wanted, and everything reads well without them.
+
+mod change;
+mod drift;
+mod findings;
+pub mod json;
+pub mod progress;
+mod state;
+mod step;
+mod summary;
+pub mod talk;
+mod text;
+
+use std::borrow::Cow;
+
+use owo_colors::Style;
+
+use crate::{
+    address::Address,
+    finding::{Finding, Sources},
+    live::{Live, Server},
+    plan::{Mode, Plan},
+    spec::{Desired, Environment},
+    state::{Recorded, State},
+};
+
+const ADDED: Style = Style::new().green();
+const CHANGED: Style = Style::new().yellow();
+const REMOVED: Style = Style::new().red();
+const DANGER: Style = Style::new().red().bold();
+const NAME: Style = Style::new().bold();
+const ASIDE: Style = Style::new().dimmed();
+
+/// A plan: what changed behind jsplan's back, what would be done, and the two lines of numbers.
+/// The findings are left to [`findings`].
+#[must_use]
+pub fn plan(plan: &Plan, sources: &Sources) -> String {
+    let parts = [
+        head(&labelled(&plan.environment, plan.protected.then_some(PROTECTED)), &plan.server),
+        drift::outside(plan),
+        step::steps(plan, sources),
+        step::unmanaged(&plan.unmanaged),
+        summary::summary(plan),
+    ];
+    parts.into_iter().filter(|it| !it.is_empty()).collect::<Vec<_>>().join("\n")
+}
+
+/// A saved plan about to be applied: whose it is, where it goes, and its numbers.
+#[must_use]
+pub fn review(plan: &Plan, server: &Server) -> String {
+    let label = plan.protected.then_some(PROTECTED);
+    let made = format!("plan {} · made {}", &plan.id()[..12], plan.at);
+    let head = head(&labelled(&plan.environment, label), server);
+    format!("{head}{}\n\n{}", ASIDE.style(made), summary::summary(plan))
+}
+
+/// Findings as rustc draws them, and how many there are.
+#[must_use]
+pub fn findings(findings: &[Finding], sources: &Sources) -> String {
+    findings::findings(findings, sources)
+}
+
+/// Live against recorded: every resource that is not in sync, the numbers, and what to do.
+#[must_use]
+pub fn drift(
+    report: &crate::drift::Report,
+    desired: &Desired,
+    recorded: &State,
+    live: &Live,
+) -> String {
+    drift::report(report, desired, recorded, live)
+}
+
+/// What jsplan owns, as a table.
+#[must_use]
+pub fn state(state: &State) -> String {
+    state::table(state)
+}
+
+/// The addresses of what jsplan owns, one a line.
+#[must_use]
+pub fn state_list(state: &State) -> String {
+    state::list(state)
+}
+
+/// One owned resource, field by field.
+#[must_use]
+pub fn resource(address: &Address, recorded: &Recorded) -> String {
+    state::resource(address, recorded)
+}
+
+/// The line that heads every output: program, environment and server.
+#[must_use]
+pub fn banner(environment: &Environment, server: &Server) -> String {
+    head(&labelled(&environment.name, environment.protected.then_some(PROTECTED)), server)
+}
+
+/// The same text without anything that moves a cursor, reorders letters or hides.
+///
+/// Every text that comes from a server or a spec passes here before it is shown.
+#[must_use]
+pub fn escape(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_harmful) {
+        return Cow::Borrowed(text);
+    }
+    let mut safe = String::with_capacity(text.len() + 16);
+    for letter in text.chars() {
+        if is_harmful(letter) {
+            safe.extend(letter.escape_unicode());
+        } else {
+            safe.push(letter);
+        }
+    }
+    Cow::Owned(safe)
+}
+
+/// C0, DEL, C1; line and paragraph separators; marks that reorder text; letters without width.
+fn is_harmful(letter: char) -> bool {
+    letter.is_control()
+        || matches!(letter,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}')
+}
+
+const PROTECTED: &str = " (protected)";
+
+fn labelled(environment: &str, label: Option<&str>) -> String {
+    format!("env {}{}", NAME.style(escape(environment)), label.unwrap_or_default())
+}
+
+fn head(environment: &str, server: &Server) -> String {
+    let mut parts = vec![format!("jsplan {}", env!("CARGO_PKG_VERSION")), environment.to_owned()];
+    let named = [
+        ("account", &server.account),
+        ("cluster", &server.cluster),
+        ("domain", &server.domain),
+        ("server", &Some(server.version.clone())),
+    ];
+    for (what, name) in named {
+        parts.extend(name.as_ref().map(|it| format!("{what} {}", escape(it))));
+    }
+    parts.join(" · ") + "\n"
+}
+
+/// The command that applies, for hints.
+fn apply_command(environment: &str, mode: Mode) -> String {
+    let flag = match mode {
+        Mode::Normal => "",
+        Mode::Destroy => " --destroy",
+        Mode::RefreshOnly => " --refresh-only",
+    };
+    format!("jsplan apply{flag} --env {}", escape(environment))
+}

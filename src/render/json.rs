@@ -1,0 +1,376 @@
+//! The machine-readable forms, in the shapes Terraform's tools already read.
+//!
+//! What Terraform has no word for stands under `jsplan` and `x_jsplan`, which strict readers pass
+//! over. Values are the wire's: nanoseconds and bytes.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::is_harmful;
+use crate::{
+    address::Address,
+    drift::{self, Class, Entry},
+    finding::{Finding, Severity, Sources},
+    plan::{Action, Amount, Cause, Counts, Mode, Plan, Step},
+    schema::Verdict,
+    state::{Origin, Recorded, State},
+};
+
+const PROVIDER: &str = "jsplan/jetstream";
+
+/// One line of JSON, with a line break at its end. Letters that could harm a terminal are written
+/// as JSON escapes, which mean the same.
+#[must_use]
+pub fn line(value: &Value) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::new();
+    for letter in value.to_string().chars() {
+        if is_harmful(letter) {
+            for unit in letter.encode_utf16(&mut [0; 2]) {
+                write!(text, "\\u{unit:04x}").expect("a String takes every write");
+            }
+        } else {
+            text.push(letter);
+        }
+    }
+    text + "\n"
+}
+
+/// Terraform's plan representation, as of `terraform show -json`.
+#[must_use]
+pub fn plan(plan: &Plan, id: Option<&str>) -> Value {
+    let seen = |it: &&Entry| matches!(it.class, Class::Changed | Class::Missing);
+    let Counts { import, add, change, destroy, forget } = plan.counts();
+    let server = &plan.server;
+    let binds = plan.steps.iter().filter(|it| it.action == Action::Bind);
+    json!({
+        "format_version": "1.2",
+        "timestamp": plan.at,
+        "applyable": !plan.is_empty() && !plan.is_refused(),
+        "complete": !plan.targeted && !plan.is_refused(),
+        "errored": plan.is_refused(),
+        "resource_changes": plan.steps.iter().filter_map(resource_change).collect::<Vec<_>>(),
+        "resource_drift": plan.drift.iter().filter(seen).map(resource_drift).collect::<Vec<_>>(),
+        "jsplan": {
+            "version": env!("CARGO_PKG_VERSION"),
+            "plan_id": id,
+            "mode": match plan.mode {
+                Mode::Normal => "normal",
+                Mode::Destroy => "destroy",
+                Mode::RefreshOnly => "refresh-only",
+            },
+            "environment": plan.environment,
+            "protected": plan.protected,
+            "targeted": plan.targeted,
+            "lineage": plan.lineage,
+            "serial": plan.serial,
+            "server": {
+                "version": server.version,
+                "api_level": server.api_level,
+                "account": server.account,
+                "cluster": server.cluster,
+                "domain": server.domain,
+            },
+            "summary": {
+                "import": import,
+                "add": add,
+                "change": change,
+                "remove": destroy,
+                "forget": forget,
+                "unchanged": plan.unchanged,
+                "blocked": plan.steps.iter().filter(|it| it.blocked).count(),
+            },
+            "binds": binds.map(|it| it.address.to_string()).collect::<Vec<_>>(),
+            "unmanaged": plan.unmanaged,
+            "errors": codes(&plan.findings),
+        },
+    })
+}
+
+/// Terraform's state representation.
+#[must_use]
+pub fn state(state: &State) -> Value {
+    json!({
+        "format_version": "1.0",
+        "values": { "root_module": {
+            "resources": state.resources.iter().map(recorded).collect::<Vec<_>>(),
+        } },
+        "jsplan": {
+            "version": state.jsplan_version,
+            "environment": state.environment,
+            "lineage": state.lineage,
+            "serial": state.serial,
+            "target": state.target,
+            "last_apply": state.last_apply,
+        },
+    })
+}
+
+/// One comparison of live and recorded.
+#[must_use]
+pub fn drift(report: &drift::Report, environment: &str) -> Value {
+    let of = |class| report.entries.iter().filter(|it| it.class == class).count();
+    json!({
+        "format_version": "1.0",
+        "environment": environment,
+        "drifted": report.drifted(),
+        "summary": {
+            "changed": of(Class::Changed),
+            "missing": of(Class::Missing),
+            "unknown": of(Class::Unknown),
+            "pending": of(Class::Pending),
+            "accepted": of(Class::Accepted),
+            "unmanaged": report.unmanaged.len(),
+            "in_sync": report.in_sync,
+        },
+        "coverage": { "managed": report.coverage.0, "live": report.coverage.1 },
+        "entries": report.entries.iter().map(entry).collect::<Vec<_>>(),
+        "unmanaged": report.unmanaged,
+    })
+}
+
+/// Diagnostics, as of `terraform validate -json`.
+#[must_use]
+pub fn findings(findings: &[Finding], sources: &Sources) -> Value {
+    let of = |severity| findings.iter().filter(|it| it.severity == severity).count();
+    let errors = of(Severity::Error);
+    let diagnostics: Vec<_> = findings.iter().map(|it| diagnostic(it, sources)).collect();
+    json!({
+        "format_version": "1.0",
+        "valid": errors == 0,
+        "error_count": errors,
+        "warning_count": of(Severity::Warning),
+        "diagnostics": diagnostics,
+    })
+}
+
+/// One entry of Terraform's `diagnostics`.
+#[derive(Serialize)]
+struct Diagnostic<'a> {
+    severity: String,
+    summary: &'a str,
+    detail: &'a str,
+    code: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<&'a Address>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    range: Option<Range<'a>>,
+}
+
+#[derive(Serialize)]
+struct Range<'a> {
+    filename: &'a str,
+    start: Position,
+    end: Position,
+}
+
+#[derive(Serialize)]
+struct Position {
+    line: usize,
+    column: usize,
+    byte: usize,
+}
+
+fn diagnostic<'a>(finding: &'a Finding, sources: &'a Sources) -> Diagnostic<'a> {
+    let range = finding.place.map(|place| {
+        let text = sources.text(place);
+        let span = super::findings::clamped(text, place.span());
+        let position = |byte| {
+            let (line, column) = super::findings::position(text, byte);
+            Position { line, column, byte }
+        };
+        Range {
+            filename: sources.path(place),
+            start: position(span.start),
+            end: position(span.end),
+        }
+    });
+    Diagnostic {
+        severity: finding.severity.to_string(),
+        summary: &finding.message,
+        detail: finding.help.as_deref().unwrap_or_default(),
+        code: finding.code.to_string(),
+        address: finding.about.as_ref(),
+        range,
+    }
+}
+
+/// The head of every resource in Terraform's representations.
+fn resource(address: &Address) -> Map<String, Value> {
+    let kind = match address {
+        Address::Stream(_) => "jetstream_stream",
+        Address::Consumer { .. } => "jetstream_consumer",
+    };
+    [
+        ("address", address.to_string()),
+        ("mode", "managed".to_owned()),
+        ("type", kind.to_owned()),
+        ("name", address.name().to_owned()),
+        ("provider_name", PROVIDER.to_owned()),
+    ]
+    .into_iter()
+    .map(|(key, value)| (key.to_owned(), value.into()))
+    .collect()
+}
+
+/// A step; none for the binding of subjects, which belongs to the creation of its stream.
+fn resource_change(step: &Step) -> Option<Value> {
+    let actions = match step.action {
+        Action::Create => json!(["create"]),
+        Action::Update => json!(["update"]),
+        Action::Replace => json!(["delete", "create"]),
+        Action::Delete => json!(["delete"]),
+        Action::Adopt | Action::Record => json!(["no-op"]),
+        Action::Forget => json!(["forget"]),
+        Action::Bind => return None,
+    };
+    let (before, after) = before_and_after(step);
+    let mut change = json!({
+        "actions": actions,
+        "before": before,
+        "after": after,
+        "after_unknown": {},
+        "before_sensitive": false,
+        "after_sensitive": false,
+    });
+    if step.adopts {
+        change["importing"] = json!({ "id": step.address.to_string() });
+    }
+    let refused = step.changes.iter().filter(|it| matches!(it.verdict, Verdict::Refused(_)));
+    if step.action == Action::Replace {
+        change["replace_paths"] = refused.map(|it| json!([it.delta.field.name])).collect();
+    }
+    let mut resource = resource(&step.address);
+    resource.insert("change".to_owned(), change);
+    resource.insert("x_jsplan".to_owned(), extras(step));
+    Some(resource.into())
+}
+
+fn extras(step: &Step) -> Value {
+    let risk = |it: &crate::plan::Risk| {
+        let (messages, exact) = match it.messages {
+            Amount::Nothing => (0, true),
+            Amount::Exactly(number) => (number, true),
+            Amount::AtMost(number) => (number, false),
+        };
+        json!({
+            "class": it.harm.to_string(),
+            "messages": messages,
+            "exact": exact,
+            "why": it.why,
+            "allowed": it.allowed,
+        })
+    };
+    let causes: BTreeMap<_, _> =
+        step.changes.iter().map(|it| (it.delta.field.name, cause(it.cause))).collect();
+    json!({
+        "cause": cause(step.cause),
+        "causes": causes,
+        "blocked": step.blocked,
+        "risks": step.risks.iter().map(risk).collect::<Vec<_>>(),
+        "stored": step.stored,
+        "wave": step.wave,
+        "live_fingerprint": step.premise.as_ref().map(|it| &it.fingerprint),
+    })
+}
+
+fn cause(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Edit => "edit",
+        Cause::Drift => "drift",
+        Cause::Both => "both",
+    }
+}
+
+/// The whole configuration on either side where a request carries it, else the fields that differ.
+fn before_and_after(step: &Step) -> (Value, Value) {
+    let sent = step.calls.last().map(|it| match step.address {
+        Address::Stream(_) => &it.body,
+        Address::Consumer { .. } => &it.body["config"],
+    });
+    let base = sent.and_then(Value::as_object).cloned().unwrap_or_default();
+    let laid = |side: fn(&crate::diff::Delta) -> &Value| {
+        let mut config = base.clone();
+        for change in &step.changes {
+            let name = change.delta.field.name;
+            config.remove(name);
+            let value = side(&change.delta);
+            if !value.is_null() {
+                config.insert(name.to_owned(), value.clone());
+            }
+        }
+        Value::Object(config)
+    };
+    let (before, after) = (laid(|it| &it.before), laid(|it| &it.after));
+    match step.action {
+        Action::Create => (Value::Null, after),
+        Action::Delete | Action::Forget => (before, Value::Null),
+        Action::Update | Action::Replace | Action::Bind | Action::Adopt | Action::Record => {
+            (before, after)
+        }
+    }
+}
+
+fn resource_drift(entry: &Entry) -> Value {
+    let actions = match (entry.class, entry.recreated) {
+        (Class::Missing, _) => json!(["delete"]),
+        (_, true) => json!(["delete", "create"]),
+        (_, false) => json!(["update"]),
+    };
+    let side = |of: fn(&crate::diff::Delta) -> &Value| -> Value {
+        let fields = entry.deltas.iter().map(|it| (it.field.name.to_owned(), of(it).clone()));
+        Value::Object(fields.collect())
+    };
+    let after = if entry.class == Class::Missing { Value::Null } else { side(|it| &it.after) };
+    let mut resource = resource(&entry.address);
+    let change = json!({ "actions": actions, "before": side(|it| &it.before), "after": after });
+    resource.insert("change".to_owned(), change);
+    resource.into()
+}
+
+fn recorded((address, recorded): (&Address, &Recorded)) -> Value {
+    let mut resource = resource(address);
+    resource.insert("schema_version".to_owned(), 0.into());
+    resource.insert("values".to_owned(), recorded.config().into_value());
+    let extras = json!({
+        "created": recorded.created,
+        "origin": match recorded.origin {
+            Origin::Created => "created",
+            Origin::Adopted => "adopted",
+        },
+        "prevent_destroy": recorded.prevent_destroy,
+    });
+    resource.insert("x_jsplan".to_owned(), extras);
+    resource.into()
+}
+
+fn entry(entry: &Entry) -> Value {
+    let changes = entry
+        .deltas
+        .iter()
+        .map(|it| json!({ "field": it.field.name, "before": it.before, "after": it.after }));
+    json!({
+        "address": entry.address,
+        "class": match entry.class {
+            Class::Changed => "changed",
+            Class::Missing => "missing",
+            Class::Unknown => "unknown",
+            Class::Pending => "pending",
+            Class::Accepted => "accepted",
+            Class::Unmanaged => "unmanaged",
+        },
+        "recreated": entry.recreated,
+        "changes": changes.collect::<Vec<_>>(),
+    })
+}
+
+fn codes(findings: &[Finding]) -> Vec<Value> {
+    let errors = findings.iter().filter(|it| it.severity == Severity::Error);
+    errors
+        .map(
+            |it| json!({ "code": it.code.to_string(), "address": it.about, "summary": it.message }),
+        )
+        .collect()
+}

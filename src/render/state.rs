@@ -1,0 +1,194 @@
+//! What jsplan owns: as a table, as a list, and one resource in full.
+
+use comfy_table::{Table, presets::NOTHING};
+
+use super::{
+    ASIDE, NAME, change, escape, labelled,
+    text::{address, count_of, joined, key, width},
+};
+use crate::{
+    address::Address,
+    config::Config,
+    schema::Field,
+    state::{Origin, Recorded, State},
+    units::{show_bytes, show_count, show_duration},
+};
+
+/// One row a resource, consumers under their stream.
+pub(super) fn table(state: &State) -> String {
+    let mut text = heading(state);
+    if state.resources.is_empty() {
+        return text + "\nNothing is recorded yet.\n";
+    }
+    let mut table = Table::new();
+    table.load_style(NOTHING);
+    table.set_header(["ADDRESS", "TYPE", "R", "LIMITS", "PROTECT", "ORIGIN"]);
+    for (twig, address, recorded) in rows(state) {
+        table.add_row(row(twig, address, recorded));
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    let mut lines: Vec<String> = table.lines().collect();
+    if let Some(header) = lines.first_mut() {
+        *header = NAME.style(header.trim_end()).to_string();
+    }
+    text += "\n";
+    text += &joined(&lines);
+    text + &format!("\n{}.\n", count_of(state.resources.len(), "resource"))
+}
+
+/// Addresses, streams first.
+pub(super) fn list(state: &State) -> String {
+    joined(&state.resources.keys().map(address).collect::<Vec<_>>())
+}
+
+/// Every field that was read back, in the order of the rows.
+pub(super) fn resource(of: &Address, recorded: &Recorded) -> String {
+    let config = recorded.config();
+    let shown: Vec<(String, String)> = of
+        .rows()
+        .iter()
+        .filter_map(|row: &Field| {
+            let value = row.value(&config, config.get(row.name))?;
+            Some((row.name.to_owned(), change::value(row, &value)))
+        })
+        .collect();
+    let foreign: Vec<(String, String)> = config
+        .iter()
+        .filter(|(name, _)| Field::find(of.rows(), name).is_none())
+        .map(|(name, value)| (key(name), escape(&value.to_string()).into_owned()))
+        .collect();
+    let protect = match (recorded.prevent_destroy, of) {
+        (Some(true), _) => ", protected",
+        (Some(false), _) => ", not protected",
+        (None, Address::Stream(_)) => ", protected while it holds messages",
+        (None, Address::Consumer { .. }) => "",
+    };
+    let origin = match recorded.origin {
+        Origin::Created => "made by jsplan",
+        Origin::Adopted => "adopted",
+    };
+    let created = escape(&recorded.created);
+    let about = format!("# {origin}, created {created}{protect}");
+    let mut lines = vec![
+        format!("# {}", NAME.style(address(of))),
+        ASIDE.style(about).to_string(),
+        String::new(),
+    ];
+    lines.extend(fields(&shown));
+    if !foreign.is_empty() {
+        lines.push(String::new());
+        lines.push(ASIDE.style("# not managed by jsplan").to_string());
+        lines.extend(fields(&foreign));
+    }
+    joined(&lines)
+}
+
+fn fields(fields: &[(String, String)]) -> Vec<String> {
+    let widest = fields.iter().map(|(name, _)| width(name)).max().unwrap_or_default();
+    fields.iter().map(|(name, value)| format!("{name:widest$} = {value}")).collect()
+}
+
+fn heading(state: &State) -> String {
+    let mut parts = vec![
+        "jsplan state".to_owned(),
+        labelled(&state.environment, None),
+        format!("serial {}", state.serial),
+        format!("lineage {}", escape(&state.lineage)),
+    ];
+    if let Some(target) = &state.target {
+        let named = [
+            ("account", &target.account),
+            ("cluster", &target.cluster),
+            ("domain", &target.domain),
+        ];
+        for (what, name) in named {
+            parts.extend(name.as_ref().map(|it| format!("{what} {}", escape(it))));
+        }
+    }
+    let mut text = parts.join(" · ") + "\n";
+    if let Some(last) = &state.last_apply {
+        let (at, plan, by) = (escape(&last.at), escape(&last.plan), escape(&last.by));
+        let short: String = plan.chars().take(8).collect();
+        text += &format!("Last apply {at}, plan {short}, by {by}\n");
+    }
+    text
+}
+
+/// Each stream with its consumers under it; consumers of foreign streams come last.
+fn rows(state: &State) -> Vec<(&'static str, &Address, &Recorded)> {
+    let consumers: Vec<_> =
+        state.resources.iter().filter(|(it, _)| matches!(it, Address::Consumer { .. })).collect();
+    let mut rows = Vec::new();
+    for (stream, recorded) in &state.resources {
+        let Address::Stream(name) = stream else { continue };
+        rows.push(("", stream, recorded));
+        let mut own = consumers.iter().filter(|(it, _)| it.stream_name() == name).peekable();
+        while let Some((address, recorded)) = own.next() {
+            let twig = if own.peek().is_some() { "├ " } else { "└ " };
+            rows.push((twig, address, recorded));
+        }
+    }
+    let orphaned = |it: &Address| !state.resources.contains_key(&Address::stream(it.stream_name()));
+    rows.extend(consumers.iter().filter(|(it, _)| orphaned(it)).map(|(it, was)| ("", *it, *was)));
+    rows
+}
+
+fn row(twig: &str, of: &Address, recorded: &Recorded) -> [String; 6] {
+    let config = recorded.config();
+    let replicas = config.number("num_replicas").filter(|it| *it > 0);
+    let (kind, limits, protect) = match of {
+        Address::Stream(_) => {
+            let protect = match recorded.prevent_destroy {
+                Some(true) => "yes",
+                Some(false) => "no",
+                None => "unless empty",
+            };
+            let kind = escape(config.text("retention").unwrap_or("limits")).into_owned();
+            (kind, stream_limits(&config), protect)
+        }
+        Address::Consumer { .. } => {
+            let kind = if config.has("deliver_subject") { "push" } else { "pull" };
+            (kind.to_owned(), consumer_limits(&config), protected_consumer(recorded))
+        }
+    };
+    let replicas = replicas.map(|it| it.to_string()).unwrap_or_default();
+    let address = format!("{twig}{}", address(of));
+    [address, kind, replicas, limits, protect.to_owned(), origin(recorded).to_owned()]
+}
+
+fn protected_consumer(recorded: &Recorded) -> &'static str {
+    if recorded.prevent_destroy == Some(true) { "yes" } else { "" }
+}
+
+fn stream_limits(config: &Config) -> String {
+    let limit = |name| config.number(name).filter(|it| *it > 0);
+    let number = |it: i64| show_count(it.unsigned_abs());
+    let mut words = Vec::new();
+    words.extend(limit("max_age").map(show_duration));
+    words.extend(limit("max_bytes").map(show_bytes));
+    words.extend(limit("max_msgs").map(|it| format!("{} msgs", number(it))));
+    words.extend(limit("max_msgs_per_subject").map(|it| format!("{} per subject", number(it))));
+    if config.has("mirror") {
+        words.push("mirror".to_owned());
+    }
+    if words.is_empty() { "none".to_owned() } else { words.join(", ") }
+}
+
+fn consumer_limits(config: &Config) -> String {
+    let mut words = Vec::new();
+    words.extend(config.number("ack_wait").map(|it| format!("ack {}", show_duration(it))));
+    let in_flight = config.number("max_ack_pending").filter(|it| *it > 0);
+    words.extend(in_flight.map(|it| format!("{} in flight", show_count(it.unsigned_abs()))));
+    let tries = config.number("max_deliver").filter(|it| *it > 0);
+    words.extend(tries.map(|it| format!("{} tries", show_count(it.unsigned_abs()))));
+    words.join(", ")
+}
+
+fn origin(recorded: &Recorded) -> &'static str {
+    match recorded.origin {
+        Origin::Created => "created",
+        Origin::Adopted => "adopted",
+    }
+}

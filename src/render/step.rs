@@ -1,0 +1,393 @@
+//! The steps of a plan as blocks a person reads before saying yes.
+
+use std::{collections::BTreeMap, fmt::Write as _};
+
+use owo_colors::Style;
+
+use super::{
+    ADDED, ASIDE, CHANGED, DANGER, NAME, REMOVED,
+    change::{Part, block, hidden},
+    escape,
+    text::{WIDTH, address, beside, count, count_of, joined, quote, width},
+};
+use crate::{
+    address::Address,
+    finding::{Place, Severity, Sources},
+    plan::{Action, Amount, Cause, Change, Mode, Plan, Risk, Step},
+    schema::{Harm, Verdict},
+    units::show_count,
+};
+
+/// The legend, what is about to happen, and every step in order.
+pub(super) fn steps(plan: &Plan, sources: &Sources) -> String {
+    if plan.steps.is_empty() {
+        return String::new();
+    }
+    let mut lines = legend(plan);
+    lines.push(opening(plan).to_owned());
+    for group in groups(plan) {
+        lines.push(String::new());
+        lines.extend(group_lines(plan, &group, sources));
+    }
+    joined(&lines)
+}
+
+/// One line about what is live and belongs to nobody.
+pub(super) fn unmanaged(addresses: &[Address]) -> String {
+    if addresses.is_empty() {
+        return String::new();
+    }
+    let verb = if addresses.len() == 1 { "is" } else { "are" };
+    let number = count_of(addresses.len(), "live resource");
+    let mut line = format!("{number} {verb} not managed by jsplan: ");
+    for (at, one) in addresses.iter().enumerate() {
+        let separator = if at == 0 { "" } else { ", " };
+        let name = address(one);
+        if at > 0 && width(&line) + name.len() + 16 > WIDTH {
+            let more = addresses.len() - at;
+            write!(line, " and {} more", show_count(more as u64)).unwrap_or_default();
+            break;
+        }
+        write!(line, "{separator}{name}").unwrap_or_default();
+    }
+    format!("{}\n", ASIDE.style(line))
+}
+
+fn opening(plan: &Plan) -> &'static str {
+    match plan.mode {
+        Mode::RefreshOnly => "jsplan will change its state as follows, and nothing on the server:",
+        Mode::Normal if plan.targeted => {
+            "jsplan will perform the following actions, of the targets only:"
+        }
+        Mode::Normal | Mode::Destroy => "jsplan will perform the following actions:",
+    }
+}
+
+/// The symbols that this plan uses, each with what it means.
+fn legend(plan: &Plan) -> Vec<String> {
+    let acts = |action| plan.steps.iter().any(|it| it.action == action);
+    let known = [
+        (acts(Action::Create), ADDED.style("  +").to_string(), "create"),
+        (
+            acts(Action::Update) || acts(Action::Bind),
+            CHANGED.style("  ~").to_string(),
+            "update in-place",
+        ),
+        (acts(Action::Replace), replacing(), "destroy and then create replacement"),
+        (acts(Action::Delete), REMOVED.style("  -").to_string(), "destroy"),
+        (acts(Action::Forget), "  .".to_owned(), "forget: leave the state only"),
+        (
+            plan.steps.iter().any(endangers),
+            DANGER.style("!  ").to_string(),
+            "loses messages, or cannot be undone",
+        ),
+        (
+            plan.steps.iter().any(|it| it.blocked),
+            DANGER.style("?  ").to_string(),
+            "blocked by an error",
+        ),
+    ];
+    let used: Vec<_> = known.into_iter().filter(|(used, ..)| *used).collect();
+    if used.is_empty() {
+        return Vec::new();
+    }
+    let mut lines = vec!["Resource actions are indicated with the following symbols:".to_owned()];
+    lines.extend(used.into_iter().map(|(_, symbol, meaning)| format!("{symbol} {meaning}")));
+    lines.push(String::new());
+    lines
+}
+
+fn replacing() -> String {
+    format!("{}/{}", REMOVED.style("-"), ADDED.style("+"))
+}
+
+/// Steps that differ only in their address, in the order of the first of each.
+///
+/// What costs something or is blocked stands alone, so that nobody overlooks it.
+fn groups(plan: &Plan) -> Vec<Vec<&Step>> {
+    let mut groups: Vec<Vec<&Step>> = Vec::new();
+    let mut known: BTreeMap<String, usize> = BTreeMap::new();
+    for step in &plan.steps {
+        if !step.risks.is_empty() || step.blocked {
+            groups.push(vec![step]);
+            continue;
+        }
+        let at = *known.entry(likeness(plan, step)).or_insert(groups.len());
+        match groups.get_mut(at) {
+            Some(group) => group.push(step),
+            None => groups.push(vec![step]),
+        }
+    }
+    groups
+}
+
+/// What two steps of one group have in common.
+fn likeness(plan: &Plan, step: &Step) -> String {
+    let mut all = format!("{} {} {}", step.wave, step.address.kind(), fate(plan, step));
+    for Change { delta, cause, verdict } in &step.changes {
+        let (name, before, after) = (delta.field.name, &delta.before, &delta.after);
+        write!(all, "\n{name} {before} {after} {cause:?} {verdict:?}").unwrap_or_default();
+    }
+    all
+}
+
+fn group_lines(plan: &Plan, group: &[&Step], sources: &Sources) -> Vec<String> {
+    let Some(step) = group.first() else { return Vec::new() };
+    let mut lines = header(group, &fate(plan, step));
+    if step.action == Action::Delete && plan.mode == Mode::Normal {
+        let why = match group {
+            [one] => format!("(because {} is not in configuration)", address(&one.address)),
+            _ => "(because they are not in configuration)".to_owned(),
+        };
+        lines.push(format!("  # {why}"));
+    }
+    let place = if group.len() == 1 { step.place } else { None };
+    let place = place.map(|it| shown_place(it, sources)).unwrap_or_default();
+    let open = if step.changes.is_empty() { "" } else { " {" };
+    let name = if group.len() == 1 { labels(&step.address) } else { String::new() };
+    let block_line = format!("{}{}{name}{open}", gutter(step), step.address.kind());
+    lines.push(beside(&block_line, &place));
+    if !step.changes.is_empty() {
+        lines.extend(body(plan, step));
+    }
+    lines.extend(costs(plan, step));
+    lines
+}
+
+/// `# stream.ORDERS will be created`; of several, their names in braces, over as many lines as
+/// it takes, since a name that is left out is one that nobody agreed to.
+fn header(group: &[&Step], fate: &str) -> Vec<String> {
+    let alike = match group.len() {
+        0 | 1 => String::new(),
+        more => format!(" ({} alike)", show_count(more as u64)),
+    };
+    let names = names(group).into_iter().map(|it| NAME.style(it).to_string());
+    let mut lines = vec!["  #".to_owned()];
+    for words in names.chain([format!("{fate}{alike}")]) {
+        match lines.last_mut() {
+            Some(line) if width(line) + 1 + width(&words) <= WIDTH || width(line) == 3 => {
+                write!(line, " {words}").unwrap_or_default();
+            }
+            _ => lines.push(format!("  #   {words}")),
+        }
+    }
+    lines
+}
+
+/// The address, or the addresses as `consumer.ORDERS.{a, b}`, cut where a line may break.
+fn names(group: &[&Step]) -> Vec<String> {
+    let Some(first) = group.first() else { return Vec::new() };
+    if group.len() == 1 {
+        return vec![address(&first.address)];
+    }
+    let stream = first.address.stream_name();
+    let shared = match &first.address {
+        Address::Stream(_) => String::new(),
+        Address::Consumer { .. } => {
+            let one = group.iter().all(|it| it.address.stream_name() == stream);
+            if one { format!("{}.", escape(stream)) } else { String::new() }
+        }
+    };
+    let prefix = format!("{}.{shared}", first.address.kind());
+    let last = group.len() - 1;
+    let name = |(at, step): (usize, &&Step)| {
+        let full = address(&step.address);
+        let own = full.strip_prefix(&prefix).unwrap_or(&full);
+        match at {
+            0 => format!("{prefix}{{{own},"),
+            _ if at == last => format!("{own}}}"),
+            _ => format!("{own},"),
+        }
+    };
+    group.iter().enumerate().map(name).collect()
+}
+
+/// What happens to a resource, in the words that follow its address.
+fn fate(plan: &Plan, step: &Step) -> String {
+    let stream = matches!(step.address, Address::Stream(_));
+    match step.action {
+        Action::Create if falls_with_its_stream(plan, step) => {
+            "goes with its stream, and will be created again".to_owned()
+        }
+        Action::Create if step.cause == Cause::Drift => {
+            let anew = if stream { "empty" } else { "without its position" };
+            format!("was deleted outside of jsplan; will be created again, {anew}")
+        }
+        Action::Create => "will be created".to_owned(),
+        Action::Update if step.adopts => "will be adopted, and updated in-place".to_owned(),
+        Action::Update => "will be updated in-place".to_owned(),
+        Action::Replace => format!("must be {}", DANGER.style("replaced")),
+        Action::Delete => format!("will be {}", DANGER.style("destroyed")),
+        Action::Adopt => {
+            "will be adopted as it is: it enters the state, the server is left alone".to_owned()
+        }
+        Action::Record if step.changes.is_empty() => {
+            "will be recorded as it is; the server is left alone".to_owned()
+        }
+        Action::Record => "will be taken over into the state as it is live".to_owned(),
+        Action::Forget => {
+            "will be removed from the jsplan state: it is gone from the server".to_owned()
+        }
+        Action::Bind => "will take its subjects, now that its consumers are there".to_owned(),
+    }
+}
+
+/// Whether a consumer is made again only because its stream is replaced.
+fn falls_with_its_stream(plan: &Plan, step: &Step) -> bool {
+    let stream = Address::stream(step.address.stream_name());
+    stream != step.address
+        && plan.steps.iter().any(|it| it.action == Action::Replace && it.address == stream)
+}
+
+/// Four columns: `!` for what it may cost, `?` for blocked, and the symbol of the action.
+fn gutter(step: &Step) -> String {
+    let symbol = match step.action {
+        Action::Create => ADDED.style("+").to_string(),
+        Action::Update | Action::Bind => CHANGED.style("~").to_string(),
+        Action::Replace => replacing(),
+        Action::Delete => REMOVED.style("-").to_string(),
+        Action::Forget => ".".to_owned(),
+        Action::Adopt | Action::Record => " ".to_owned(),
+    };
+    let mut flags = String::new();
+    if endangers(step) {
+        flags.push('!');
+    }
+    if step.blocked {
+        flags.push('?');
+    }
+    let room = 3_usize.saturating_sub(width(&symbol) + flags.len());
+    let flags = if flags.is_empty() { flags } else { DANGER.style(flags).to_string() };
+    format!("{flags}{:room$}{symbol} ", "")
+}
+
+/// Whether a step loses messages or cannot be undone.
+fn endangers(step: &Step) -> bool {
+    step.risks.iter().any(|it| match it.harm {
+        Harm::DataLoss | Harm::Skipped | Harm::OneWay => true,
+        Harm::Redelivery | Harm::Availability => false,
+    })
+}
+
+fn labels(address: &Address) -> String {
+    match address {
+        Address::Stream(name) => format!(" {}", quote(name)),
+        Address::Consumer { stream, name } => format!(" {} {}", quote(stream), quote(name)),
+    }
+}
+
+fn shown_place(place: Place, sources: &Sources) -> String {
+    let (line, _) = super::findings::position(sources.text(place), place.span().start);
+    format!("{}:{line}", escape(sources.path(place)))
+}
+
+fn body(plan: &Plan, step: &Step) -> Vec<String> {
+    let parts: Vec<_> = step
+        .changes
+        .iter()
+        .map(|it| Part { delta: &it.delta, remark: remark(plan, step, it) })
+        .collect();
+    let mut lines = block(6, &parts);
+    let rest = match step.action {
+        Action::Create | Action::Delete => {
+            format!("{} at server defaults", count_of(step.same, "attribute"))
+        }
+        Action::Update
+        | Action::Replace
+        | Action::Bind
+        | Action::Adopt
+        | Action::Record
+        | Action::Forget => count_of(step.same, "unchanged attribute"),
+    };
+    if step.same > 0 {
+        lines.push(hidden(8, &rest));
+    }
+    lines.push("    }".to_owned());
+    lines
+}
+
+/// What stands beside a field: who made the change necessary, and whether it can be made.
+fn remark(plan: &Plan, step: &Step, change: &Change) -> String {
+    if plan.mode == Mode::RefreshOnly || !matches!(step.action, Action::Update | Action::Replace) {
+        return String::new();
+    }
+    let cause = match change.cause {
+        Cause::Edit => None,
+        Cause::Drift => Some("reverts drift"),
+        Cause::Both => Some("edit and drift"),
+    };
+    let verdict = match change.verdict {
+        Verdict::InPlace => None,
+        Verdict::OneWay => Some("one-way"),
+        Verdict::Refused(_) => Some("forces replacement"),
+    };
+    let words: Vec<_> = verdict.into_iter().chain(cause).collect();
+    if words.is_empty() { String::new() } else { format!("# {}", words.join(", ")) }
+}
+
+/// What a step costs, and what stops it.
+fn costs(plan: &Plan, step: &Step) -> Vec<String> {
+    let mut lines: Vec<_> = step.risks.iter().flat_map(|it| cost(step, it)).collect();
+    if step.blocked {
+        let about = |it: &&crate::finding::Finding| {
+            it.severity == Severity::Error && it.about.as_ref() == Some(&step.address)
+        };
+        let mut codes: Vec<String> = Vec::new();
+        for finding in plan.findings.iter().filter(about) {
+            let code = finding.code.to_string();
+            if !codes.contains(&code) {
+                codes.push(code);
+            }
+        }
+        let by = if codes.is_empty() { "conflict".to_owned() } else { codes.join(", ") };
+        lines.push(format!("    {}  blocked by {by}", DANGER.style("guard")));
+    }
+    lines
+}
+
+fn cost(step: &Step, risk: &Risk) -> Vec<String> {
+    let why = escape(&risk.why);
+    let amount = amount(step, risk.messages);
+    let (label, what) = match risk.harm {
+        Harm::DataLoss if takes_stream(step) => {
+            ("data ", format!("deletes {amount}, with their stream"))
+        }
+        Harm::DataLoss => ("data ", format!("deletes {amount}: {why}")),
+        Harm::Skipped => ("data ", format!("skips {amount}: {why}")),
+        Harm::Redelivery => ("data ", format!("delivers {amount} again: {why}")),
+        Harm::OneWay => ("undo ", format!("not possible: {why}")),
+        Harm::Availability => ("risk ", why.into_owned()),
+    };
+    let style = if endangers(step) { DANGER } else { Style::new() };
+    let mut lines = vec![format!("    {}  {what}", style.style(label))];
+    if risk.allowed {
+        lines.push(format!(
+            "           (allowed with --allow {}={})",
+            risk.harm,
+            address(&step.address)
+        ));
+    }
+    lines
+}
+
+/// Whether a stream goes, and what it holds with it.
+fn takes_stream(step: &Step) -> bool {
+    matches!(step.address, Address::Stream(_))
+        && matches!(step.action, Action::Delete | Action::Replace)
+}
+
+/// `200 of 1,200 messages`, `at most 1,200 messages`.
+fn amount(step: &Step, amount: Amount) -> String {
+    let of_all = |number: u64| match number < step.stored {
+        true => format!("{} of {}", show_count(number), count(step.stored, "message")),
+        false => count(number, "message"),
+    };
+    match amount {
+        Amount::Nothing => "no messages".to_owned(),
+        Amount::Exactly(number) if number > 1 && number == step.stored => {
+            format!("all {}", count(number, "message"))
+        }
+        Amount::Exactly(number) => of_all(number),
+        Amount::AtMost(number) => format!("at most {}", of_all(number)),
+    }
+}

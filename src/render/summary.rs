@@ -1,0 +1,126 @@
+//! The numbers of a plan: Terraform's line, and under it the one about messages.
+
+use super::{NAME, text::count};
+use crate::{
+    plan::{Action, Amount, Counts, Mode, Plan, Step},
+    schema::Harm,
+};
+
+/// `Plan: …` and `Data: …`, or the sentence that there is nothing to do.
+pub(super) fn summary(plan: &Plan) -> String {
+    if plan.steps.is_empty() {
+        return nothing(plan);
+    }
+    let Counts { import, add, change, destroy, forget } = plan.counts();
+    let imported = if import > 0 { format!("{import} to import, ") } else { String::new() };
+    let forgotten = if forget > 0 { format!(", {forget} to forget") } else { String::new() };
+    let numbers = format!("{add} to add, {change} to change, {destroy} to destroy");
+    let mut text = format!("{} {imported}{numbers}{forgotten}.\n", NAME.style("Plan:"));
+    if plan.mode != Mode::RefreshOnly {
+        text += &data(plan);
+    }
+    let records = plan.steps.iter().filter(|it| it.action == Action::Record).count();
+    if records > 0 {
+        let records = super::text::count_of(records, "record");
+        text += &format!(
+            "{} {records} would be brought up to date; the server is left alone.\n",
+            NAME.style("State:")
+        );
+    }
+    text
+}
+
+fn data(plan: &Plan) -> String {
+    let deleted = match total(plan, Harm::DataLoss) {
+        Some((amount, by)) => format!("{amount} would be deleted by {by}."),
+        None => "no message would be deleted.".to_owned(),
+    };
+    let blocked = match plan.steps.iter().filter(|it| it.blocked).count() {
+        0 => String::new(),
+        some => format!(" Blocked: {some}."),
+    };
+    let mut text = format!("{} {deleted}{blocked}\n", NAME.style("Data:"));
+    if let Some((amount, by)) = total(plan, Harm::Skipped) {
+        text += &format!("{} {amount} would be skipped by {by}.\n", NAME.style("Delivery:"));
+    }
+    text
+}
+
+/// How many messages a class of harm concerns, and by how many actions.
+fn total(plan: &Plan, harm: Harm) -> Option<(String, String)> {
+    let concerned =
+        |it: &&Step| it.risks.iter().any(|it| it.harm == harm && it.messages != Amount::Nothing);
+    let actions = plan.steps.iter().filter(concerned).count();
+    if actions == 0 {
+        return None;
+    }
+    let by = super::text::count_of(actions, "action");
+    Some((amount(plan, harm), by))
+}
+
+/// `214,880 messages`, `at most 1,200 messages`.
+fn amount(plan: &Plan, harm: Harm) -> String {
+    let mut all = 0_u64;
+    let mut exact = true;
+    let mut streams: Vec<&str> = plan.steps.iter().map(|it| it.address.stream_name()).collect();
+    streams.sort_unstable();
+    streams.dedup();
+    for stream in streams {
+        let steps = plan.steps.iter().filter(|it| it.address.stream_name() == stream);
+        let (number, is_exact) = of_stream(steps, harm);
+        all = all.saturating_add(number);
+        exact &= is_exact;
+    }
+    let most = if exact { "" } else { "at most " };
+    format!("{most}{}", count(all, "message"))
+}
+
+/// What the steps of one stream add up to, and whether that is exact.
+///
+/// Two steps may concern the same messages, so a sum is an upper bound; what a stream holds is
+/// another. A stream that goes takes everything, whatever its consumers would have cost.
+fn of_stream<'a>(steps: impl Iterator<Item = &'a Step>, harm: Harm) -> (u64, bool) {
+    let (mut sum, mut stored, mut exact, mut terms) = (0_u64, 0, true, 0);
+    for step in steps {
+        let goes = matches!(step.action, Action::Delete | Action::Replace);
+        for risk in step.risks.iter().filter(|it| it.harm == harm) {
+            let (number, is_exact) = match risk.messages {
+                Amount::Nothing => continue,
+                Amount::Exactly(number) => (number, true),
+                Amount::AtMost(number) => (number, false),
+            };
+            if goes && is_exact && harm == Harm::DataLoss {
+                return (number, true);
+            }
+            sum += number;
+            stored = step.stored;
+            exact &= is_exact;
+            terms += 1;
+        }
+    }
+    match harm {
+        // What one consumer skips, another may still deliver: these do not overlap.
+        Harm::Skipped => (sum, exact),
+        Harm::DataLoss | Harm::Redelivery | Harm::OneWay | Harm::Availability => {
+            (sum.min(stored), exact && terms <= 1)
+        }
+    }
+}
+
+fn nothing(plan: &Plan) -> String {
+    if plan.is_refused() {
+        return "No actions are planned: the errors come first.\n".to_owned();
+    }
+    let sentence = match plan.mode {
+        Mode::Normal => "No changes. Your infrastructure matches the configuration.",
+        Mode::Destroy => "No changes. No objects need to be destroyed.",
+        Mode::RefreshOnly => "No changes. Your infrastructure still matches the state.",
+    };
+    let compared = super::text::count_of(plan.unchanged, "resource");
+    if plan.unchanged == 0 {
+        return format!("{}\n", super::ADDED.style(sentence));
+    }
+    let verb = if plan.unchanged == 1 { "was" } else { "were" };
+    let scope = if plan.targeted { ", as `--target` asks" } else { "" };
+    format!("{}\n\n{compared} {verb} compared{scope}.\n", super::ADDED.style(sentence))
+}

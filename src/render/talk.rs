@@ -1,0 +1,78 @@
+//! What is said around a plan: the question, the refusal, the way on.
+
+use super::{ASIDE, CHANGED, DANGER, NAME, escape};
+use crate::{
+    plan::{Mode, Plan},
+    units::show_count,
+};
+
+/// Why a command stopped, and what to do about it.
+#[must_use]
+pub fn failure(message: &str, help: Option<&str>) -> String {
+    let help =
+        help.map_or_else(String::new, |it| format!("  {} {}\n", NAME.style("= help:"), escape(it)));
+    let lines: Vec<_> = message.lines().map(|it| escape(it).into_owned()).collect();
+    format!("{}: {}\n{help}", DANGER.style("error"), NAME.style(lines.join("\n")))
+}
+
+/// Where a plan was saved, and how exactly it is applied.
+#[must_use]
+pub fn saved(plan: &Plan, path: &str) -> String {
+    let command = format!("jsplan apply --env {} {path}", plan.environment);
+    let id = &plan.id()[..12];
+    format!(
+        "\nSaved the plan to: {}   {}\n\nTo perform exactly these actions, run:\n    {}\n",
+        escape(path),
+        ASIDE.style(format!("id {id}")),
+        escape(&command)
+    )
+}
+
+/// The question before an apply; only `word` passes.
+#[must_use]
+pub fn question(plan: &Plan, word: &str) -> String {
+    let environment = escape(&plan.environment);
+    let accepted = if plan.protected {
+        format!("The environment is protected: only its name, '{word}', will be accepted.")
+    } else {
+        format!("Only '{word}' will be accepted to approve.")
+    };
+    format!(
+        "\n{}\n  jsplan will perform the actions described above.\n  {accepted}\n\n  {} ",
+        NAME.style(format!(
+            "Do you want to perform these actions in environment \"{environment}\"?"
+        )),
+        NAME.style("Enter a value:")
+    )
+}
+
+/// The answer was no.
+#[must_use]
+pub fn cancelled(mode: Mode) -> String {
+    let word = match mode {
+        Mode::Normal | Mode::RefreshOnly => "Apply",
+        Mode::Destroy => "Destroy",
+    };
+    format!("\n{}\n", CHANGED.style(format!("{word} cancelled. Nothing was changed.")))
+}
+
+/// What an apply left to do, which should be nothing: names the first field.
+#[must_use]
+pub fn unsettled(again: &Plan) -> String {
+    let first = again.steps.iter().find_map(|it| Some((it, it.changes.first()?)));
+    match first {
+        Some((step, change)) => format!(
+            "the apply is done, and `{}` of `{}` is still not as planned",
+            change.delta.field.name,
+            escape(&step.address.to_string())
+        ),
+        None => "the apply is done, and the plan is still not empty".to_owned(),
+    }
+}
+
+/// Where the state went.
+#[must_use]
+pub fn recorded(before: u64, after: u64, path: &str) -> String {
+    let (before, after) = (show_count(before), show_count(after));
+    format!("{}\n", ASIDE.style(format!("State: serial {before} -> {after}, {}", escape(path))))
+}

@@ -1,0 +1,354 @@
+//! The planner, case by case: what is wanted, what was, what is; and the plan that follows.
+//!
+//! A case is a paragraph of a file in `tests/planner/`:
+//!
+//! ```text
+//! === a lower max_msgs deletes what is over it
+//! --- wanted
+//! [streams.S]
+//! max_msgs = 10
+//! --- was
+//! [streams.S]
+//! --- is
+//! [streams.S]
+//! live = { messages = 100 }
+//! --- plan
+//! …
+//! ```
+//!
+//! All three are specs in the tool's own language, so a case tests the reader too. `was` and `is`
+//! are completed to what a server reads back. `(as wanted)` and `(as was)` repeat a section.
+//! `live` says what a resource holds; `[live]` at the top of `is` says what the server is.
+//! `JSPLAN_BLESS=1 cargo test --test planner` writes the plans anew: read them before committing.
+
+use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
+
+use jsplan::{
+    address::Address,
+    config::{Config, sha256},
+    diff::Delta,
+    finding::{Finding, Severity},
+    live::{Facts, Live, Observed, Server},
+    plan::{Action, Amount, Ask, Mode, Plan, Step, plan},
+    schema::{Harm, Release, Verdict, complete},
+    spec::{self, Desired},
+    state::{Origin, Recorded, State},
+};
+use serde_json::value::RawValue;
+use toml::{Table, Value};
+
+const CREATED: &str = "2026-01-01T00:00:00Z";
+
+#[test]
+fn every_case_gives_the_plan_beside_it() {
+    let bless = std::env::var_os("JSPLAN_BLESS").is_some();
+    let mut count = 0;
+    let mut wrong = String::new();
+    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/planner")).unwrap()
+    {
+        let path = entry.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        let cases = parse(&text);
+        count += cases.len();
+        let mut blessed = String::new();
+        for case in &cases {
+            let found = case.run();
+            if found.trim() != case.section("plan").trim() {
+                let name = path.file_name().unwrap().to_string_lossy();
+                let expected = case.section("plan").trim();
+                let diff = similar::TextDiff::from_lines(expected, found.trim());
+                let diff = diff.unified_diff().to_string();
+                writeln!(wrong, "{name}: {}\n{diff}", case.name).unwrap();
+            }
+            blessed.push_str(&case.write(&found));
+        }
+        if bless {
+            fs::write(&path, blessed).unwrap();
+        }
+    }
+    assert!(bless || wrong.is_empty(), "{wrong}");
+    assert!(count >= 100, "{count} cases are fewer than the hundred that cover the decision");
+}
+
+#[test]
+fn a_case_with_another_plan_is_noticed() {
+    let cases = parse("=== one\n--- wanted\n[streams.S]\n--- plan\nnothing\n");
+    assert_ne!(cases[0].run().trim(), cases[0].section("plan").trim());
+}
+
+struct Case {
+    name: String,
+    sections: Vec<(String, String)>,
+}
+
+fn parse(text: &str) -> Vec<Case> {
+    let mut cases: Vec<Case> = Vec::new();
+    for line in text.lines() {
+        if let Some(name) = line.strip_prefix("=== ") {
+            cases.push(Case { name: name.to_owned(), sections: Vec::new() });
+        } else if let Some(section) = line.strip_prefix("--- ") {
+            let case = cases.last_mut().expect("a section belongs to a case");
+            case.sections.push((section.to_owned(), String::new()));
+        } else if let Some((_, text)) = cases.last_mut().and_then(|it| it.sections.last_mut()) {
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+    cases
+}
+
+impl Case {
+    fn section(&self, name: &str) -> &str {
+        let found = self.sections.iter().find(|(it, _)| it == name);
+        match found.map_or("", |(_, text)| text.as_str()) {
+            text if text.trim() == "(as wanted)" => self.section("wanted"),
+            text if text.trim() == "(as was)" => self.section("was"),
+            text => text,
+        }
+    }
+
+    fn write(&self, plan: &str) -> String {
+        let mut text = format!("=== {}\n", self.name);
+        for (name, body) in self.sections.iter().filter(|(name, _)| name != "plan") {
+            write!(text, "--- {name}\n{}\n", body.trim_end()).unwrap();
+        }
+        write!(text, "--- plan\n{}\n\n", plan.trim_end()).unwrap();
+        text
+    }
+
+    fn run(&self) -> String {
+        let desired = read(self.section("wanted")).0;
+        let (is, live) = read(self.section("is"));
+        let server = live.server.clone();
+        let recorded = record(self.section("was"), &desired, &server);
+        let live = observe(&is, live);
+        let ask = ask(self.section("ask"));
+        dump(&plan(&desired, &recorded, &live, &ask))
+    }
+}
+
+/// What the sections say beside the specs.
+struct Said {
+    server: Server,
+    holds: BTreeMap<Address, Table>,
+    unknown: Vec<String>,
+}
+
+fn read(text: &str) -> (Desired, Said) {
+    let mut table: Table = text.parse().unwrap_or_else(|it| panic!("{it}\n{text}"));
+    let said = said(&mut table);
+    table.entry("server").or_insert_with(|| {
+        Value::Table(Table::from_iter([("url".to_owned(), "nats://127.0.0.1:4222".into())]))
+    });
+    let text = toml::to_string(&table).unwrap();
+    let loaded = spec::load("environments/case.toml", |_| Ok(text.clone()));
+    let errors: Vec<_> =
+        loaded.findings.iter().filter(|it| it.severity == Severity::Error).collect();
+    (loaded.desired.unwrap_or_else(|| panic!("{errors:#?}\n{text}")), said)
+}
+
+fn said(table: &mut Table) -> Said {
+    let top = table.remove("live").and_then(|it| it.as_table().cloned()).unwrap_or_default();
+    let text = |name: &str| top.get(name).and_then(Value::as_str).map(ToOwned::to_owned);
+    let version = text("release").unwrap_or_else(|| "2.15.1".to_owned());
+    let unknown = top.get("unknown").and_then(Value::as_array).cloned().unwrap_or_default();
+    let mut holds = BTreeMap::new();
+    let streams = table.get_mut("streams").and_then(Value::as_table_mut);
+    for (stream, body) in streams.into_iter().flatten() {
+        let body = body.as_table_mut().unwrap();
+        if let Some(Value::Table(live)) = body.remove("live") {
+            holds.insert(Address::stream(stream), live);
+        }
+        let consumers = body.get_mut("consumers").and_then(Value::as_table_mut);
+        for (name, body) in consumers.into_iter().flatten() {
+            if let Some(Value::Table(live)) = body.as_table_mut().unwrap().remove("live") {
+                holds.insert(Address::consumer(stream, name), live);
+            }
+        }
+    }
+    Said {
+        server: Server {
+            release: Release::parse(&version),
+            version,
+            api_level: 5,
+            cluster: text("cluster"),
+            domain: text("domain"),
+            account: text("account"),
+        },
+        holds,
+        unknown: unknown.iter().filter_map(|it| it.as_str().map(ToOwned::to_owned)).collect(),
+    }
+}
+
+fn raw(config: &Config) -> Box<RawValue> {
+    RawValue::from_string(config.to_json()).unwrap()
+}
+
+fn record(text: &str, wanted: &Desired, server: &Server) -> State {
+    let (was, said) = read(text);
+    let mut state = State::new("case");
+    for (address, declared) in was.resources {
+        let config = complete(address.rows(), &declared.config, server.release);
+        let same = wanted.resources.get(&address).is_some_and(|it| it.sha256 == declared.sha256);
+        let live = said.holds.get(&address).cloned().unwrap_or_default();
+        let created = live.get("created").and_then(Value::as_str).unwrap_or(CREATED);
+        let recorded = Recorded {
+            created: created.to_owned(),
+            origin: Origin::Created,
+            prevent_destroy: declared.prevent_destroy,
+            spec_sha256: if same {
+                wanted.resources[&address].sha256.clone()
+            } else {
+                declared.sha256
+            },
+            live_sha256: sha256(config.to_json()),
+            config: raw(&with_extra(config, &live)),
+        };
+        state.resources.insert(address, recorded);
+    }
+    let server = said.server;
+    if server.cluster.is_some() || server.account.is_some() || server.domain.is_some() {
+        let (account, cluster, domain) = (server.account, server.cluster, server.domain);
+        state.target = Some(jsplan::state::Target { account, cluster, domain });
+    }
+    state
+}
+
+/// `live.extra` holds fields that no row knows, and values that no spec may set.
+fn with_extra(mut config: Config, live: &Table) -> Config {
+    for (name, value) in live.get("extra").and_then(Value::as_table).into_iter().flatten() {
+        config.set(name, serde_json::to_value(value).unwrap());
+    }
+    config
+}
+
+fn observe(is: &Desired, said: Said) -> Live {
+    let mut live = Live {
+        server: said.server,
+        at: "2026-11-23T20:00:00Z".to_owned(),
+        resources: BTreeMap::new(),
+        unknown: BTreeMap::new(),
+    };
+    for (address, declared) in &is.resources {
+        let config = complete(address.rows(), &declared.config, live.server.release);
+        let holds = said.holds.get(address).cloned().unwrap_or_default();
+        let number = |name: &str| {
+            holds.get(name).and_then(Value::as_integer).unwrap_or_default().unsigned_abs()
+        };
+        let facts = match address {
+            Address::Stream(_) => Facts::Stream {
+                messages: number("messages"),
+                bytes: number("bytes"),
+                consumers: number("consumers"),
+            },
+            Address::Consumer { .. } => Facts::Consumer {
+                pending: number("pending"),
+                ack_pending: number("ack_pending"),
+                ack_floor: number("ack_floor"),
+            },
+        };
+        let created = holds.get("created").and_then(Value::as_str).unwrap_or(CREATED).to_owned();
+        let raw = raw(&with_extra(config, &holds));
+        live.resources.insert(address.clone(), Observed { raw, created, facts });
+    }
+    for address in said.unknown {
+        live.unknown.insert(address.parse().unwrap(), "no answer".to_owned());
+    }
+    live
+}
+
+/// Lines such as `destroy`, `refresh-only`, `target stream.S`, `allow data-loss=stream.S`.
+fn ask(text: &str) -> Ask {
+    let mut ask = Ask::default();
+    for line in text.lines().map(str::trim).filter(|it| !it.is_empty()) {
+        match line.split_once(' ') {
+            None if line == "destroy" => ask.mode = Mode::Destroy,
+            None if line == "refresh-only" => ask.mode = Mode::RefreshOnly,
+            Some(("target", address)) => drop(ask.targets.insert(address.parse().unwrap())),
+            Some(("allow", consent)) => {
+                let (class, address) = consent.split_once('=').unwrap();
+                let harm = Harm::ALL.into_iter().find(|it| it.to_string() == class).unwrap();
+                ask.allow.insert((harm, address.parse().unwrap()));
+            }
+            _ => panic!("`{line}` asks nothing"),
+        }
+    }
+    ask
+}
+
+/// The decision in a few plain lines; how it looks to people is tested elsewhere.
+fn dump(plan: &Plan) -> String {
+    let mut text = String::new();
+    for entry in &plan.drift {
+        if entry.class.is_drift() {
+            let fields: Vec<_> = entry.deltas.iter().map(show).collect();
+            let again = if entry.recreated { " (recreated)" } else { "" };
+            let class = format!("{:?}", entry.class).to_lowercase();
+            writeln!(text, "drift: {} {class}{again} {}", entry.address, fields.join(", "))
+                .unwrap();
+        }
+    }
+    for step in &plan.steps {
+        text.push_str(&dump_step(step));
+    }
+    for finding in &plan.findings {
+        text.push_str(&dump_finding(finding));
+    }
+    if !plan.unmanaged.is_empty() {
+        let names: Vec<_> = plan.unmanaged.iter().map(ToString::to_string).collect();
+        writeln!(text, "unmanaged: {}", names.join(", ")).unwrap();
+    }
+    if plan.is_empty() {
+        writeln!(text, "nothing to do; {} unchanged", plan.unchanged).unwrap();
+    }
+    text.lines().map(|it| format!("{}\n", it.trim_end())).collect()
+}
+
+fn dump_step(step: &Step) -> String {
+    let mut text = String::new();
+    let action = format!("{:?}", step.action).to_lowercase();
+    let cause = format!("{:?}", step.cause).to_lowercase();
+    let adopts = if step.adopts { ", adopting" } else { "" };
+    let blocked = if step.blocked { ", blocked" } else { "" };
+    writeln!(text, "{}. {action} {} ({cause}{adopts}{blocked})", step.wave, step.address).unwrap();
+    for change in &step.changes {
+        let verdict = match change.verdict {
+            Verdict::InPlace => String::new(),
+            Verdict::OneWay => " (one way)".to_owned(),
+            Verdict::Refused(why) => format!(" (refused: {why})"),
+        };
+        let cause = match step.action {
+            Action::Update | Action::Replace => {
+                format!(" [{}]", format!("{:?}", change.cause).to_lowercase())
+            }
+            _ => String::new(),
+        };
+        writeln!(text, "     {}{cause}{verdict}", show(&change.delta)).unwrap();
+    }
+    for risk in &step.risks {
+        let amount = match risk.messages {
+            Amount::Nothing => String::new(),
+            Amount::Exactly(count) => format!(" exactly {count}"),
+            Amount::AtMost(count) => format!(" at most {count}"),
+        };
+        let allowed = if risk.allowed { " (allowed)" } else { "" };
+        writeln!(text, "   ! {}{amount}: {}{allowed}", risk.harm, risk.why).unwrap();
+    }
+    for call in &step.calls {
+        writeln!(text, "   > {}", call.subject).unwrap();
+    }
+    text
+}
+
+fn show(delta: &Delta) -> String {
+    let value = |it: &serde_json::Value| {
+        if it.is_null() { "unset".to_owned() } else { delta.field.show(it) }
+    };
+    format!("{}: {} -> {}", delta.field.name, value(&delta.before), value(&delta.after))
+}
+
+fn dump_finding(finding: &Finding) -> String {
+    let at = if finding.place.is_some() { " (placed)" } else { "" };
+    let help = finding.help.as_deref().unwrap_or("NO REMEDY");
+    format!("{}[{}]: {}{at}\n  help: {help}\n", finding.severity, finding.code, finding.message)
+}

@@ -1,0 +1,5 @@
+//! What the suites share: real servers, identities, and an independent client.
+
+pub(crate) mod client;
+pub(crate) mod identity;
+pub(crate) mod server;

@@ -1,0 +1,273 @@
+//! A project in a folder of its own, jsplan run in it as a user runs it, and a client of its own
+//! to see what the server really holds.
+
+use std::{
+    fmt, fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use jsplan::io::{
+    binary,
+    server::{JETSTREAM, Server},
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const JSPLAN: &str = env!("CARGO_BIN_EXE_jsplan");
+
+/// A nats-server of this test's own.
+pub(crate) fn server() -> Server {
+    Server::start(&nats_server(), JETSTREAM).expect("a nats-server starts")
+}
+
+/// Three of them in one cluster.
+pub(crate) fn cluster() -> Vec<Server> {
+    Server::start_cluster(&nats_server(), JETSTREAM).expect("a cluster starts")
+}
+
+/// The program, found as jsplan itself finds it.
+pub(crate) fn nats_server() -> PathBuf {
+    binary::find(None, &mut |_| {}).expect("a nats-server can be had")
+}
+
+/// A folder with `environments/` and `state/`, and the server it is used on.
+pub(crate) struct Project {
+    folder: TempDir,
+    url: String,
+    env: String,
+}
+
+/// What a run of jsplan said, and how it ended.
+pub(crate) struct Output {
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) code: i32,
+}
+
+impl fmt::Display for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { stdout, stderr, code } = self;
+        write!(f, "{stdout}--- stderr ---\n{stderr}--- exit {code} ---")
+    }
+}
+
+impl Output {
+    /// The output, where the run ended with this code.
+    #[track_caller]
+    pub(crate) fn ended(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "{self}");
+        self
+    }
+
+    /// The output, where it holds this text on stdout or stderr.
+    #[track_caller]
+    pub(crate) fn says(self, text: &str) -> Self {
+        assert!(self.stdout.contains(text) || self.stderr.contains(text), "no `{text}` in:\n{self}");
+        self
+    }
+
+    /// The output, where it holds this text nowhere.
+    #[track_caller]
+    pub(crate) fn never_says(self, text: &str) -> Self {
+        assert!(!self.stdout.contains(text) && !self.stderr.contains(text), "`{text}` in:\n{self}");
+        self
+    }
+}
+
+impl Project {
+    /// One environment, `test`, with this spec, on this server.
+    pub(crate) fn new(server: &Server, spec: &str) -> Self {
+        let project = Self {
+            folder: tempfile::tempdir().expect("a folder can be made"),
+            url: server.url().to_owned(),
+            env: "test".to_owned(),
+        };
+        fs::create_dir(project.path("environments")).expect("a folder can be made");
+        project.write_spec(spec);
+        project
+    }
+
+    /// The shipped environments, one of them chosen, on this server.
+    pub(crate) fn shipped(server: &Server, env: &str) -> Self {
+        let project = Self { env: env.to_owned(), ..Self::new(server, "") };
+        fs::remove_file(project.path("environments/test.toml")).expect("it was written");
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("environments");
+        for entry in fs::read_dir(shipped).expect("environments ship").filter_map(Result::ok) {
+            let to = project.path("environments").join(entry.file_name());
+            if entry.path().is_file() {
+                fs::copy(entry.path(), to).expect("a file can be copied");
+            }
+        }
+        project
+    }
+
+    /// Replaces the spec of `test`; `[server]` is added.
+    pub(crate) fn write_spec(&self, spec: &str) {
+        let text = format!("[server]\nurl = \"{}\"\n{spec}", self.url);
+        fs::write(self.path("environments/test.toml"), text).expect("a file can be written");
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).expect("the file is there")
+    }
+
+    /// The parsed state of the environment.
+    pub(crate) fn state(&self) -> Value {
+        let path = format!("state/{}.json", self.env);
+        serde_json::from_str(&self.read(&path)).expect("a state is JSON")
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(JSPLAN);
+        command
+            .args(arguments)
+            .args(["--env", &self.env, "--server", &self.url])
+            .current_dir(self.folder.path())
+            .env_clear()
+            .env("HOME", self.folder.path())
+            .env("USER", "tester")
+            .env("HOSTNAME", "host")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// Runs jsplan to its end.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
+        Output::of(self.command(arguments).output().expect("jsplan runs"))
+    }
+
+    /// Runs jsplan to its end with some variables set.
+    pub(crate) fn run_with(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Output {
+        let mut command = self.command(arguments);
+        Output::of(command.envs(variables.iter().copied()).output().expect("jsplan runs"))
+    }
+
+    /// Runs jsplan on a terminal of its own, with this typed into it.
+    pub(crate) fn run_on_terminal(&self, arguments: &[&str], typed: &str) -> Output {
+        let plain = self.command(arguments);
+        let mut line = format!("exec {JSPLAN:?}");
+        for argument in plain.get_args() {
+            line += &format!(" {argument:?}");
+        }
+        let mut child = Command::new("script")
+            .args(["--quiet", "--return", "--command", &line, "/dev/null"])
+            .current_dir(self.folder.path())
+            .env("NO_COLOR", "1")
+            .env("SHELL", "/bin/sh")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("`script` gives a terminal");
+        let mut input = child.stdin.take().expect("it was piped");
+        input.write_all(typed.as_bytes()).expect("it listens");
+        drop(input);
+        Output::of(child.wait_with_output().expect("it ends"))
+    }
+
+    /// Starts jsplan and does not wait for it.
+    pub(crate) fn start(&self, arguments: &[&str]) -> Child {
+        self.command(arguments).spawn().expect("jsplan runs")
+    }
+
+    /// Applies, and expects success.
+    #[track_caller]
+    pub(crate) fn apply(&self) -> Output {
+        self.run(&["apply", "--auto-approve"]).ended(0)
+    }
+
+    /// Plans, and expects that nothing is left to do.
+    #[track_caller]
+    pub(crate) fn plans_empty(&self) {
+        self.run(&["plan", "--detailed-exitcode"]).ended(0).says("No changes.");
+    }
+}
+
+impl Output {
+    fn of(output: std::process::Output) -> Self {
+        let text = |it: Vec<u8>| String::from_utf8(it).expect("jsplan writes UTF-8");
+        Self {
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+            code: output.status.code().unwrap_or(-1),
+        }
+    }
+}
+
+/// Asks the JetStream API, without jsplan.
+pub(crate) fn ask(server: &Server, subject: &str, body: &Value) -> Value {
+    jsplan::io::run(async {
+        let client = async_nats::connect(server.url()).await.expect("the server listens");
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let answer = client.request(format!("$JS.API.{subject}"), body.into()).await;
+        serde_json::from_slice(&answer.expect("the API answers").payload).expect("it is JSON")
+    })
+}
+
+/// The live configuration of a stream, without jsplan.
+pub(crate) fn stream(server: &Server, name: &str) -> Value {
+    ask(server, &format!("STREAM.INFO.{name}"), &Value::Null)["config"].clone()
+}
+
+/// Changes a stream as another client would: the live configuration with some fields replaced.
+pub(crate) fn meddle(server: &Server, name: &str, fields: &Value) {
+    let mut config = stream(server, name);
+    for (field, value) in fields.as_object().expect("fields are an object") {
+        config[field] = value.clone();
+    }
+    let answer = ask(server, &format!("STREAM.UPDATE.{name}"), &config);
+    assert!(answer["error"].is_null(), "{answer}");
+}
+
+/// Makes a stream as another client would.
+pub(crate) fn create(server: &Server, config: &Value) {
+    let name = config["name"].as_str().expect("a stream has a name");
+    let answer = ask(server, &format!("STREAM.CREATE.{name}"), config);
+    assert!(answer["error"].is_null(), "{answer}");
+}
+
+/// Publishes, each message acknowledged.
+pub(crate) fn publish(server: &Server, subject: &str, count: u64) {
+    jsplan::io::run(async {
+        let client = async_nats::connect(server.url()).await.expect("the server listens");
+        for number in 0..count {
+            let payload = format!("message {number}");
+            let answer = client.request(subject.to_owned(), payload.into()).await;
+            let answer = answer.expect("the stream acknowledges").payload;
+            let answer: Value = serde_json::from_slice(&answer).expect("it is JSON");
+            assert!(answer["error"].is_null(), "{answer}");
+        }
+    });
+}
+
+/// How many messages a stream holds, without jsplan.
+pub(crate) fn messages(server: &Server, name: &str) -> u64 {
+    let info = ask(server, &format!("STREAM.INFO.{name}"), &Value::Null);
+    info["state"]["messages"].as_u64().expect("INFO counts messages")
+}
+
+/// The names of the live streams, without jsplan.
+pub(crate) fn streams(server: &Server) -> Vec<String> {
+    let answer = ask(server, "STREAM.NAMES", &json!({}));
+    let names = answer["streams"].as_array().cloned().unwrap_or_default();
+    names.iter().filter_map(|it| it.as_str().map(ToOwned::to_owned)).collect()
+}
+
+/// Waits until a condition holds, at most a minute.
+#[track_caller]
+pub(crate) fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{what}: not within a minute");
+        std::thread::park_timeout(Duration::from_millis(2));
+    }
+}
