@@ -1,15 +1,17 @@
 //! The world: network, files, clock, environment, terminal. Nothing outside this folder names it.
+//!
+//! As in the crate, each module names only those above it.
 
-pub mod apply;
-pub mod binary;
+pub mod terminal;
 pub mod clock;
 pub mod files;
-pub mod nats;
-pub mod process;
-pub mod sandbox;
-pub mod server;
 pub mod store;
-pub mod terminal;
+pub mod nats;
+pub mod apply;
+pub mod process;
+pub mod binary;
+pub mod server;
+pub mod sandbox;
 
 use std::future::Future;
 

@@ -28,6 +28,7 @@ pub mod drift;
 pub mod plan;
 pub mod event;
 pub mod render;
+pub mod reference;
 
 // The world: the only modules that touch it.
 pub mod io;
