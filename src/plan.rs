@@ -335,8 +335,9 @@ fn replaced(address: &Address, earlier: &[Step]) -> bool {
 /// Whether the record no longer says what is so, though nothing has to change on the server.
 fn stale(wanted: &Declared, was: &Recorded, is: &Observed, address: &Address) -> bool {
     let nothing_kept = Config::default();
+    let moved = deltas(address.rows(), &was.config(), &is.config(), &nothing_kept);
     was.spec_sha256 != wanted.sha256
-        || !deltas(address.rows(), &was.config(), &is.config(), &nothing_kept).is_empty()
+        || moved.iter().any(|it| !wanted.ignore.contains(it.field.name))
         || drift::recreated(address, was, is)
 }
 

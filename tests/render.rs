@@ -49,7 +49,7 @@ fn world() -> World {
     sources.add("environments/prod.toml".to_owned(), "#\n".repeat(80));
     World {
         desired: Desired { environment, resources: BTreeMap::new() },
-        recorded: State::new("prod", "3f2a81c0".to_owned()),
+        recorded: State { lineage: "3f2a81c0".to_owned(), ..State::new("prod") },
         live: Live {
             server,
             at: "2026-11-23T18:00:00Z".to_owned(),
@@ -584,7 +584,7 @@ fn the_state_is_a_table_with_consumers_under_their_streams() {
     of.prevent_destroy = Some(true);
     of.origin = Origin::Adopted;
     state.resources.get_mut(&address("stream.COPY")).unwrap().prevent_destroy = Some(false);
-    let empty = State::new("dev", "0".to_owned());
+    let empty = State::new("dev");
     let parts = [render::state(state), render::state_list(state), render::state(&empty)];
     shows!(tidy(&parts.join("----\n")));
 }
@@ -673,8 +673,6 @@ fn an_apply_tells_what_it_does() {
         let done = Event::Finished { address: of(), action, took_ms: 1999, note };
         page += &render::progress::event(&done);
     }
-    let slow = Event::Waiting { address: of(), action: Action::Update, took_ms: 70_000 };
-    page += &render::progress::event(&slow);
     let error = "insufficient storage resources available (10047)".to_owned();
     page +=
         &render::progress::event(&Event::Failed { address: of(), action: Action::Create, error });

@@ -95,8 +95,11 @@ fn heading(state: &State) -> String {
         "jsplan state".to_owned(),
         labelled(&state.environment, None),
         format!("serial {}", state.serial),
-        format!("lineage {}", escape(&state.lineage)),
     ];
+    // The first save gives the lineage.
+    if !state.lineage.is_empty() {
+        parts.push(format!("lineage {}", escape(&state.lineage)));
+    }
     if let Some(target) = &state.target {
         let named = [
             ("account", &target.account),

@@ -159,7 +159,7 @@ type Problem = (Code, String, String);
 fn text_problem(name: &str, text: &str) -> Option<Problem> {
     let problem = |code, message: String, help: &str| Some((code, message, help.to_owned()));
     if SECRETS.contains(&name) && !text.starts_with("env:") && !text.starts_with("file:") {
-        let message = format!("`{name}` is written into the spec, where everybody can read it");
+        let message = format!("`{name}` is no reference, and a spec is no place for a secret");
         let help = "write where it is: \"env:NAME\" for a variable, \"file:PATH\" for a file";
         return problem(Code::InlineSecret, message, help);
     }

@@ -1,6 +1,6 @@
 //! The files of an environment, from its own up through `extends`, each read into a [`Layer`].
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
 
 use serde_json::Value;
 use toml::de::DeTable;
@@ -145,20 +145,24 @@ impl Reader<'_> {
             return Default::default();
         }
         let (tree, errors) = DeTable::parse_recoverable(text);
-        let mut broken = Vec::new();
+        let mut broken: Vec<Range<usize>> = Vec::new();
         for error in errors {
             let span = within(text, error.span().unwrap_or_default());
-            broken.push(line_of(text, span.start));
-            let help = syntax_help(error.message());
-            let finding = Finding::error(Code::Syntax, lower(error.message()));
-            self.findings.push(finding.at(self.place(span)).help(help));
+            // What follows from the first error of a line says nothing new.
+            if broken.iter().any(|it| it.contains(&span.start)) {
+                continue;
+            }
+            broken.push(damage(text, span.start, error.message()));
+            let (message, help) = syntax(error.message(), span.is_empty());
+            let finding = Finding::error(Code::Syntax, message).at(self.place(span));
+            self.findings.push(finding.help(help));
         }
         let before = self.findings.len();
         let read = self.top(tree.get_ref());
         // What is left of a broken line is not what was meant.
         let kept = self.findings.split_off(before).into_iter().filter(|it| {
             let start = it.place.map(|it| it.span().start);
-            start.is_none_or(|start| !broken.iter().any(|line| line.contains(&start)))
+            start.is_none_or(|start| !broken.iter().any(|it| it.contains(&start)))
         });
         self.findings.extend(kept);
         read
@@ -177,7 +181,7 @@ impl Reader<'_> {
                 "state" => self.state(value),
                 "naming" => {
                     layer.naming = self.section("naming", NAMING, &[], value);
-                    self.naming(&layer.naming);
+                    self.naming(&mut layer.naming);
                 }
                 "defaults" => layer.defaults = self.blanket("defaults", value),
                 "override" => layer.overrides = self.blanket("override", value),
@@ -206,10 +210,9 @@ impl Reader<'_> {
     }
 
     /// The rule for durable names holds `{name}`, perhaps `{service}`, and what a name may hold.
-    fn naming(&mut self, naming: &Fields) {
-        let Some(Written { value: Value::String(rule), place }) = naming.get("durable") else {
-            return;
-        };
+    fn naming(&mut self, naming: &mut Fields) {
+        let Some(written) = naming.get_mut("durable") else { return };
+        let Some(rule) = written.value.as_str() else { return };
         let rest = rule.replace("{service}", "").replace("{name}", "");
         let message = if !rest.is_empty() && !is_name(&rest) {
             "the rule for durable names holds more than `{service}`, `{name}` and what a name holds"
@@ -219,7 +222,8 @@ impl Reader<'_> {
             return;
         };
         let help = "write it like `durable = \"{service}_{name}\"`";
-        self.findings.push(Finding::error(Code::BadValue, message).at(*place).help(help));
+        self.findings.push(Finding::error(Code::BadValue, message).at(written.place).help(help));
+        written.value = Value::Null;
     }
 
     fn blanket(&mut self, path: &str, given: &Toml<'_>) -> Blanket {
@@ -434,43 +438,77 @@ pub(super) fn is_name(text: &str) -> bool {
         && text.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'_' || it == b'-')
 }
 
-/// A dotted key so long that the tree under it would be too deep to walk.
-fn endless_key(text: &str) -> Option<std::ops::Range<usize>> {
-    let lines = text.split_inclusive('\n').scan(0, |start, line| {
-        *start += line.len();
-        Some((*start - line.len(), line))
-    });
-    let key = |line: &str| line.split(['"', '\'', '=', '#']).next().map_or(0, str::len);
-    let mut keys = lines.map(|(start, line)| start..start + key(line));
-    keys.find(|it| text[it.clone()].matches('.').count() > 100)
+/// A dotted key so long that the tree under it would be too deep to walk, or even to drop.
+fn endless_key(text: &str) -> Option<Range<usize>> {
+    let mut start = 0;
+    let mut dots = 0;
+    // What ends the text or the comment that is being passed over.
+    let mut until = None;
+    for (at, here) in text.char_indices() {
+        match here {
+            '\n' => until = None,
+            _ if until == Some(here) => until = None,
+            _ if until.is_some() => continue,
+            '#' => until = Some('\n'),
+            '"' | '\'' => until = Some(here),
+            '.' => dots += 1,
+            _ => {}
+        }
+        if "\n=,[]{}".contains(here) {
+            (start, dots) = (at + 1, 0);
+        }
+        if dots > 100 {
+            return Some(start..at);
+        }
+    }
+    None
 }
 
 /// A span that cuts no character and ends with the text.
-fn within(text: &str, span: std::ops::Range<usize>) -> std::ops::Range<usize> {
+fn within(text: &str, span: Range<usize>) -> Range<usize> {
     let fit = |at: usize| (0..=at.min(text.len())).rev().find(|it| text.is_char_boundary(*it));
     let start = fit(span.start).unwrap_or_default();
     start..fit(span.end).unwrap_or_default().max(start)
 }
 
-/// The line around a byte.
-fn line_of(text: &str, at: usize) -> std::ops::Range<usize> {
+/// What cannot be trusted after an error: its line, or where a header or a bracket is broken, all
+/// up to the next header.
+fn damage(text: &str, at: usize, message: &str) -> Range<usize> {
     let start = text[..at].rfind('\n').map_or(0, |it| it + 1);
-    start..text[at..].find('\n').map_or(text.len(), |it| at + it) + 1
-}
-
-fn lower(message: &str) -> String {
-    let mut chars = message.chars();
-    chars.next().map(|it| it.to_lowercase().chain(chars).collect()).unwrap_or_default()
-}
-
-fn syntax_help(message: &str) -> &'static str {
-    if message.contains("quoted") {
-        "put a text in quotes: `max_age = \"7d\"`"
-    } else if message.contains("duplicate key") {
-        "a key is written once, and so is the header of a table: put the two together"
-    } else if message.contains("newline") {
-        "one `key = value` a line; texts in quotes, lists in `[ ]`"
+    let header = text[start..].trim_start().starts_with('[');
+    let end = if header || message.contains("array") || message.contains("unclosed") {
+        text[at..].find("\n[").map(|it| at + it)
     } else {
-        "the file is TOML: https://toml.io"
-    }
+        text[at..].find('\n').map(|it| at + it)
+    };
+    start..end.unwrap_or(text.len()) + 1
+}
+
+/// The parser's message in words for people who do not know TOML, and what to do.
+fn syntax(message: &str, nothing: bool) -> (String, &'static str) {
+    let (words, help) = match message {
+        it if it.starts_with("string values must be quoted") && nothing => {
+            ("a key without a value", "write the value after the `=`, or remove the line")
+        }
+        it if it.starts_with("string values must be quoted")
+            || it.starts_with("invalid boolean") =>
+        {
+            ("a text without quotes", "put it in quotes: `max_age = \"7d\"`")
+        }
+        "duplicate key" => (
+            "this stands twice",
+            "a key is written once, and so is the header of a table: put the two together",
+        ),
+        it if it.contains("unclosed table") => ("a header without its `]`", "close it with `]`"),
+        it if it.contains("array") => {
+            ("a list without its end", "part the values with `,` and close the list with `]`")
+        }
+        other => {
+            let mut chars = other.chars();
+            let lower = chars.next().map(|it| it.to_lowercase().chain(chars).collect());
+            let help = "one `key = value` a line: texts in quotes, lists in `[ ]`";
+            return (lower.unwrap_or_default(), help);
+        }
+    };
+    (words.to_owned(), help)
 }

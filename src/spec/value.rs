@@ -104,7 +104,11 @@ impl Reader<'_> {
                 let number = number(it);
                 self.amount(name, unset, number, place)
             }
-            (Kind::Bytes, DeValue::String(it)) => self.amount(name, unset, units::bytes(it), place),
+            (Kind::Bytes, DeValue::String(it)) => {
+                let bytes = units::bytes(it);
+                let bytes = bytes.map_err(|_| remedy(kind, unset, given.get_ref()));
+                self.amount(name, unset, bytes, place)
+            }
             (Kind::Duration, DeValue::String(it)) => {
                 self.amount(name, unset, units::duration(it), place)
             }
@@ -158,7 +162,7 @@ impl Reader<'_> {
     ) -> Option<Value> {
         let limit = matches!(unset, Unset::Unlimited(_));
         let (message, help) = match amount {
-            Err(why) => (format!("`{name}` is not readable"), why),
+            Err(why) => (format!("`{name}` is not understood"), why),
             Ok(amount) if amount < 0 && limit => (
                 format!("`{name}` is negative"),
                 "for no limit, write \"unlimited\" or leave it out".to_owned(),

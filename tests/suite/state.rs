@@ -70,7 +70,7 @@ fn a_kept_predecessor_is_restored_under_a_new_serial() {
     project.run(&["state", "rm", "consumer.S.C"]).ended(0);
     fs::write(project.path("state/test.json"), "").expect("a file can be written");
     project.run(&["state", "restore"]).ended(0).says("1");
-    project.run(&["state", "restore", "1"]).ended(0).says("State serial 2.");
+    project.run(&["state", "restore", "1"]).ended(0).says("State serial 3.");
     project.run(&["state", "list"]).ended(0).says("consumer.S.C");
     project.plans_empty();
 }

@@ -2,4 +2,5 @@
 
 pub(crate) mod client;
 pub(crate) mod identity;
+pub(crate) mod project;
 pub(crate) mod server;

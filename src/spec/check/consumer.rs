@@ -100,9 +100,9 @@ const CONSUMER: &[Rule] = &[
         "write a subject without `*` and `>`; consumers that share it name a `deliver_group`",
     ),
     Rule::conflict(
-        "filter_subject",
-        |it| !it.texts("filter_subjects").is_empty(),
-        "`filter_subject` stands beside `filter_subjects`",
+        "filter_subjects",
+        |it| it.has("filter_subject") && !it.texts("filter_subjects").is_empty(),
+        "`filter_subjects` stands beside `filter_subject`",
         "put all of them into `filter_subjects`",
     ),
     Rule::missing(
@@ -154,9 +154,8 @@ const CONSUMER: &[Rule] = &[
     Rule::conflict(
         "max_ack_pending",
         |it| {
-            it.has("deliver_subject")
-                && it.text("ack_policy").is_none_or(|it| it == "none")
-                && differs(it, "ack_policy", "")
+            let none = it.get("ack_policy").is_none_or(|it| it == "none");
+            it.has("deliver_subject") && none
         },
         "`max_ack_pending` counts acknowledgements, and this push consumer has none",
         "set `ack_policy = \"explicit\"`, or remove `max_ack_pending`",

@@ -68,19 +68,23 @@ impl<'a> Taken<'a> {
 }
 
 /// What a stream stores: its subjects, or its own name where it has none and copies nothing.
-pub(super) fn stored(config: &Config) -> Vec<&str> {
+fn stored(config: &Config) -> Vec<&str> {
     let subjects = config.texts("subjects");
-    let copies = config.get("mirror").is_some()
-        || config.get("sources").is_some_and(|it| it.as_array().is_none_or(|it| !it.is_empty()));
     let wrong = config.get("subjects") == Some(&Value::Null);
-    if subjects.is_empty() && !copies && !wrong {
+    if subjects.is_empty() && !copies(config) && !wrong {
         return config.text("name").into_iter().collect();
     }
     subjects
 }
 
+/// Whether messages come from other streams, perhaps beside those of own subjects.
+fn copies(config: &Config) -> bool {
+    let sources = config.get("sources");
+    config.get("mirror").is_some() || sources.is_some_and(|it| *it != Value::Array(Vec::new()))
+}
+
 /// What a consumer reads of its stream: its filters, or everything.
-pub(super) fn filters(config: &Config) -> Vec<&str> {
+fn filters(config: &Config) -> Vec<&str> {
     let mut filters = config.texts("filter_subjects");
     filters.extend(config.text("filter_subject").filter(|it| !it.is_empty()));
     let wrong =
@@ -108,9 +112,9 @@ impl Check<'_> {
             .collect();
         let mut taken = Taken::default();
         for (number, (address, declared, text)) in owned.iter().enumerate() {
-            // One finding for each subject: a `>` among a thousand meets them all.
-            if let Some(first) = taken.meeting(text).first() {
-                self.overlap((address, declared, text), owned[*first]);
+            // A few findings for each subject are enough: a `>` among a thousand meets them all.
+            for earlier in taken.meeting(text).into_iter().take(3) {
+                self.overlap((address, declared, text), owned[earlier]);
             }
             taken.insert(text, number);
         }
@@ -176,10 +180,9 @@ impl Check<'_> {
             }
             taken.insert(text, number);
         }
-        let copies =
-            stream.config.get("mirror").is_some() || stream.config.get("sources").is_some();
         let stored = stored(&stream.config);
-        if copies || stream.config.has("subject_transform") || stored.is_empty() {
+        let rewrites = stream.config.get("subject_transform").is_some();
+        if copies(&stream.config) || rewrites || stored.is_empty() {
             return;
         }
         let dead = |it: &&str| !stored.iter().any(|subject| subject::overlap(it, subject));

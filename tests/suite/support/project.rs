@@ -65,7 +65,10 @@ impl Output {
     /// The output, where it holds this text on stdout or stderr.
     #[track_caller]
     pub(crate) fn says(self, text: &str) -> Self {
-        assert!(self.stdout.contains(text) || self.stderr.contains(text), "no `{text}` in:\n{self}");
+        assert!(
+            self.stdout.contains(text) || self.stderr.contains(text),
+            "no `{text}` in:\n{self}"
+        );
         self
     }
 
