@@ -242,17 +242,25 @@ fn a_process_that_only_reads_the_sandbox_is_never_ended() {
     let up = place.up(Nodes::One).unwrap();
     up.running().into_iter().for_each(kill_dash_nine);
     // Its command line holds the very words by which a server is known; it started later.
-    let folder = place.dir().canonicalize().unwrap().join("node1");
-    let config = folder.join("server.conf");
-    let mut alike = Bystander::start(&["-c", config.to_str().unwrap(), "-a"]);
+    let config = place.dir().canonicalize().unwrap().join("node1/server.conf");
+    let mut alike = Bystander::start(&["-c", config.to_str().unwrap(), "-a", "127.0.0.1", "-p"]);
     place.edit_record(|it| it["nodes"][0]["process"]["pid"] = alike.0.id().into());
     assert_eq!(Sandbox::read(&place.dir()).unwrap().status(), Status::Stopped);
-    // And where no start was recorded, the name of the file alone proves nothing.
-    let mut editor = Bystander::start(&[config.to_str().unwrap()]);
+    let alone = Sandbox::down(&place.dir()).unwrap();
+    assert_eq!((alone.servers, alone.notes.len()), (0, 1));
+    assert!(alike.lives());
+}
+
+#[test]
+fn a_process_that_was_never_recorded_is_not_known_by_the_file_alone() {
+    let place = Place::new();
+    let up = place.up(Nodes::One).unwrap();
+    up.running().into_iter().for_each(kill_dash_nine);
+    let config = place.dir().canonicalize().unwrap().join("node1/server.conf");
+    let mut editor = Bystander::start(&["-c", config.to_str().unwrap()]);
     place.edit_record(|it| it["nodes"][0]["process"] = Value::Null);
-    fs::write(folder.join("pid"), editor.0.id().to_string()).unwrap();
     assert_eq!(Sandbox::down(&place.dir()).unwrap().servers, 0);
-    assert!(alike.lives() && editor.lives());
+    assert!(editor.lives());
 }
 
 #[test]
@@ -272,6 +280,14 @@ fn a_start_that_was_killed_before_its_record_leaves_no_server_behind() {
     let again = place.up(Nodes::One).unwrap();
     assert_eq!(again.notes, ["a sandbox whose start was interrupted was ended and removed"]);
     assert!(pids.into_iter().all(|it| look(it).is_none()));
+}
+
+#[test]
+fn a_start_that_was_killed_before_its_first_record_is_no_hindrance() {
+    let place = Place::new();
+    fs::create_dir(place.dir()).unwrap();
+    fs::write(place.dir().join("sandbox.json.new"), "{").unwrap();
+    assert_eq!(place.up(Nodes::One).unwrap().status(), Status::Running);
 }
 
 #[test]

@@ -58,9 +58,14 @@ pub fn tail(text: &str) -> String {
 /// for, no longer has a command line and counts as nobody's.
 #[must_use]
 pub fn look(pid: u32) -> Option<Seen> {
-    let proc = fs::exists("/proc/self/stat").unwrap_or(false);
-    let seen = if proc { look_in_proc(pid) } else { ask_ps(pid) };
+    let seen = if has_proc() { look_in_proc(pid) } else { ask_ps(pid) };
     seen.filter(|it| !it.arguments.is_empty())
+}
+
+/// The first process whose command line holds some words.
+#[must_use]
+pub fn find(words: &str) -> Option<u32> {
+    everybody().into_iter().find(|it| look(*it).is_some_and(|it| it.arguments.contains(words)))
 }
 
 /// Asks a process to end.
@@ -88,6 +93,20 @@ fn read(file: &mut File) -> String {
     // What cannot be read back is missing from a message, and from nothing else.
     drop(file.rewind().and_then(|()| file.read_to_end(&mut bytes)));
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn everybody() -> Vec<u32> {
+    let number = |name: &str| name.trim().parse().ok();
+    if has_proc() {
+        let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+        return entries.filter_map(|it| number(it.file_name().to_str()?)).collect();
+    }
+    let ps = run(Command::new("ps").args(["-A", "-o", "pid="]), Duration::from_secs(5));
+    ps.unwrap_or_default().lines().filter_map(number).collect()
+}
+
+fn has_proc() -> bool {
+    fs::exists("/proc/self/stat").unwrap_or(false)
 }
 
 /// The start is the 22nd field of `stat`; the second, the name, may hold blanks and brackets.

@@ -1,25 +1,24 @@
 //! A throw-away nats-server, or three in a cluster, that outlives the command which started it.
 //!
 //! Everything is in one folder: the record, the servers' logs and their stores. The record is there
-//! before the first server is, and each server writes its own number beside it, so that a start
-//! which is interrupted at any point leaves nothing behind that [`Sandbox::down`] cannot find.
+//! before the first server is, and a server that is not in it yet is known by its command line, so
+//! that a start which is interrupted leaves nothing behind that [`Sandbox::down`] cannot find.
 
 use std::{
     fmt,
     fs::{self, File, Permissions, TryLockError},
     io::{self, Write as _},
-    os::unix::fs::PermissionsExt as _,
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
-use tempfile::NamedTempFile;
 
 use crate::io::{
     binary,
     clock::wait_until,
-    process::{kill, look, terminate},
+    process::{find, kill, look, terminate},
     server::{self, JETSTREAM, Life, Server, Setup, cluster_configs, retry_ports, wait_cluster},
 };
 
@@ -153,6 +152,10 @@ pub enum Error {
 
 const RECORD: &str = "sandbox.json";
 
+/// The next record, before it takes the place of the last. All that a start leaves which is
+/// interrupted before its first record.
+const NEW_RECORD: &str = "sandbox.json.new";
+
 impl Sandbox {
     /// Starts a sandbox in a folder and waits until it takes requests; the servers live on.
     ///
@@ -269,15 +272,14 @@ impl Sandbox {
 
     /// The number under which a node runs; `Err` holds a number that is now somebody else's.
     fn process(&self, node: &Node) -> Result<Option<u32>, u32> {
-        let folder = self.dir.join(&node.name);
-        // Interrupted between its start and the record: the server's own note says who it is.
-        let noted = || fs::read_to_string(folder.join("pid")).ok()?.trim().parse().ok();
-        let recorded = node.process.as_ref();
-        let Some(pid) = recorded.map(|it| it.pid).or_else(noted) else { return Ok(None) };
-        let Some(seen) = look(pid) else { return Ok(None) };
-        let config = format!(" -c {} ", folder.join("server.conf").display());
-        let same = recorded.is_none_or(|it| it.started == seen.started);
-        if same && seen.arguments.contains(&config) { Ok(Some(pid)) } else { Err(pid) }
+        let config = self.dir.join(&node.name).join("server.conf");
+        // What a server is started with; whoever else has the file open has it without the address.
+        let words = format!(" -c {} -a 127.0.0.1 -p ", config.display());
+        // Interrupted between the start of the server and the writing of the record.
+        let Some(Process { pid, started }) = &node.process else { return Ok(find(&words)) };
+        let Some(seen) = look(*pid) else { return Ok(None) };
+        let same = seen.started == *started && seen.arguments.contains(&words);
+        if same { Ok(Some(*pid)) } else { Err(*pid) }
     }
 
     fn end(&self) -> Result<Ended, Error> {
@@ -300,15 +302,16 @@ impl Sandbox {
         Ok(Ended { servers, notes })
     }
 
-    /// Replaces the record whole; a temporary file is 0600 from the start.
+    /// Replaces the record whole.
     fn write(&self) -> Result<(), server::Error> {
         let path = self.dir.join(RECORD);
         let text = serde_json::to_vec_pretty(self).expect("a sandbox is always written as JSON");
         let write = || -> io::Result<()> {
-            let mut file = NamedTempFile::new_in(&self.dir)?;
+            let new = self.dir.join(NEW_RECORD);
+            let mut file =
+                File::options().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
             file.write_all(&text)?;
-            file.persist(&path)?;
-            Ok(())
+            fs::rename(&new, &path)
         };
         write().map_err(|source| server::Error::File { path: path.clone(), source })
     }
@@ -342,8 +345,8 @@ fn make_room(dir: &Path) -> Result<Vec<String>, Error> {
     let sandbox = match Sandbox::read(dir) {
         Ok(sandbox) => sandbox,
         Err(Error::Absent(_)) => {
-            let mut files = fs::read_dir(dir).into_iter().flatten();
-            let empty = files.next().is_none();
+            let mut files = fs::read_dir(dir).into_iter().flatten().flatten();
+            let empty = files.all(|it| it.file_name() == NEW_RECORD);
             return if empty { Ok(Vec::new()) } else { Err(Error::NotASandbox(dir.to_owned())) };
         }
         Err(error) => return Err(error),

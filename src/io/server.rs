@@ -1,6 +1,6 @@
 //! A real nats-server of our own, on 127.0.0.1 only: started, waited for, killed, started again.
 //!
-//! It lives in a folder that holds its configuration, its log, its number and its store. Readiness
+//! It lives in a folder that holds its configuration, its log and its store. Readiness
 //! is asked of the server itself, through its monitoring port; nothing here guesses at times.
 
 use std::{
@@ -163,7 +163,7 @@ impl Server {
         self.child.as_ref().map_or(0, Child::id)
     }
 
-    /// Its folder: `server.conf`, `log`, `pid`, `store`.
+    /// Its folder: `server.conf`, `log`, `store`.
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.setup.dir
@@ -375,8 +375,7 @@ fn spawn(setup: &Setup) -> Result<Child, Error> {
     let mut command = Command::new(binary);
     let port = if *port == 0 { "-1".to_owned() } else { port.to_string() };
     command.arg("-c").arg(conf).args(["-a", "127.0.0.1", "-p", &port, "-m", "-1"]);
-    command.arg("-sd").arg(dir.join("store")).arg("-P").arg(dir.join("pid"));
-    command.arg("--ports_file_dir").arg(ports);
+    command.arg("-sd").arg(dir.join("store")).arg("--ports_file_dir").arg(ports);
     command.stdin(Stdio::null()).stdout(out).stderr(again);
     if *life == Life::Own {
         command.process_group(0);
