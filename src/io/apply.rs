@@ -76,11 +76,14 @@ pub async fn apply(
                 in_flight.push(timed(session, step));
             }
             let Some(first) = in_flight.next().await else { break };
+            let before = outcome.done.len();
             absorb(first, ledger, &mut outcome, tell);
             while let Some(Some(more)) = in_flight.next().now_or_never() {
                 absorb(more, ledger, &mut outcome, tell);
             }
-            ledger.store.save(&ledger.state, ledger.lock)?;
+            if outcome.done.len() > before {
+                ledger.store.save(&ledger.state, ledger.lock)?;
+            }
         }
         outcome.not_started.extend(waiting.map(|it| it.address.clone()));
     }

@@ -5,6 +5,7 @@ mod cli;
 mod connect;
 mod drift;
 mod environments;
+mod fields;
 mod observe;
 mod state;
 mod support;
