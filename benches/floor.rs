@@ -9,7 +9,7 @@ use std::{
 };
 
 /// A NATS connection that knows only PUB and MSG.
-pub struct Socket {
+pub(crate) struct Socket {
     reader: BufReader<TcpStream>,
     writer: TcpStream,
     asked: u64,
@@ -17,7 +17,7 @@ pub struct Socket {
 
 impl Socket {
     /// Connects and subscribes to its own replies.
-    pub fn connect(address: &str) -> Self {
+    pub(crate) fn connect(address: &str) -> Self {
         let stream = TcpStream::connect(address).expect("the server listens");
         stream.set_nodelay(true).expect("a socket takes the option");
         let writer = stream.try_clone().expect("a socket can be cloned");
@@ -74,7 +74,7 @@ impl Socket {
 
     /// Everything a plan reads: INFO and NAMES, the LIST pages, a CONSUMER.LIST per stream with
     /// consumers; `window` requests in flight. Returns the bytes read.
-    pub fn read_all(&mut self, streams: usize, window: usize) -> usize {
+    pub(crate) fn read_all(&mut self, streams: usize, window: usize) -> usize {
         let page = |it: usize| format!("{{\"offset\":{it}}}");
         let mut bytes = 0;
         let mut first = vec![("$JS.API.INFO".to_owned(), String::new())];

@@ -15,7 +15,10 @@ use std::{
 
 use jsplan::{
     address::Address,
-    io::{binary, nats, server::Server},
+    io::{
+        binary, nats,
+        server::{JETSTREAM, Server},
+    },
     plan::{Ask, plan},
     spec::{self, Connection},
     state::State,
@@ -46,7 +49,7 @@ async fn minimal(url: &str) {
 
 fn start() -> Server {
     let binary = binary::find(None, &mut |it| eprintln!("{it}")).expect("a nats-server");
-    Server::start(&binary, "jetstream { max_mem: 8G, max_file: 8G }").expect("it starts")
+    Server::start(&binary, JETSTREAM).expect("it starts")
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {

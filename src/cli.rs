@@ -5,6 +5,7 @@ mod demo;
 mod drift;
 mod plan;
 mod project;
+pub mod reference;
 mod sandbox;
 mod show;
 mod state;

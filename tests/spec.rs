@@ -128,7 +128,8 @@ fn a_file_that_is_not_there_is_said_of_the_environment_too() {
 
 #[test]
 fn the_shipped_environments_are_right() {
-    for (name, protected, replicas) in [("dev", false, 1), ("staging", false, 3), ("prod", true, 3)]
+    for (name, protected, critical, status) in
+        [("dev", false, 1, 1), ("staging", false, 3, 3), ("prod", true, 3, 1)]
     {
         let loaded = load_from("environments", &format!("{name}.toml"));
         assert_eq!(shown(&loaded), "");
@@ -148,9 +149,9 @@ fn the_shipped_environments_are_right() {
             ]
         );
         for (stream, replicas) in [
-            ("INGEST_RAW_V1", replicas),
-            ("CONSENSUS_EVENTS_V1", replicas),
-            ("INGEST_STATUS_V1", 1),
+            ("INGEST_RAW_V1", critical),
+            ("CONSENSUS_EVENTS_V1", critical),
+            ("INGEST_STATUS_V1", status),
         ] {
             let config = &self::stream(&desired, stream).config;
             assert_eq!(config.number("num_replicas"), Some(replicas), "{name} {stream}");

@@ -13,7 +13,7 @@ use std::{
 };
 
 use jsplan::{
-    reference,
+    cli, reference,
     schema::{Field, Kind, consumer::CONSUMER, stream::STREAM},
 };
 
@@ -108,6 +108,7 @@ fn the_reference_pages_are_fresh() {
     let pages = [
         ("docs/reference/fields.md", reference::fields()),
         ("docs/reference/codes.md", reference::codes()),
+        ("docs/reference/cli.md", cli::reference::cli()),
     ];
     let mut complaints = Vec::new();
     for (file, page) in pages {

@@ -19,7 +19,7 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
     let gathered = project.gather("drift").await?;
     let report = drift::compare(&gathered.desired, &gathered.state, &gathered.live);
     let shown = if args.json {
-        format!("{:#}\n", render::json::drift(&report, &gathered.desired.environment.name))
+        render::json::line(&render::json::drift(&report, &gathered.desired.environment.name))
     } else {
         render::drift(&report, &gathered.desired, &gathered.state, &gathered.live)
     };

@@ -23,7 +23,7 @@ pub(crate) fn run(project: &Project, args: &Args) -> Result<Exit, Failure> {
             let plan = plan::file::read(&text)
                 .map_err(|it| Failure::new(format!("`{}`: {it}", path.display())))?;
             if args.json {
-                format!("{:#}\n", render::json::plan(&plan, Some(&plan.id())))
+                render::json::line(&render::json::plan(&plan, Some(&plan.id())))
             } else {
                 render::plan(&plan, &Sources::default())
             }
@@ -31,7 +31,7 @@ pub(crate) fn run(project: &Project, args: &Args) -> Result<Exit, Failure> {
         None => {
             let state = project.store(&project.environment()?).load().map_err(Failure::damaged)?;
             if args.json {
-                format!("{:#}\n", render::json::state(&state))
+                render::json::line(&render::json::state(&state))
             } else {
                 render::state(&state)
             }

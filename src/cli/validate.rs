@@ -17,7 +17,7 @@ pub(crate) fn run(project: &Project, args: &Args) -> Result<Exit, Failure> {
     let valid = loaded.desired.is_some();
     if args.json {
         let json = render::json::findings(&loaded.findings, &loaded.sources);
-        if let Err(closed) = project.terminal.print(&format!("{json:#}\n")) {
+        if let Err(closed) = project.terminal.print(&render::json::line(&json)) {
             return Ok(closed.into());
         }
     } else {

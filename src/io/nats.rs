@@ -173,23 +173,34 @@ impl Session {
     ) -> Result<T, Error> {
         let start = Instant::now();
         for _ in 0..2 {
-            match self.ask_once(subject, body, &read).await {
+            match self.ask_since(start, subject, body, &read).await {
                 Err(error) if error.is_loss() && start.elapsed() < PATIENCE => {}
                 answer => return answer,
             }
         }
-        self.ask_once(subject, body, &read).await
+        self.ask_since(start, subject, body, &read).await
     }
 
-    /// Asks what changes nothing; a cluster that is electing its leader is waited for.
+    /// Asks what changes nothing, once; a cluster that is electing its leader is waited for.
     async fn ask_once<T>(
         &self,
         subject: &str,
         body: &str,
         read: impl Fn(&str, &[u8]) -> Result<T, Error>,
     ) -> Result<T, Error> {
+        self.ask_since(Instant::now(), subject, body, &read).await
+    }
+
+    /// A server that does not yet know that the leader is gone gives no answer at all, so the time
+    /// spent on that counts towards the wait for a new one.
+    async fn ask_since<T>(
+        &self,
+        start: Instant,
+        subject: &str,
+        body: &str,
+        read: impl Fn(&str, &[u8]) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let subject = self.full(subject);
-        let start = Instant::now();
         loop {
             let reply = self.send(&subject, body.into(), self.timeout).await;
             let answer = reply.and_then(|it| read(&subject, &it.payload));

@@ -127,11 +127,27 @@ impl Project {
         serde_json::from_str(&self.read(&path)).expect("a state is JSON")
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    /// Every file of the project, by path.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        let mut folders = vec![self.path("")];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).expect("a folder of ours").filter_map(Result::ok) {
+                if entry.path().is_dir() {
+                    folders.push(entry.path());
+                }
+                found.push(entry.path());
+            }
+        }
+        found.sort();
+        found
+    }
+
+    fn command(&self, arguments: &[&str], url: &str) -> Command {
         let mut command = Command::new(JSPLAN);
         command
             .args(arguments)
-            .args(["--env", &self.env, "--server", &self.url])
+            .args(["--env", &self.env, "--server", url])
             .current_dir(self.folder.path())
             .env_clear()
             .env("HOME", self.folder.path())
@@ -145,18 +161,23 @@ impl Project {
 
     /// Runs jsplan to its end.
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {
-        Output::of(self.command(arguments).output().expect("jsplan runs"))
+        Output::of(self.command(arguments, &self.url).output().expect("jsplan runs"))
     }
 
     /// Runs jsplan to its end with some variables set.
     pub(crate) fn run_with(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Output {
-        let mut command = self.command(arguments);
+        let mut command = self.command(arguments, &self.url);
         Output::of(command.envs(variables.iter().copied()).output().expect("jsplan runs"))
+    }
+
+    /// Runs jsplan to its end on another server.
+    pub(crate) fn run_elsewhere(&self, arguments: &[&str], url: &str) -> Output {
+        Output::of(self.command(arguments, url).output().expect("jsplan runs"))
     }
 
     /// Runs jsplan on a terminal of its own, with this typed into it.
     pub(crate) fn run_on_terminal(&self, arguments: &[&str], typed: &str) -> Output {
-        let plain = self.command(arguments);
+        let plain = self.command(arguments, &self.url);
         let mut line = format!("exec {JSPLAN:?}");
         for argument in plain.get_args() {
             line += &format!(" {argument:?}");
@@ -179,7 +200,7 @@ impl Project {
 
     /// Starts jsplan and does not wait for it.
     pub(crate) fn start(&self, arguments: &[&str]) -> Child {
-        self.command(arguments).spawn().expect("jsplan runs")
+        self.command(arguments, &self.url).spawn().expect("jsplan runs")
     }
 
     /// Applies, and expects success.
