@@ -1,7 +1,7 @@
 //! Specs: what is refused and how it is said, what layers make of each other, and that no text
 //! breaks the reader.
 
-use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
+use std::{collections::BTreeMap, fmt::Write as _, fs, io, iter, path::Path};
 
 use jsplan::{
     address::Address,
@@ -47,13 +47,13 @@ fn shown(loaded: &Loaded) -> String {
             let (line, column) = loaded.sources.line(place);
             format!("{}:{line}:{column} ", loaded.sources.path(place))
         });
-        writeln!(text, "{}[{}] {place}{}", it.severity, it.code, it.message).unwrap();
+        let line = format!("{}[{}] {place}{}", it.severity, it.code, it.message);
         let source = it.place.map_or("", |it| &loaded.sources.text(it)[it.span()]);
-        for line in source.lines() {
-            writeln!(text, "  | {line}").unwrap();
-        }
-        if let Some(help) = &it.help {
-            writeln!(text, "  help: {help}").unwrap();
+        let source = source.lines().map(|it| format!("  | {it}"));
+        let help = it.help.iter().map(|it| format!("  help: {it}"));
+        for line in iter::once(line).chain(source).chain(help) {
+            text += &line;
+            text.push('\n');
         }
     }
     text
@@ -61,8 +61,11 @@ fn shown(loaded: &Loaded) -> String {
 
 fn wrong_files() -> Vec<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/specs/wrong");
-    let files = fs::read_dir(folder).unwrap().map(|it| it.unwrap().file_name());
-    let mut names: Vec<_> = files.map(|it| it.into_string().unwrap()).collect();
+    let files = fs::read_dir(folder).expect("the folder is there");
+    let name = |it: io::Result<fs::DirEntry>| {
+        it.expect("it can be listed").file_name().into_string().expect("names are Unicode")
+    };
+    let mut names: Vec<_> = files.map(name).collect();
     names.sort();
     names
 }
@@ -381,7 +384,7 @@ fn survives(environment: &str, base: &str) {
 
 fn shipped(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("environments").join(name);
-    fs::read_to_string(path).unwrap()
+    fs::read_to_string(path).expect("it is shipped")
 }
 
 /// Cuts a text, turns over some of its bytes and puts pieces of it elsewhere.
@@ -401,7 +404,11 @@ fn damage(text: &str, flips: &[(usize, u8)], splices: &[(usize, usize, usize)]) 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 300,
+        failure_persistence: None,
+        ..Default::default()
+    })]
 
     #[test]
     fn no_text_breaks_the_reader(text in "\\PC*", base in any::<String>()) {

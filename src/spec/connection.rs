@@ -263,12 +263,10 @@ fn exclusive(server: &Server, findings: &mut Vec<Finding>) {
 /// Settings that need another.
 fn required(server: &Server, place: Place, findings: &mut Vec<Finding>) {
     if server.first(WAYS).is_none() {
-        findings.push(
-            Finding::error(Code::Missing, "the spec does not say which server it is for").at(place).help(
-                "add `url = \"nats://HOST:4222\"`, or `context = \"NAME\"` of the `nats` CLI, under \
-                 `[server]`",
-            ),
-        );
+        let message = "the spec does not say which server it is for";
+        let help = "under `[server]`, add `url = \"nats://HOST:4222\"`, or `context = \"NAME\"` of \
+                    the `nats` CLI";
+        findings.push(Finding::error(Code::Missing, message).at(place).help(help));
     }
     let pairs = [
         (

@@ -153,7 +153,7 @@ impl Reader<'_> {
                 continue;
             }
             broken.push(damage(text, span.start, error.message()));
-            let (message, help) = syntax(error.message(), span.is_empty());
+            let (message, help) = syntax(error.message(), &text[span.clone()]);
             let finding = Finding::error(Code::Syntax, message).at(self.place(span));
             self.findings.push(finding.help(help));
         }
@@ -485,9 +485,9 @@ fn damage(text: &str, at: usize, message: &str) -> Range<usize> {
 }
 
 /// The parser's message in words for people who do not know TOML, and what to do.
-fn syntax(message: &str, nothing: bool) -> (String, &'static str) {
+fn syntax(message: &str, written: &str) -> (String, &'static str) {
     let (words, help) = match message {
-        it if it.starts_with("string values must be quoted") && nothing => {
+        it if it.starts_with("string values must be quoted") && written.is_empty() => {
             ("a key without a value", "write the value after the `=`, or remove the line")
         }
         it if it.starts_with("string values must be quoted")

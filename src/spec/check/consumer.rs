@@ -228,6 +228,7 @@ impl Check<'_> {
         self.rules(CONSUMER, address, declared);
         self.acknowledges(address, declared);
         self.backoff(address, declared);
+        self.shared(address, declared);
         let stream = Address::stream(address.stream_name());
         let Some(stream) = self.desired.resources.get(&stream) else { return };
         self.filters(address, declared, stream);
@@ -279,6 +280,26 @@ impl Check<'_> {
         }
     }
 
+    /// A queue group gets control messages as it gets others: each goes to one member, any one. The
+    /// server takes it all the same (2.15.1), and ADR-15 calls it a mistake.
+    fn shared(&mut self, address: &Address, declared: &Declared) {
+        let config = &declared.config;
+        if !config.has("deliver_group") || !config.has("deliver_subject") {
+            return;
+        }
+        let controls = [
+            ("flow_control", on(config, "flow_control")),
+            ("idle_heartbeat", positive(config, "idle_heartbeat")),
+        ];
+        for (name, _) in controls.into_iter().filter(|it| it.1) {
+            let message =
+                format!("`{name}` reaches only one member of the `deliver_group` at a time");
+            let help = format!("remove `{name}`, or let one client read alone");
+            let finding = Finding::warning(Code::Conflict, message).help(help);
+            self.report(address, declared, name, finding);
+        }
+    }
+
     /// The stream's `consumer_limits`.
     fn limits(&mut self, address: &Address, declared: &Declared, stream: &Declared) {
         let config = &declared.config;
@@ -286,8 +307,10 @@ impl Check<'_> {
             let limits = stream.config.get("consumer_limits")?;
             limits.get(name)?.as_i64().filter(|it| *it > 0)
         };
-        let spot = stream.places.get("consumer_limits").copied().unwrap_or(stream.place);
-        let spot = self.sources.spot(spot);
+        // Counting lines costs a walk over the file, so only where something is found.
+        let sources = self.sources;
+        let limits = stream.places.get("consumer_limits").copied().unwrap_or(stream.place);
+        let spot = || sources.spot(limits);
         for name in ["inactive_threshold", "max_ack_pending"] {
             let Some(limit) = of_stream(name) else { continue };
             let shown = if name == "inactive_threshold" {
@@ -296,7 +319,8 @@ impl Check<'_> {
                 limit.to_string()
             };
             if config.number(name).is_some_and(|it| it > limit) {
-                let message = format!("`{name}` is over the stream's limit of {shown}: see {spot}");
+                let message =
+                    format!("`{name}` is over the stream's limit of {shown}: see {}", spot());
                 let help = "lower it, or raise the stream's `consumer_limits`";
                 let finding = Finding::error(Code::Conflict, message).help(help);
                 self.report(address, declared, name, finding);
@@ -304,8 +328,9 @@ impl Check<'_> {
         }
         if of_stream("inactive_threshold").is_some() && lacks(config, "inactive_threshold") {
             let message = format!(
-                "`{}` would be deleted when idle: the stream's `consumer_limits` say so at {spot}",
-                address.name()
+                "`{}` would be deleted when idle: the stream's `consumer_limits` say so at {}",
+                address.name(),
+                spot()
             );
             let help = "add `inactive_threshold` to say so here, or remove it from the limits";
             let finding = Finding::warning(Code::Conflict, message).help(help);
@@ -315,8 +340,9 @@ impl Check<'_> {
             config.has("deliver_subject") && config.text("ack_policy") == Some("none");
         if of_stream("max_ack_pending").is_some() && pushed_unacknowledged {
             let message = format!(
-                "the stream limits `max_ack_pending` ({spot}), which a push consumer without \
-                 acknowledgements cannot have"
+                "the stream limits `max_ack_pending` ({}), which a push consumer without \
+                 acknowledgements cannot have",
+                spot()
             );
             let help = "set `ack_policy = \"explicit\"`, or pull";
             let finding = Finding::error(Code::Conflict, message).help(help);

@@ -95,7 +95,7 @@ const STREAM: &[Rule] = &[
             let purges = positive(it, "subject_delete_marker_ttl") || on(it, "allow_msg_schedules");
             on(it, "deny_purge") && purges
         },
-        "`deny_purge` forbids what delete markers and schedules do",
+        "`deny_purge` is switched off by the server for delete markers and schedules",
         "remove `deny_purge`, or `subject_delete_marker_ttl` and `allow_msg_schedules`",
     ),
     Rule::bad(
