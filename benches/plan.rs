@@ -3,6 +3,8 @@
 //! Prints a Markdown table for `docs/performance.md`. Medians of the rounds; ratios are of the
 //! medians. `--minimal URL` makes this program the process that only connects and lists.
 
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the table is the product")]
+
 mod floor;
 
 use std::{

@@ -1,6 +1,6 @@
 //! `jsplan state …`: looking at the state, and mending it. The server is never changed.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::{Exit, Failure, project::Project};
 use crate::{
@@ -36,13 +36,7 @@ pub(crate) enum Command {
     /// Write the state to stdout
     Pull,
     /// Replace the state by a file; refused where that would lose something
-    Push {
-        /// A state, as `pull` writes it
-        file: PathBuf,
-        /// Replace even another lineage or a later serial
-        #[arg(long)]
-        force: bool,
-    },
+    Push(Push),
     /// Check that the state is whole and what jsplan wrote
     Verify,
     /// Go back to a kept predecessor; without a serial, list them
@@ -50,6 +44,16 @@ pub(crate) enum Command {
         /// The serial of the predecessor
         serial: Option<u64>,
     },
+}
+
+/// What `push` takes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Push {
+    /// A state, as `pull` writes it
+    file: PathBuf,
+    /// Replace even another lineage or a later serial
+    #[arg(long)]
+    force: bool,
 }
 
 /// Runs one of the state commands.
@@ -66,7 +70,7 @@ pub(crate) fn run(project: &Project, command: &Command) -> Result<Exit, Failure>
             return change(project, &store, "state mv", |state| rename(state, from, to));
         }
         Command::Pull => load(&store)?.write(),
-        Command::Push { file, force } => return push(project, &store, file, *force),
+        Command::Push(args) => return push(project, &store, args),
         Command::Verify => verify(&store)?,
         Command::Restore { serial: None } => kept(&store)?,
         Command::Restore { serial: Some(serial) } => return restore(project, &store, *serial),
@@ -141,11 +145,11 @@ fn rename(state: &mut State, from: &str, to: &str) -> Result<String, Failure> {
     Ok(format!("{from} is now recorded as {to}."))
 }
 
-fn push(project: &Project, store: &Store, file: &Path, force: bool) -> Result<Exit, Failure> {
-    let path = project.dir.join(file);
+fn push(project: &Project, store: &Store, args: &Push) -> Result<Exit, Failure> {
+    let path = project.dir.join(&args.file);
     let new = store.parse(&path, &files::read(&path)?).map_err(Failure::damaged)?;
     let lock = store.lock("state push").map_err(Failure::damaged)?;
-    if !force {
+    if !args.force {
         let old = load(store)?;
         let known = !old.lineage.is_empty();
         if known && old.lineage != new.lineage {
