@@ -10,7 +10,7 @@ use super::{
 use crate::{
     event::Event,
     io::{
-        apply::{self, Ledger, PARALLELISM},
+        apply::{self, PARALLELISM},
         clock, files,
         store::{self, Lock, Store},
     },
@@ -159,24 +159,27 @@ async fn carry_out(
     lock: &Lock,
 ) -> Result<Exit, Failure> {
     let Gathered { desired, sources, state, live, session } = gathered;
-    store.keep_predecessor(lock).map_err(Failure::damaged)?;
-    let mut ledger = Ledger { store, lock, state: begun(state, &order.plan) };
+    drop(live);
+    store.settle(&state, lock).map_err(Failure::damaged)?;
+    let mut state = begun(state, &order.plan);
+    let journal = store.begin(&state, lock)?;
     let terminal = project.terminal;
     let mut tell = |event: Event| terminal.say(&render::progress::event(&event));
     terminal.say("\n");
+    let Order { plan, ask, parallelism } = order;
     let outcome =
-        apply::apply(&order.plan, &session, &mut ledger, order.parallelism, &mut tell).await?;
-    drop(live);
+        apply::apply(plan, &session, &mut state, &journal, *parallelism, &mut tell).await?;
+    store.save(&state, lock)?;
     if !outcome.failed.is_empty() {
         let environment = &desired.environment.name;
-        terminal.say(&render::progress::stopped(&outcome, environment, order.plan.mode));
+        terminal.say(&render::progress::stopped(&outcome, environment, plan.mode));
         return Ok(Exit::Failed);
     }
-    let live = observe(&session, &desired, &ledger.state).await?;
-    let again = plan::plan(&desired, &ledger.state, &live, &order.ask);
-    ledger.state.recognise(outcome.done.iter(), &live);
-    store.save(&ledger.state, lock)?;
-    if !is_settled(&again, &order.plan) {
+    let live = observe(&session, &desired, &state).await?;
+    let again = plan::plan(&desired, &state, &live, ask);
+    state.recognise(outcome.done.iter(), &live);
+    store.save(&state, lock)?;
+    if !is_settled(&again, plan) {
         terminal.say(&render::plan(&again, &sources));
         return Err(Failure::new(render::talk::unsettled(&again)).help(
             "either somebody else changed it meanwhile, or this is a fault of jsplan: \
@@ -186,8 +189,8 @@ async fn carry_out(
     tell(Event::Verified { resources: outcome.done.len() });
     let path = store.path();
     let path = path.strip_prefix(&project.dir).unwrap_or(&path).display().to_string();
-    terminal.say(&render::talk::recorded(order.plan.serial, ledger.state.serial, &path));
-    let done = render::progress::complete(order.plan.mode, outcome.counts);
+    terminal.say(&render::talk::recorded(order.plan.serial, state.serial, &path));
+    let done = render::progress::complete(plan.mode, outcome.counts);
     Ok(terminal.print(&done).map_or_else(Exit::from, |()| Exit::Done))
 }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{
     nats::{self, Session},
-    store::{self, Lock, Store},
+    store::{self, Journal},
 };
 use crate::{
     config::{Config, sha256},
@@ -19,7 +19,7 @@ use crate::{
     live::Observed,
     plan::{Action, Intent, Plan, Step, call::Call, premise},
     render::progress,
-    state::{Recorded, State},
+    state::{Done, Recorded, State},
 };
 
 /// Writes in flight: the knee of a single server, and enough to hide elections in a cluster.
@@ -36,32 +36,15 @@ pub enum Error {
     Moved(String),
 }
 
-/// A state that is being changed: where it is kept, and the lock that allows it.
-#[derive(Debug)]
-pub struct Ledger<'a> {
-    /// Where the state is kept.
-    pub store: &'a Store,
-    /// The lock on it.
-    pub lock: &'a Lock,
-    /// The state as it is now.
-    pub state: State,
-}
-
-/// What a step left behind.
-enum Effect {
-    /// The resource is so.
-    Is(Recorded),
-    /// The resource is gone, or no longer ours.
-    Gone,
-}
-
-/// Carries out a plan. After each finished step the state is on disk before a new one is begun.
+/// Carries out a plan and changes the state with it. Each finished step is in the journal, on disk,
+/// before a new one is begun.
 ///
 /// The first failure lets the steps in flight finish and begins no others.
 pub async fn apply(
     plan: &Plan,
     session: &Session,
-    ledger: &mut Ledger<'_>,
+    state: &mut State,
+    journal: &Journal,
     parallelism: usize,
     tell: &mut dyn FnMut(Event),
 ) -> Result<Outcome, store::Error> {
@@ -76,67 +59,66 @@ pub async fn apply(
                 in_flight.push(timed(session, step));
             }
             let Some(first) = in_flight.next().await else { break };
-            let before = outcome.done.len();
-            absorb(first, ledger, &mut outcome, tell);
+            let mut ended = vec![first];
             while let Some(Some(more)) = in_flight.next().now_or_never() {
-                absorb(more, ledger, &mut outcome, tell);
+                ended.push(more);
             }
-            if outcome.done.len() > before {
-                ledger.store.save(&ledger.state, ledger.lock)?;
-            }
+            let done: Vec<Done> =
+                ended.into_iter().filter_map(|it| tally(it, &mut outcome, tell)).collect();
+            journal.append(&done)?;
+            done.into_iter().for_each(|it| state.take(it));
         }
         outcome.not_started.extend(waiting.map(|it| it.address.clone()));
     }
     Ok(outcome)
 }
 
-async fn timed<'a>(session: &Session, step: &'a Step) -> (&'a Step, Result<Effect, Error>, u64) {
+type Ended<'a> = (&'a Step, Result<Option<Recorded>, Error>, u64);
+
+async fn timed<'a>(session: &Session, step: &'a Step) -> Ended<'a> {
     let begun = Instant::now();
     let result = carry_out(session, step).await;
     let took = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     (step, result, took)
 }
 
-fn absorb(
-    (step, result, took_ms): (&Step, Result<Effect, Error>, u64),
-    ledger: &mut Ledger<'_>,
+/// Reports how a step ended, and gives what the state has to hold of it if it is done.
+fn tally(
+    (step, result, took_ms): Ended<'_>,
     outcome: &mut Outcome,
     tell: &mut dyn FnMut(Event),
-) {
+) -> Option<Done> {
     let (address, action) = (step.address.clone(), step.action);
     match result {
-        Ok(effect) => {
-            match effect {
-                Effect::Is(recorded) => {
-                    ledger.state.resources.insert(address.clone(), recorded);
-                }
-                Effect::Gone => {
-                    ledger.state.resources.remove(&address);
-                }
-            }
+        Ok(recorded) => {
             outcome.done.push(address.clone());
             outcome.counts.add(step);
-            tell(Event::Finished { address, action, took_ms, note: progress::note(step) });
+            let note = progress::note(step);
+            tell(Event::Finished { address: address.clone(), action, took_ms, note });
+            Some(Done { address, recorded })
         }
         Err(error) => {
-            tell(Event::Failed { address: address.clone(), action, error: error.to_string() });
+            let error = error.to_string();
+            tell(Event::Failed { address: address.clone(), action, error });
             outcome.failed.push(address);
+            None
         }
     }
 }
 
-async fn carry_out(session: &Session, step: &Step) -> Result<Effect, Error> {
+/// What the state holds afterwards; `None` where the resource is gone, or no longer ours.
+async fn carry_out(session: &Session, step: &Step) -> Result<Option<Recorded>, Error> {
     check_premise(session, step).await?;
     let mut answer = None;
     for call in &step.calls {
         answer = Some(send(session, step, call).await?);
     }
     match (step.action, &step.record) {
-        (Action::Delete | Action::Forget, _) | (_, None) => Ok(Effect::Gone),
+        (Action::Delete | Action::Forget, _) | (_, None) => Ok(None),
         (_, Some(intent)) => match answer {
-            Some(Some(is)) => Ok(Effect::Is(record(intent, is))),
+            Some(Some(is)) => Ok(Some(record(intent, is))),
             _ => match session.read(&step.address).await? {
-                Some(is) => Ok(Effect::Is(record(intent, is))),
+                Some(is) => Ok(Some(record(intent, is))),
                 None => Err(Error::Moved("it is gone".to_owned())),
             },
         },

@@ -50,6 +50,16 @@ pub fn replace(path: &Path, text: &str) -> Result<(), Error> {
     write().map_err(|source| Error::new("write", path, source))
 }
 
+/// Removes a file; that there is none is as good.
+pub fn remove_if_there(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(Error::new("remove", path, source))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
 /// A rename is durable only once its folder is.
 fn sync_folder(folder: &Path) -> io::Result<()> {
     if cfg!(unix) { fs::File::open(folder)?.sync_all() } else { Ok(()) }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{clock, files};
-use crate::state::{self, State};
+use crate::state::{self, Done, State};
 
 /// How many predecessors are kept.
 const KEPT: usize = 50;
@@ -28,6 +28,15 @@ pub struct Store {
 #[derive(Debug)]
 pub struct Lock {
     file: fs::File,
+}
+
+/// The journal of an apply: each finished step is on disk before a new one is begun.
+///
+/// Writing the whole state after each step would cost time in proportion to all there is.
+#[derive(Debug)]
+pub struct Journal {
+    file: fs::File,
+    path: PathBuf,
 }
 
 /// Who holds a lock, since when, for what.
@@ -108,13 +117,24 @@ impl Store {
         self.folder.join("history").join(&self.environment)
     }
 
-    /// The state, or a new one where there is none yet.
+    fn journal(&self) -> PathBuf {
+        self.folder.join(format!("{}.journal", self.environment))
+    }
+
+    /// The state, or a new one where there is none yet; with what a killed apply left in its
+    /// journal.
     pub fn load(&self) -> Result<State, Error> {
+        // The journal first: a state that is saved in between has taken it in.
+        let journal = files::read_if_there(&self.journal())?;
         let path = self.path();
-        match files::read_if_there(&path)? {
-            Some(text) => self.parse(&path, &text),
-            None => Ok(State::new(&self.environment)),
-        }
+        let state = match files::read_if_there(&path)? {
+            Some(text) => self.parse(&path, &text)?,
+            None => State::new(&self.environment),
+        };
+        Ok(match journal {
+            Some(journal) => state.replayed(&journal),
+            None => state,
+        })
     }
 
     /// Reads a text as a state of this environment.
@@ -131,10 +151,30 @@ impl Store {
         Err(Error::OtherEnvironment { path, found, wanted })
     }
 
-    /// Replaces the state; the caller holds the lock.
+    /// Replaces the state, and ends the journal that led to it.
     pub fn save(&self, state: &State, _: &Lock) -> Result<(), Error> {
         files::make_folder(&self.folder)?;
-        Ok(files::replace(&self.path(), &state.write())?)
+        files::replace(&self.path(), &state.write())?;
+        Ok(files::remove_if_there(&self.journal())?)
+    }
+
+    /// Makes room for an apply: what a killed one left in its journal goes into the state as it
+    /// was loaded, and the state is kept as a predecessor.
+    pub fn settle(&self, loaded: &State, lock: &Lock) -> Result<(), Error> {
+        if self.journal().exists() {
+            self.save(loaded, lock)?;
+        }
+        self.keep_predecessor(lock)
+    }
+
+    /// Opens the journal of an apply that leads to `next`.
+    pub fn begin(&self, next: &State, _: &Lock) -> Result<Journal, Error> {
+        let path = self.journal();
+        files::make_folder(&self.folder)?;
+        files::replace(&path, &next.journal())?;
+        let file = fs::OpenOptions::new().append(true).open(&path);
+        let file = file.map_err(|it| files::Error::new("open", &path, it))?;
+        Ok(Journal { file, path })
     }
 
     /// Keeps a copy of the present state under its serial, before it is replaced by a later one.
@@ -210,6 +250,18 @@ impl Store {
         file.set_len(0).map_err(error)?;
         io::Write::write_all(&mut &file, text.as_bytes()).map_err(error)?;
         Ok(Lock { file })
+    }
+}
+
+impl Journal {
+    /// Adds finished steps; they are on disk when this returns.
+    pub fn append(&self, steps: &[Done]) -> Result<(), Error> {
+        let text: String = steps.iter().map(Done::line).collect();
+        let write = || {
+            io::Write::write_all(&mut &self.file, text.as_bytes())?;
+            self.file.sync_data()
+        };
+        Ok(write().map_err(|it| files::Error::new("write", &self.path, it))?)
     }
 }
 
