@@ -7,5 +7,6 @@ mod drift;
 mod environments;
 mod fields;
 mod observe;
+mod sandbox;
 mod state;
 mod support;
