@@ -291,7 +291,7 @@ impl Drop for Server {
     }
 }
 
-/// The configurations of three nodes that know each other: name and text.
+/// The configurations of three nodes that know each other: name, which is also a tag, and text.
 pub(crate) fn cluster_configs(config: &str) -> Result<Vec<(String, String)>, Error> {
     let ports =
         free_ports().map_err(|source| Error::File { path: "127.0.0.1:0".into(), source })?;
@@ -301,7 +301,7 @@ pub(crate) fn cluster_configs(config: &str) -> Result<Vec<(String, String)>, Err
         let name = format!("node{}", index + 1);
         // One connection between two nodes instead of a pool, so that it is there or it is not.
         let text = format!(
-            "server_name: {name}\n\
+            "server_name: {name}\nserver_tags: [{name}]\n\
              cluster {{ name: sandbox, listen: \"127.0.0.1:{port}\", routes: [{routes}], pool_size: -1 }}\n\
              {config}"
         );
