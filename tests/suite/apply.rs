@@ -2,8 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::support::project::{
-    Project, ask, create, meddle, messages, publish, server, stream, streams,
+use crate::support::{
+    client::{ask, create, meddle, messages, publish, stream, streams},
+    project::Project,
+    server::server,
 };
 
 const ORDERS: &str = r#"

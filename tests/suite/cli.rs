@@ -7,7 +7,11 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::support::project::{Project, create, nats_server, server};
+use crate::support::{
+    client::create,
+    project::Project,
+    server::{nats_server, server},
+};
 
 const SPEC: &str = "[streams.S]\nsubjects = [\"s\"]\n";
 

@@ -1,24 +1,26 @@
 //! Connecting: every way to be somebody, and every way to fail, each with its own words.
 
-use std::{env, fs, path::Path, process::Command};
+use std::{env, fs, net::TcpListener, path::Path, process::Command};
 
 use jsplan::{
     io::{
         nats::{self, Session, error::Error},
         run,
+        server::{JETSTREAM, Server},
     },
     spec::{Connection, Secret},
 };
 use nkeys::KeyPair;
+use tempfile::TempDir;
 
 use crate::support::{
     client::Client,
     identity::{Authority, Operator},
-    server::{JETSTREAM, Server, free_port},
+    server::{freeze, place, server, server_with},
 };
 
 fn to(server: &Server) -> Connection {
-    Connection { urls: vec![server.url()], ..Connection::default() }
+    Connection { urls: vec![server.url().to_owned()], ..Connection::default() }
 }
 
 async fn connect(connection: &Connection) -> Result<Session, Error> {
@@ -52,14 +54,15 @@ fn account(connection: &Connection) -> String {
 
 /// A file that a reference points to.
 fn secret_file(server: &Server, text: &str) -> Option<Secret> {
-    let path = server.file("secret");
+    let path = server.dir().join("secret");
     fs::write(&path, text).expect("a file");
-    Some(Secret::File(path))
+    Some(Secret::File(path.to_string_lossy().into_owned()))
 }
 
 #[test]
 fn a_refused_port_is_named() {
-    let place = format!("127.0.0.1:{}", free_port());
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr());
+    let place = free.expect("a port").to_string();
     let connection = Connection { urls: vec![format!("nats://{place}")], ..Connection::default() };
     insta::assert_snapshot!(told(&failure(&connection), &place));
 }
@@ -90,49 +93,49 @@ fn a_connection_without_a_server_is_told_what_to_set() {
 
 #[test]
 fn a_server_that_does_not_answer_is_given_up_on() {
-    let server = Server::plain();
-    server.freeze();
-    insta::assert_snapshot!(told(&failure(&to(&server)), &server.place()));
+    let server = server();
+    freeze(&server);
+    insta::assert_snapshot!(told(&failure(&to(&server)), place(&server)));
 }
 
 #[test]
 fn a_request_without_an_answer_names_its_subject_and_the_wait() {
-    let server = Server::plain();
+    let server = server();
     let error = run(async {
         let connection = Connection { timeout: Some(4_100_000_000), ..to(&server) };
         let session = connect(&connection).await.expect("a session");
-        server.freeze();
+        freeze(&server);
         session.request("STREAM.CREATE.A", br#"{"name":"A"}"#.to_vec()).await.err()
     });
-    insta::assert_snapshot!(told(&error.expect("a failure"), &server.place()));
+    insta::assert_snapshot!(told(&error.expect("a failure"), place(&server)));
 }
 
 #[test]
 fn a_timeout_that_a_cluster_cannot_keep_is_refused() {
-    let server = Server::plain();
+    let server = server();
     let connection = Connection { timeout: Some(4_000_000_000), ..to(&server) };
-    insta::assert_snapshot!(told(&failure(&connection), &server.place()));
+    insta::assert_snapshot!(told(&failure(&connection), place(&server)));
 }
 
 const USERS: &str = "accounts { APP { jetstream: enabled, users: [ { user: u, password: p%40ss } ] } }\n\
-                     jetstream { store_dir: \"STORE\" }";
+                     jetstream {}";
 
 #[test]
 fn a_user_comes_with_a_password_by_reference() {
-    let server = Server::start(USERS);
+    let server = server_with(USERS);
     let user = Some("u".to_owned());
     let password = secret_file(&server, "p%40ss\n");
     assert_eq!(account(&Connection { user: user.clone(), password, ..to(&server) }), "APP");
 
     let wrong = secret_file(&server, "hunter2\n");
     let error = failure(&Connection { user, password: wrong, ..to(&server) });
-    insta::assert_snapshot!(told(&error, &server.place()));
+    insta::assert_snapshot!(told(&error, place(&server)));
 }
 
 #[test]
 fn a_user_in_an_address_is_used_and_never_shown() {
-    let server = Server::start(USERS);
-    let url = |password: &str| format!("nats://u:{password}@{}", server.place());
+    let server = server_with(USERS);
+    let url = |password: &str| format!("nats://u:{password}@{}", place(&server));
     let with = |password: &str| Connection { urls: vec![url(password)], ..Connection::default() };
     assert_eq!(account(&with("p%2540ss")), "APP");
     let error = failure(&with("hunter2"));
@@ -144,25 +147,25 @@ fn a_user_in_an_address_is_used_and_never_shown() {
 fn a_secret_may_be_in_the_environment() {
     // Set by cargo for every test, so that this process need not change its own environment.
     let token = env::var("CARGO_PKG_NAME").expect("the tests are run by cargo");
-    let server = Server::start(&format!("authorization {{ token: {token} }}\n{JETSTREAM}"));
+    let server = server_with(&format!("authorization {{ token: {token} }}\n{JETSTREAM}"));
     let token = Some(Secret::Env("CARGO_PKG_NAME".to_owned()));
     account(&Connection { token, ..to(&server) });
 
     let token = Some(Secret::Env("JSPLAN_NO_SUCH_TOKEN".to_owned()));
     let error = failure(&Connection { token, ..to(&server) });
-    insta::assert_snapshot!(told(&error, &server.place()));
+    insta::assert_snapshot!(told(&error, place(&server)));
 }
 
 #[test]
 fn a_file_with_a_secret_that_is_not_there_is_named() {
-    let server = Server::plain();
+    let server = server();
     let creds = Some(Secret::File("no/such.creds".to_owned()));
-    insta::assert_snapshot!(told(&failure(&Connection { creds, ..to(&server) }), &server.place()));
+    insta::assert_snapshot!(told(&failure(&Connection { creds, ..to(&server) }), place(&server)));
 }
 
 #[test]
 fn a_token_file_is_no_credentials_file() {
-    let server = Server::plain();
+    let server = server();
     let creds = secret_file(&server, "hunter2");
     let error = failure(&Connection { creds, ..to(&server) });
     assert!(matches!(error, Error::Secret { .. }), "{error}");
@@ -176,7 +179,7 @@ fn an_nkey_signs_the_challenge_of_the_server() {
         "accounts {{ APP {{ jetstream: enabled, users: [ {{ nkey: {} }} ] }} }}\n{JETSTREAM}",
         user.public_key()
     );
-    let server = Server::start(&config);
+    let server = server_with(&config);
     let seed = format!("-----BEGIN USER NKEY SEED-----\n{}\n------END USER NKEY SEED------\n", {
         user.seed().expect("a seed")
     });
@@ -191,7 +194,7 @@ fn an_nkey_signs_the_challenge_of_the_server() {
 #[test]
 fn a_credentials_file_names_the_account_of_an_operator() {
     let operator = Operator::new();
-    let server = Server::start(&operator.config);
+    let server = server_with(&operator.config);
     let creds = secret_file(&server, &operator.creds());
     assert_eq!(account(&Connection { creds, ..to(&server) }), operator.account());
 
@@ -200,99 +203,110 @@ fn a_credentials_file_names_the_account_of_an_operator() {
     assert!(matches!(error, Error::Unauthorized { .. }), "{error}");
 }
 
-/// Files of a server that speaks TLS, and the authority behind them.
-fn tls_files(authority: &Authority) -> Vec<(&'static str, String)> {
-    let (certificate, key) = authority.issue("127.0.0.1");
-    let (client, client_key) = authority.issue("client");
-    vec![
-        ("server.pem", certificate),
-        ("server.key", key),
-        ("client.pem", client),
-        ("client.key", client_key),
-        ("ca.pem", authority.certificate()),
-        ("other.pem", Authority::new("other").certificate()),
-    ]
+/// A server that speaks TLS, and the folder of its files and of those of its clients.
+struct Tls {
+    server: Server,
+    files: TempDir,
 }
 
-fn tls_server(options: &str) -> Server {
-    let files = tls_files(&Authority::new("own"));
-    let files: Vec<(&str, &str)> = files.iter().map(|(name, it)| (*name, it.as_str())).collect();
-    let config = format!(
-        "tls {{ cert_file: \"FILES/server.pem\", key_file: \"FILES/server.key\", \
-         ca_file: \"FILES/ca.pem\"{options} }}\n{JETSTREAM}"
-    );
-    Server::start_with(&config, &files)
+impl Tls {
+    fn start(options: &str) -> Self {
+        let files = tempfile::tempdir().expect("a folder");
+        let authority = Authority::new("own");
+        let (certificate, key) = authority.issue("127.0.0.1");
+        let (client, client_key) = authority.issue("client");
+        for (name, text) in [
+            ("server.pem", certificate),
+            ("server.key", key),
+            ("client.pem", client),
+            ("client.key", client_key),
+            ("ca.pem", authority.certificate()),
+            ("other.pem", Authority::new("other").certificate()),
+        ] {
+            fs::write(files.path().join(name), text).expect("a file");
+        }
+        let at = files.path().display();
+        let server = server_with(&format!(
+            "tls {{ cert_file: \"{at}/server.pem\", key_file: \"{at}/server.key\", \
+             ca_file: \"{at}/ca.pem\"{options} }}\n{JETSTREAM}"
+        ));
+        Self { server, files }
+    }
+
+    fn file(&self, name: &str) -> Option<String> {
+        Some(self.files.path().join(name).to_string_lossy().into_owned())
+    }
 }
 
 #[test]
 fn tls_needs_the_authority_behind_the_server() {
-    let server = tls_server("");
-    let with = |ca: &str| Connection { tls_ca: Some(server.file(ca)), ..to(&server) };
+    let tls = Tls::start("");
+    let with = |ca: &str| Connection { tls_ca: tls.file(ca), ..to(&tls.server) };
     account(&with("ca.pem"));
-    insta::assert_snapshot!(told(&failure(&with("other.pem")), &server.place()));
+    insta::assert_snapshot!(told(&failure(&with("other.pem")), place(&tls.server)));
 }
 
 #[test]
 fn a_file_of_tls_that_is_not_there_is_named() {
-    let server = Server::plain();
+    let server = server();
     let connection = Connection { tls_ca: Some("no/such.pem".to_owned()), ..to(&server) };
-    insta::assert_snapshot!(told(&failure(&connection), &server.place()));
+    insta::assert_snapshot!(told(&failure(&connection), place(&server)));
 }
 
 #[test]
 fn a_server_may_ask_for_the_certificate_of_the_client() {
-    let server = tls_server(", verify: true");
-    let bare = Connection { tls_ca: Some(server.file("ca.pem")), ..to(&server) };
+    let tls = Tls::start(", verify: true");
+    let bare = Connection { tls_ca: tls.file("ca.pem"), ..to(&tls.server) };
     let error = failure(&bare);
     assert!(matches!(error, Error::Tls { .. }), "{error}");
-    let (tls_cert, tls_key) = (Some(server.file("client.pem")), Some(server.file("client.key")));
+    let (tls_cert, tls_key) = (tls.file("client.pem"), tls.file("client.key"));
     account(&Connection { tls_cert, tls_key, ..bare });
 }
 
 #[test]
 fn tls_may_come_before_the_greeting() {
-    let server = tls_server(", handshake_first: true");
-    let late = Connection { tls_ca: Some(server.file("ca.pem")), ..to(&server) };
-    insta::assert_snapshot!(told(&failure(&late), &server.place()));
+    let tls = Tls::start(", handshake_first: true");
+    let late = Connection { tls_ca: tls.file("ca.pem"), ..to(&tls.server) };
+    insta::assert_snapshot!(told(&failure(&late), place(&tls.server)));
     account(&Connection { tls_first: true, ..late });
 }
 
 #[test]
 fn encryption_that_was_asked_for_is_not_given_up() {
-    let server = tls_server("");
-    let plain = Server::plain();
-    let connection = Connection { tls_ca: Some(server.file("ca.pem")), ..to(&plain) };
+    let tls = Tls::start("");
+    let plain = server();
+    let connection = Connection { tls_ca: tls.file("ca.pem"), ..to(&plain) };
     let error = failure(&connection);
     assert!(matches!(error, Error::Tls { .. }), "{error}");
 }
 
 #[test]
 fn a_server_without_jetstream_is_told_apart_from_an_account_without() {
-    let server = Server::start("");
-    insta::assert_snapshot!("server", told(&failure(&to(&server)), &server.place()));
-    let server = Server::start(
+    let server = server_with("");
+    insta::assert_snapshot!("server", told(&failure(&to(&server)), place(&server)));
+    let server = server_with(
         "accounts { APP { users: [ { user: u, password: p } ] } }\nno_auth_user: u\n\
-         jetstream { store_dir: \"STORE\" }",
+         jetstream {}",
     );
-    insta::assert_snapshot!("account", told(&failure(&to(&server)), &server.place()));
+    insta::assert_snapshot!("account", told(&failure(&to(&server)), place(&server)));
 }
 
 #[test]
 fn a_domain_is_part_of_the_prefix() {
-    let server = Server::start("jetstream { store_dir: \"STORE\", domain: hub }");
+    let server = server_with("jetstream { domain: hub }");
     let domain = |it: &str| Connection { domain: Some(it.to_owned()), ..to(&server) };
     account(&domain("hub"));
     account(&Connection { api_prefix: Some("$JS.hub.API.".to_owned()), ..to(&server) });
-    insta::assert_snapshot!(told(&failure(&domain("hob")), &server.place()));
+    insta::assert_snapshot!(told(&failure(&domain("hob")), place(&server)));
 }
 
 const INBOX: &str = "accounts { APP { jetstream: enabled, users: [ { user: u, password: p, \
                      permissions: { subscribe: [\"_INBOX_planner.>\"] } } ] } }\n\
-                     no_auth_user: u\njetstream { store_dir: \"STORE\" }";
+                     no_auth_user: u\njetstream {}";
 
 #[test]
 fn replies_come_on_the_prefix_that_the_user_may_read() {
-    let server = Server::start(INBOX);
+    let server = server_with(INBOX);
     let inbox_prefix = Some("_INBOX_planner".to_owned());
     assert_eq!(account(&Connection { inbox_prefix, ..to(&server) }), "APP");
     let error = failure(&to(&server));
@@ -302,17 +316,17 @@ fn replies_come_on_the_prefix_that_the_user_may_read() {
 
 #[test]
 fn a_write_that_is_denied_is_named() {
-    let server = Server::start(
+    let server = server_with(
         "accounts { APP { jetstream: enabled, users: [ { user: u, password: p, \
          permissions: { publish: { deny: [\"$JS.API.STREAM.DELETE.*\"] } } } ] } }\n\
-         no_auth_user: u\njetstream { store_dir: \"STORE\" }",
+         no_auth_user: u\njetstream {}",
     );
     let error = run(async {
-        Client::connect(&server.url()).await.stream("A").await;
+        Client::connect(server.url()).await.stream("A").await;
         let session = connect(&to(&server)).await.expect("a session");
         session.request("STREAM.DELETE.A", Vec::new()).await.err()
     });
-    insta::assert_snapshot!(told(&error.expect("a denial"), &server.place()));
+    insta::assert_snapshot!(told(&error.expect("a denial"), place(&server)));
 }
 
 /// Runs a test once more, in a process of its own whose environment is this.
@@ -339,7 +353,7 @@ fn a_context_of_the_nats_cli_says_where_and_who() {
         assert!(matches!(failure(&in_context("../context/dev")), Error::NoContext { .. }));
         return;
     }
-    let server = Server::start(USERS);
+    let server = server_with(USERS);
     let home = tempfile::tempdir().expect("a folder");
     let folder = home.path().join("nats").join("context");
     fs::create_dir_all(&folder).expect("a folder");
@@ -367,15 +381,11 @@ fn credentials_may_be_in_a_variable_as_text_or_as_a_path() {
         return;
     }
     let operator = Operator::new();
-    let server = Server::start(&operator.config);
-    let text = operator.creds();
-    fs::write(server.file("user.creds"), &text).expect("a file");
+    let server = server_with(&operator.config);
+    let (text, file) = (operator.creds(), server.dir().join("user.creds"));
+    fs::write(&file, &text).expect("a file");
     again(
         "connect::credentials_may_be_in_a_variable_as_text_or_as_a_path",
-        &[
-            ("JSPLAN_CREDS_URL", Path::new(&server.url())),
-            (TEXT, Path::new(&text)),
-            (FILE, Path::new(&server.file("user.creds"))),
-        ],
+        &[("JSPLAN_CREDS_URL", Path::new(server.url())), (TEXT, Path::new(&text)), (FILE, &file)],
     );
 }

@@ -2,7 +2,11 @@
 
 use serde_json::{Value, json};
 
-use crate::support::project::{Project, ask, create, meddle, publish, server, streams};
+use crate::support::{
+    client::{ask, create, meddle, publish, streams},
+    project::Project,
+    server::server,
+};
 
 const SPEC: &str = "[streams.S]\nsubjects = [\"s\"]\nmax_age = \"7d\"\n\
                     [streams.S.consumers.C]\nack_policy = \"explicit\"\nack_wait = \"30s\"\n";

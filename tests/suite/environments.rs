@@ -2,7 +2,11 @@
 
 use serde_json::{Value, json};
 
-use crate::support::project::{Project, ask, cluster, server, stream};
+use crate::support::{
+    client::{ask, messages, publish, stream},
+    project::Project,
+    server::{cluster, server},
+};
 
 const GIB: u64 = 1 << 30;
 const HOUR: u64 = 3_600_000_000_000;
@@ -87,9 +91,9 @@ fn data_in_a_file_stream_survives_a_restart_and_still_plans_empty() {
     let mut server = server();
     let project = Project::shipped(&server, "dev");
     project.apply();
-    crate::support::project::publish(&server, "ingest.v1.raw", 50);
+    publish(&server, "ingest.v1.raw", 50);
     server.kill();
     server.restart().expect("it starts again");
-    assert_eq!(crate::support::project::messages(&server, "INGEST_RAW_V1"), 50);
+    assert_eq!(messages(&server, "INGEST_RAW_V1"), 50);
     project.run(&["plan"]).ended(0).never_says("INGEST_RAW_V1\" {");
 }

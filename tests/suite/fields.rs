@@ -6,7 +6,10 @@ use jsplan::{
 };
 use serde_json::{Value, json};
 
-use crate::support::project::{ask, create, server, stream};
+use crate::support::{
+    client::{ask, create, stream},
+    server::server,
+};
 
 /// Streams that between them set every field that 2.15 knows.
 fn everything() -> Vec<Value> {

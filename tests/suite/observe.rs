@@ -11,6 +11,7 @@ use jsplan::{
         clock::until,
         nats::{self, Session, error::Error},
         run,
+        server::{JETSTREAM, Server},
     },
     live::Facts,
     schema::Release,
@@ -18,13 +19,16 @@ use jsplan::{
 };
 use serde_json::{Value, json, value::RawValue};
 
-use crate::support::{client::Client, server::Server};
+use crate::support::{
+    client::Client,
+    server::{cluster, freeze, server, server_with},
+};
 
 const HALF_A_MINUTE: Duration = Duration::from_secs(30);
 const PACE: Duration = Duration::from_millis(250);
 
 async fn session(server: &Server) -> Session {
-    let connection = Connection { urls: vec![server.url()], ..Connection::default() };
+    let connection = Connection { urls: vec![server.url().to_owned()], ..Connection::default() };
     nats::connect(&connection, "jsplan test").await.expect("a session")
 }
 
@@ -34,9 +38,9 @@ fn set(addresses: &[&str]) -> BTreeSet<Address> {
 
 #[test]
 fn a_reading_takes_exactly_as_many_requests_as_promised_on_one_connection() {
-    let server = Server::start("http: \"127.0.0.1:-1\"\njetstream { store_dir: \"STORE\" }");
+    let server = server();
     run(async {
-        let client = Client::connect(&server.url()).await;
+        let client = Client::connect(server.url()).await;
         for number in 0..300 {
             client.stream(&format!("S{number:03}")).await;
         }
@@ -46,7 +50,11 @@ fn a_reading_takes_exactly_as_many_requests_as_promised_on_one_connection() {
         client.consumer("S001", "ONE").await;
         client.consumer("S299", "ONE").await;
 
-        let connections = server.monitored("total_connections");
+        let connections = || {
+            let page = server.monitor("/varz").expect("the server is monitored");
+            page["total_connections"].as_u64().expect("a number")
+        };
+        let earlier = connections();
         let session = session(&server).await;
         let expected = set(&["stream.S007", "consumer.S000.C299", "consumer.S299.ONE"]);
         let before = client.requests().await;
@@ -54,7 +62,7 @@ fn a_reading_takes_exactly_as_many_requests_as_promised_on_one_connection() {
         // INFO, a page of names, two of streams, two of the consumers of S000, one of S001 and S299
         // each; and the question itself.
         assert_eq!(client.requests().await - before, 1 + 1 + 2 + (2 + 1 + 1) + 1);
-        assert_eq!(server.monitored("total_connections") - connections, 1);
+        assert_eq!(connections() - earlier, 1);
 
         assert_eq!(live.resources.len(), 300 + 302);
         assert!(live.unknown.is_empty(), "{:?}", live.unknown);
@@ -66,9 +74,9 @@ fn a_reading_takes_exactly_as_many_requests_as_promised_on_one_connection() {
 
 #[test]
 fn a_name_that_is_expected_and_not_listed_costs_one_request_each() {
-    let server = Server::plain();
+    let server = server();
     run(async {
-        let client = Client::connect(&server.url()).await;
+        let client = Client::connect(server.url()).await;
         client.stream("A").await;
         let session = session(&server).await;
         let expected =
@@ -84,9 +92,9 @@ fn a_name_that_is_expected_and_not_listed_costs_one_request_each() {
 
 #[test]
 fn an_empty_account_takes_two_requests() {
-    let server = Server::plain();
+    let server = server();
     run(async {
-        let client = Client::connect(&server.url()).await;
+        let client = Client::connect(server.url()).await;
         let session = session(&server).await;
         let before = client.requests().await;
         let live = session.observe(&BTreeSet::new()).await.expect("a reading");
@@ -97,21 +105,21 @@ fn an_empty_account_takes_two_requests() {
 
 #[test]
 fn configurations_are_kept_in_the_bytes_of_the_server() {
-    let server = Server::plain();
+    let server = server();
     run(async {
-        let client = Client::connect(&server.url()).await;
+        let client = Client::connect(server.url()).await;
         let odd = json!({ "name": "ODD", "subjects": ["odd.>"], "description": "a \"quoted\" {one}\u{7}" });
-        client.done("STREAM.CREATE.ODD", odd).await;
+        client.done("STREAM.CREATE.ODD", &odd).await;
         client.consumer("ODD", "READER").await;
         let session = session(&server).await;
         let live = session.observe(&BTreeSet::new()).await.expect("a reading");
 
-        let list = client.raw("STREAM.LIST", Value::Null).await;
+        let list = client.raw("STREAM.LIST", &Value::Null).await;
         assert_eq!(live.resources[&Address::stream("ODD")].raw.get(), config(&list, "streams"));
-        let list = client.raw("CONSUMER.LIST.ODD", Value::Null).await;
+        let list = client.raw("CONSUMER.LIST.ODD", &Value::Null).await;
         let consumer = Address::consumer("ODD", "READER");
         assert_eq!(live.resources[&consumer].raw.get(), config(&list, "consumers"));
-        let info = client.ask("CONSUMER.INFO.ODD.READER", Value::Null).await;
+        let info = client.ask("CONSUMER.INFO.ODD.READER", &Value::Null).await;
         assert_eq!(live.resources[&consumer].created, info["created"].as_str().expect("a time"));
     });
 }
@@ -130,9 +138,9 @@ fn config(list: &[u8], key: &str) -> String {
 
 #[test]
 fn the_facts_are_those_of_the_server() {
-    let server = Server::plain();
+    let server = server();
     run(async {
-        let client = Client::connect(&server.url()).await;
+        let client = Client::connect(server.url()).await;
         client.stream("A").await;
         client.consumer("A", "READER").await;
         let publisher = async_nats::connect(server.url()).await.expect("a connection");
@@ -160,16 +168,16 @@ fn the_facts_are_those_of_the_server() {
 
 #[test]
 fn the_consumers_that_the_server_makes_for_sources_are_left_out() {
-    let server = Server::plain();
+    let server = server();
     run(async {
-        let client = Client::connect(&server.url()).await;
+        let client = Client::connect(server.url()).await;
         client.stream("ORIGIN").await;
         for (name, key, value) in [
             ("COPY", "sources", json!([{ "name": "ORIGIN" }])),
             ("TWIN", "mirror", json!({ "name": "ORIGIN" })),
         ] {
             let body = json!({ "name": name, key: value, "storage": "memory" });
-            client.done(&format!("STREAM.CREATE.{name}"), body).await;
+            client.done(&format!("STREAM.CREATE.{name}"), &body).await;
         }
         let session = session(&server).await;
         let live = session.observe(&BTreeSet::new()).await.expect("a reading");
@@ -180,9 +188,9 @@ fn the_consumers_that_the_server_makes_for_sources_are_left_out() {
 
 #[test]
 fn the_server_and_the_account_are_known() {
-    let server = Server::start(
+    let server = server_with(
         "accounts { APP { jetstream: enabled, users: [ { user: u, password: p } ] } }\n\
-         no_auth_user: u\njetstream { store_dir: \"STORE\", domain: hub }",
+         no_auth_user: u\njetstream { domain: hub }",
     );
     run(async {
         let known = session(&server).await.server().await.expect("a server");
@@ -196,10 +204,10 @@ fn the_server_and_the_account_are_known() {
 
 #[test]
 fn a_denied_list_is_named_at_once() {
-    let server = Server::start(&denying("$JS.API.STREAM.LIST"));
+    let server = server_with(&denying("$JS.API.STREAM.LIST"));
     run(async {
         let session = session(&server).await;
-        Client::connect(&server.url()).await.stream("A").await;
+        Client::connect(server.url()).await.stream("A").await;
         let start = Instant::now();
         let error = session.observe(&BTreeSet::new()).await.expect_err("a denial");
         let Error::Denied { subject } = &error else { panic!("{error}") };
@@ -210,7 +218,7 @@ fn a_denied_list_is_named_at_once() {
 
 #[test]
 fn what_may_not_be_confirmed_is_unknown_and_not_absent() {
-    let server = Server::start(&denying("$JS.API.STREAM.INFO.*"));
+    let server = server_with(&denying("$JS.API.STREAM.INFO.*"));
     run(async {
         let session = session(&server).await;
         let live = session.observe(&set(&["stream.A", "consumer.A.C"])).await.expect("a reading");
@@ -223,7 +231,7 @@ fn what_may_not_be_confirmed_is_unknown_and_not_absent() {
 
 #[test]
 fn a_denied_question_for_the_account_costs_nothing() {
-    let server = Server::start(&denying("$SYS.REQ.USER.INFO"));
+    let server = server_with(&denying("$SYS.REQ.USER.INFO"));
     run(async {
         let session = session(&server).await;
         let start = Instant::now();
@@ -237,15 +245,15 @@ fn denying(subject: &str) -> String {
     format!(
         "accounts {{ APP {{ jetstream: enabled, users: [ {{ user: u, password: p, \
          permissions: {{ publish: {{ deny: [\"{subject}\"] }} }} }} ] }} }}\n\
-         no_auth_user: u\njetstream {{ store_dir: \"STORE\" }}"
+         no_auth_user: u\n{JETSTREAM}"
     )
 }
 
 #[test]
 fn a_resource_that_is_not_there_reads_as_none() {
-    let server = Server::plain();
+    let server = server();
     run(async {
-        let client = Client::connect(&server.url()).await;
+        let client = Client::connect(server.url()).await;
         client.stream("A").await;
         let session = session(&server).await;
         for (address, there) in [
@@ -263,7 +271,7 @@ fn a_resource_that_is_not_there_reads_as_none() {
 
 #[test]
 fn a_reply_to_a_create_is_its_read_back_and_an_error_keeps_its_codes() {
-    let server = Server::plain();
+    let server = server();
     run(async {
         let session = session(&server).await;
         let create = |subjects: &str| {
@@ -284,44 +292,45 @@ fn a_reply_to_a_create_is_its_read_back_and_an_error_keeps_its_codes() {
 
 #[test]
 fn a_read_survives_a_restart_of_the_server_and_a_write_says_that_it_is_unknown() {
-    let mut server = Server::plain();
+    let mut server = server();
     run(async {
-        let client = Client::connect(&server.url()).await;
-        client.done("STREAM.CREATE.A", json!({ "name": "A", "subjects": ["a"] })).await;
+        let client = Client::connect(server.url()).await;
+        client.done("STREAM.CREATE.A", &json!({ "name": "A", "subjects": ["a"] })).await;
         let session = session(&server).await;
         session.server().await.expect("an answer");
 
-        server.freeze();
+        freeze(&server);
         let write = session.request("STREAM.CREATE.B", br#"{"name":"B"}"#.to_vec());
         let (written, ()) = tokio::join!(write, async { server.kill() });
         assert!(matches!(written, Err(Error::Lost { .. })), "{:?}", written.err());
 
         let address = Address::stream("A");
         let read = session.read(&address);
-        let (read, ()) = tokio::join!(read, async { server.start_again() });
+        let (read, restarted) = tokio::join!(read, async { server.restart() });
+        restarted.expect("it starts again");
         assert!(read.expect("an answer").is_some());
     });
 }
 
 #[test]
 fn what_a_dead_server_held_is_unknown_and_the_rest_is_read() {
-    let mut servers = Server::cluster();
+    let mut servers = cluster();
     run(async {
-        let client = Client::connect(&servers[0].url()).await;
-        for (name, tag, replicas) in [("KEPT", "n0", 1), ("LOST", "n2", 1), ("ALL", "", 3)] {
+        let client = Client::connect(servers[0].url()).await;
+        for (name, tag, replicas) in [("KEPT", "node1", 1), ("LOST", "node3", 1), ("ALL", "", 3)] {
             let tags = if tag.is_empty() { json!([]) } else { json!([tag]) };
             let body = json!({
                 "name": name, "subjects": [name], "num_replicas": replicas,
                 "placement": { "tags": tags },
             });
-            client.at_last(&format!("STREAM.CREATE.{name}"), body).await;
+            client.at_last(&format!("STREAM.CREATE.{name}"), &body).await;
             client.consumer(name, "READER").await;
         }
         let expected = set(&["stream.LOST", "consumer.LOST.READER", "stream.NEW"]);
         let session = session(&servers[0]).await;
         let live = session.observe(&expected).await.expect("a reading");
         assert_eq!((live.resources.len(), live.unknown.len()), (6, 0), "{:?}", live.unknown);
-        assert_eq!(live.server.cluster.as_deref(), Some("three"));
+        assert_eq!(live.server.cluster.as_deref(), Some("sandbox"));
 
         servers[2].kill();
         let start = Instant::now();
@@ -348,10 +357,10 @@ fn what_a_dead_server_held_is_unknown_and_the_rest_is_read() {
 
 #[test]
 fn a_cluster_that_has_lost_most_of_its_servers_is_not_read() {
-    let mut servers = Server::cluster();
+    let mut servers = cluster();
     run(async {
-        let client = Client::connect(&servers[0].url()).await;
-        client.at_last("STREAM.CREATE.A", json!({ "name": "A", "num_replicas": 3 })).await;
+        let client = Client::connect(servers[0].url()).await;
+        client.at_last("STREAM.CREATE.A", &json!({ "name": "A", "num_replicas": 3 })).await;
         let session = session(&servers[0]).await;
         session.observe(&BTreeSet::new()).await.expect("a reading");
         servers[1].kill();

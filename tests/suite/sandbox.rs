@@ -12,14 +12,20 @@ use std::{
 };
 
 use jsplan::io::{
-    binary::{self, FETCHED, Places, find},
+    binary::{self, FETCHED, Places},
     clock::wait_until,
     process::look,
+    run,
     sandbox::{Ended, Error, Nodes, Options, Sandbox, Status},
     server::{self, JETSTREAM, Server},
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use crate::support::{
+    client::Client,
+    server::{cluster, nats_server, server},
+};
 
 /// A folder for a sandbox, which is ended with the test whatever becomes of it.
 struct Place(TempDir);
@@ -78,19 +84,9 @@ impl Drop for Bystander {
     }
 }
 
-fn nats_server() -> PathBuf {
-    find(None, &mut |_| {}).unwrap()
-}
-
 /// One raw request of the JetStream API.
 fn request(url: &str, subject: &str, body: &Value) -> Value {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let client = async_nats::connect(url.split(',').collect::<Vec<_>>()).await.unwrap();
-        let payload = body.to_string().into();
-        let reply = client.request(format!("$JS.API.{subject}"), payload).await.unwrap();
-        serde_json::from_slice(&reply.payload).unwrap()
-    })
+    run(async { Client::connect(url).await.ask(subject, body).await })
 }
 
 fn stream(name: &str, replicas: u8) -> Value {
@@ -320,7 +316,7 @@ fn a_sandbox_has_one_node_or_three() {
 
 #[test]
 fn a_killed_server_starts_again_with_its_store_and_its_port() {
-    let mut server = Server::start(&nats_server(), JETSTREAM).unwrap();
+    let mut server = server();
     let (url, pid) = (server.url().to_owned(), server.pid());
     request(&url, "STREAM.CREATE.KEPT", &stream("KEPT", 1));
     server.kill();
@@ -333,7 +329,7 @@ fn a_killed_server_starts_again_with_its_store_and_its_port() {
 
 #[test]
 fn a_server_ends_with_its_value_and_takes_its_folder_along() {
-    let server = Server::start(&nats_server(), JETSTREAM).unwrap();
+    let server = server();
     let (pid, dir) = (server.pid(), server.dir().to_owned());
     assert!(look(pid).is_some() && dir.join("server.conf").exists());
     drop(server);
@@ -342,7 +338,7 @@ fn a_server_ends_with_its_value_and_takes_its_folder_along() {
 
 #[test]
 fn a_cluster_loses_a_server_and_gets_it_back() {
-    let mut servers = Server::start_cluster(&nats_server(), JETSTREAM).unwrap();
+    let mut servers = cluster();
     let url = servers[0].url().to_owned();
     let created = request(&url, "STREAM.CREATE.R3", &stream("R3", 3));
     assert_eq!(created["config"]["num_replicas"], 3, "{created}");

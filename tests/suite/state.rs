@@ -4,7 +4,11 @@ use std::{fs, os::unix::fs::PermissionsExt as _};
 
 use jsplan::state::{Done, State};
 
-use crate::support::project::{Project, ask, server, streams, wait_for};
+use crate::support::{
+    client::{ask, streams},
+    project::{Project, wait_for},
+    server::server,
+};
 
 const SPEC: &str = "[streams.S]\nsubjects = [\"s\"]\n[streams.S.consumers.C]\n";
 

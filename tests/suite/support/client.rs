@@ -2,50 +2,50 @@
 
 use std::time::{Duration, Instant};
 
-use jsplan::io::clock::until;
+use jsplan::io::{clock::until, run, server::Server};
 use serde_json::{Value, json};
 
 /// A connection that sends raw requests to the API.
 pub(crate) struct Client(async_nats::Client);
 
 impl Client {
-    /// Connects without credentials.
-    pub(crate) async fn connect(url: &str) -> Self {
-        Self(async_nats::connect(url).await.expect("a connection"))
+    /// Connects without credentials to one of these addresses, with commas between them.
+    pub(crate) async fn connect(urls: &str) -> Self {
+        let urls: Vec<_> = urls.split(',').collect();
+        Self(async_nats::connect(urls).await.expect("a connection"))
     }
 
     /// The reply to a request behind `$JS.API`.
-    pub(crate) async fn ask(&self, subject: &str, body: Value) -> Value {
+    pub(crate) async fn ask(&self, subject: &str, body: &Value) -> Value {
         serde_json::from_slice(&self.raw(subject, body).await).expect("JSON")
     }
 
     /// The bytes of that reply.
-    pub(crate) async fn raw(&self, subject: &str, body: Value) -> Vec<u8> {
-        let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
-        let subject = format!("$JS.API.{subject}");
-        let reply = self.0.request(subject, body.into()).await.expect("a reply");
-        reply.payload.to_vec()
+    pub(crate) async fn raw(&self, subject: &str, body: &Value) -> Vec<u8> {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let reply = self.0.request(format!("$JS.API.{subject}"), body.into()).await;
+        reply.expect("a reply").payload.to_vec()
     }
 
     /// Makes a stream in memory that takes the subject of its own name.
     pub(crate) async fn stream(&self, name: &str) {
         let body = json!({ "name": name, "subjects": [name], "storage": "memory" });
-        self.done(&format!("STREAM.CREATE.{name}"), body).await;
+        self.done(&format!("STREAM.CREATE.{name}"), &body).await;
     }
 
     /// Makes a durable pull consumer.
     pub(crate) async fn consumer(&self, stream: &str, name: &str) {
         let config = json!({ "durable_name": name, "ack_policy": "explicit" });
         let body = json!({ "stream_name": stream, "config": config });
-        self.done(&format!("CONSUMER.CREATE.{stream}.{name}"), body).await;
+        self.done(&format!("CONSUMER.CREATE.{stream}.{name}"), &body).await;
     }
 
     /// Sends a request until it succeeds, as one must where a leader is still being elected.
-    pub(crate) async fn at_last(&self, subject: &str, body: Value) {
+    pub(crate) async fn at_last(&self, subject: &str, body: &Value) {
         let deadline = Instant::now() + Duration::from_secs(30);
         let done = until(deadline, Duration::from_millis(100), async || {
-            let body = body.to_string().into_bytes();
-            let reply = self.0.request(format!("$JS.API.{subject}"), body.into()).await;
+            let request = self.0.request(format!("$JS.API.{subject}"), body.to_string().into());
+            let reply = request.await;
             let reply = reply.ok().and_then(|it| serde_json::from_slice::<Value>(&it.payload).ok());
             reply.is_some_and(|it| it.get("error").is_none())
         });
@@ -53,7 +53,7 @@ impl Client {
     }
 
     /// Sends a request that must succeed.
-    pub(crate) async fn done(&self, subject: &str, body: Value) -> Value {
+    pub(crate) async fn done(&self, subject: &str, body: &Value) -> Value {
         let reply = self.ask(subject, body).await;
         assert!(reply.get("error").is_none(), "{subject}: {reply}");
         reply
@@ -61,6 +61,62 @@ impl Client {
 
     /// How many requests the API has taken, this one included.
     pub(crate) async fn requests(&self) -> u64 {
-        self.ask("INFO", Value::Null).await["api"]["total"].as_u64().expect("a number")
+        self.ask("INFO", &Value::Null).await["api"]["total"].as_u64().expect("a number")
     }
+}
+
+/// The reply to one request behind `$JS.API`, on a connection of its own.
+pub(crate) fn ask(server: &Server, subject: &str, body: &Value) -> Value {
+    run(async { Client::connect(server.url()).await.ask(subject, body).await })
+}
+
+/// The live configuration of a stream.
+pub(crate) fn stream(server: &Server, name: &str) -> Value {
+    ask(server, &format!("STREAM.INFO.{name}"), &Value::Null)["config"].clone()
+}
+
+/// Changes a stream as another client would: the live configuration with some fields replaced.
+pub(crate) fn meddle(server: &Server, name: &str, fields: &Value) {
+    let mut config = stream(server, name);
+    for (field, value) in fields.as_object().expect("fields are an object") {
+        config[field] = value.clone();
+    }
+    done(server, &format!("STREAM.UPDATE.{name}"), &config);
+}
+
+/// Makes a stream as another client would.
+pub(crate) fn create(server: &Server, config: &Value) {
+    let name = config["name"].as_str().expect("a stream has a name");
+    done(server, &format!("STREAM.CREATE.{name}"), config);
+}
+
+/// Publishes, each message acknowledged.
+pub(crate) fn publish(server: &Server, subject: &str, count: u64) {
+    run(async {
+        let Client(client) = Client::connect(server.url()).await;
+        for number in 0..count {
+            let payload = format!("message {number}");
+            let answer = client.request(subject.to_owned(), payload.into()).await;
+            let answer = answer.expect("the stream acknowledges").payload;
+            let answer: Value = serde_json::from_slice(&answer).expect("it is JSON");
+            assert!(answer["error"].is_null(), "{answer}");
+        }
+    });
+}
+
+/// How many messages a stream holds.
+pub(crate) fn messages(server: &Server, name: &str) -> u64 {
+    let info = ask(server, &format!("STREAM.INFO.{name}"), &Value::Null);
+    info["state"]["messages"].as_u64().expect("INFO counts messages")
+}
+
+/// The names of the live streams.
+pub(crate) fn streams(server: &Server) -> Vec<String> {
+    let answer = ask(server, "STREAM.NAMES", &json!({}));
+    let names = answer["streams"].as_array().cloned().unwrap_or_default();
+    names.iter().filter_map(|it| it.as_str().map(ToOwned::to_owned)).collect()
+}
+
+fn done(server: &Server, subject: &str, body: &Value) {
+    run(async { Client::connect(server.url()).await.done(subject, body).await });
 }

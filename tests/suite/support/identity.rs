@@ -1,6 +1,7 @@
 //! Certificates and tokens for servers that ask for them, made anew for every test.
 
 use data_encoding::BASE64URL_NOPAD;
+use jsplan::io::server::JETSTREAM;
 use nkeys::KeyPair;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa};
 use serde_json::{Value, json};
@@ -54,7 +55,7 @@ impl Operator {
         );
         let config = format!(
             "operator: {own}\nsystem_account: {}\nresolver: MEMORY\n\
-             resolver_preload: {{ {}: {}, {}: {} }}\njetstream {{ store_dir: \"STORE\" }}\n",
+             resolver_preload: {{ {}: {}, {}: {} }}\n{JETSTREAM}",
             system.public_key(),
             account.public_key(),
             token(&account, &operator, "account", json!({ "limits": limits(-1) })),

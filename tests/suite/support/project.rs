@@ -1,5 +1,4 @@
-//! A project in a folder of its own, jsplan run in it as a user runs it, and a client of its own
-//! to see what the server really holds.
+//! A project in a folder of its own, and jsplan run in it as a user runs it.
 
 use std::{
     fmt, fs,
@@ -9,29 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jsplan::io::{
-    binary,
-    server::{JETSTREAM, Server},
-};
-use serde_json::{Value, json};
+use jsplan::io::server::Server;
+use serde_json::Value;
 use tempfile::TempDir;
 
 const JSPLAN: &str = env!("CARGO_BIN_EXE_jsplan");
-
-/// A nats-server of this test's own.
-pub(crate) fn server() -> Server {
-    Server::start(&nats_server(), JETSTREAM).expect("a nats-server starts")
-}
-
-/// Three of them in one cluster.
-pub(crate) fn cluster() -> Vec<Server> {
-    Server::start_cluster(&nats_server(), JETSTREAM).expect("a cluster starts")
-}
-
-/// The program, found as jsplan itself finds it.
-pub(crate) fn nats_server() -> PathBuf {
-    binary::find(None, &mut |_| {}).expect("a nats-server can be had")
-}
 
 /// A folder with `environments/` and `state/`, and the server it is used on.
 pub(crate) struct Project {
@@ -225,65 +206,6 @@ impl Output {
             code: output.status.code().unwrap_or(-1),
         }
     }
-}
-
-/// Asks the JetStream API, without jsplan.
-pub(crate) fn ask(server: &Server, subject: &str, body: &Value) -> Value {
-    jsplan::io::run(async {
-        let client = async_nats::connect(server.url()).await.expect("the server listens");
-        let body = if body.is_null() { String::new() } else { body.to_string() };
-        let answer = client.request(format!("$JS.API.{subject}"), body.into()).await;
-        serde_json::from_slice(&answer.expect("the API answers").payload).expect("it is JSON")
-    })
-}
-
-/// The live configuration of a stream, without jsplan.
-pub(crate) fn stream(server: &Server, name: &str) -> Value {
-    ask(server, &format!("STREAM.INFO.{name}"), &Value::Null)["config"].clone()
-}
-
-/// Changes a stream as another client would: the live configuration with some fields replaced.
-pub(crate) fn meddle(server: &Server, name: &str, fields: &Value) {
-    let mut config = stream(server, name);
-    for (field, value) in fields.as_object().expect("fields are an object") {
-        config[field] = value.clone();
-    }
-    let answer = ask(server, &format!("STREAM.UPDATE.{name}"), &config);
-    assert!(answer["error"].is_null(), "{answer}");
-}
-
-/// Makes a stream as another client would.
-pub(crate) fn create(server: &Server, config: &Value) {
-    let name = config["name"].as_str().expect("a stream has a name");
-    let answer = ask(server, &format!("STREAM.CREATE.{name}"), config);
-    assert!(answer["error"].is_null(), "{answer}");
-}
-
-/// Publishes, each message acknowledged.
-pub(crate) fn publish(server: &Server, subject: &str, count: u64) {
-    jsplan::io::run(async {
-        let client = async_nats::connect(server.url()).await.expect("the server listens");
-        for number in 0..count {
-            let payload = format!("message {number}");
-            let answer = client.request(subject.to_owned(), payload.into()).await;
-            let answer = answer.expect("the stream acknowledges").payload;
-            let answer: Value = serde_json::from_slice(&answer).expect("it is JSON");
-            assert!(answer["error"].is_null(), "{answer}");
-        }
-    });
-}
-
-/// How many messages a stream holds, without jsplan.
-pub(crate) fn messages(server: &Server, name: &str) -> u64 {
-    let info = ask(server, &format!("STREAM.INFO.{name}"), &Value::Null);
-    info["state"]["messages"].as_u64().expect("INFO counts messages")
-}
-
-/// The names of the live streams, without jsplan.
-pub(crate) fn streams(server: &Server) -> Vec<String> {
-    let answer = ask(server, "STREAM.NAMES", &json!({}));
-    let names = answer["streams"].as_array().cloned().unwrap_or_default();
-    names.iter().filter_map(|it| it.as_str().map(ToOwned::to_owned)).collect()
 }
 
 /// Waits until a condition holds, at most a minute.
