@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::{
     address::Address,
     config::{Config, sha256},
-    diff::{Delta, deltas},
+    diff::{self, Delta},
     drift::{self, Entry},
     finding::{Code, Finding, Place, Severity, closest},
     live::{Live, Observed, Server},
@@ -227,21 +227,33 @@ pub fn plan(desired: &Desired, recorded: &State, live: &Live, ask: &Ask) -> Plan
     check_target(desired, recorded, &live.server, &mut plan.findings);
     let nothing = BTreeMap::new();
     let wanted = if ask.mode == Mode::Destroy { &nothing } else { &desired.resources };
-    let scope = scope(wanted, recorded, ask, &mut plan.findings);
     let view = View { wanted, recorded, live, mode: ask.mode };
-    for address in scope {
-        if let Some(reason) = live.unknown.get(address) {
+    let all: BTreeSet<&Address> = wanted.keys().chain(recorded.resources.keys()).collect();
+    let scope = scope(&all, ask, &mut plan.findings);
+    // Streams come before consumers, so it is known by then which consumers lose theirs.
+    let mut gone = BTreeSet::new();
+    for address in all {
+        let falls = gone.contains(address.stream_name());
+        if !falls && scope.as_ref().is_some_and(|it| !it.contains(address)) {
+            continue;
+        }
+        if let Some(reason) = live.doubt(address) {
             plan.findings.push(unreadable(address, reason));
             continue;
         }
-        match view.decide(address, &plan.steps) {
-            Some(step) => plan.steps.push(step),
-            None => plan.unchanged += 1,
+        let Some(step) = view.decide(address, falls) else {
+            plan.unchanged += 1;
+            continue;
+        };
+        if step.destroys() && matches!(address, Address::Stream(_)) {
+            gone.insert(address.stream_name());
         }
+        plan.steps.push(step);
     }
     call::bind_later(&mut plan.steps);
+    let around = risk::Around { desired, recorded, live, ask, gone };
     for step in &mut plan.steps {
-        risk::assess(step, desired, recorded, live, ask, &mut plan.findings);
+        around.assess(step, &mut plan.findings);
     }
     order::order(&mut plan.steps, &mut plan.findings);
     plan
@@ -256,24 +268,24 @@ struct View<'a> {
 }
 
 impl View<'_> {
-    /// The decision about one resource; `earlier` holds the steps of its stream.
-    fn decide(&self, address: &Address, earlier: &[Step]) -> Option<Step> {
+    /// The decision about one resource; `falls` says that its stream is taken away, if only for a
+    /// moment.
+    fn decide(&self, address: &Address, falls: bool) -> Option<Step> {
         let wanted = self.wanted.get(address);
         let mut was = self.recorded.resources.get(address);
         let mut is = self.live.resources.get(address);
         if self.mode == Mode::RefreshOnly {
             return refresh(address, was, is);
         }
-        if let (Some(wanted), Some(was), Some(is)) = (wanted, was, is)
-            && was.spec_sha256 == wanted.sha256
-            && was.live_sha256 == sha256(is.raw.get())
-            && !replaced(address, earlier)
-        {
-            return None;
-        }
-        if replaced(address, earlier) {
+        if falls && wanted.is_some() {
             // It goes with its stream, and is made anew.
             (was, is) = (None, None);
+        }
+        if let (Some(wanted), Some(was), Some(is)) = (wanted, was, is)
+            && was.spec_sha256 == wanted.sha256
+            && untouched(address, was, is)
+        {
+            return None;
         }
         let changes = self.changes(address, wanted, was, is);
         let in_place = changes.iter().all(|it| !matches!(it.verdict, Verdict::Refused(_)));
@@ -312,10 +324,8 @@ impl View<'_> {
         };
         let was = was.map(Recorded::config);
         let kept = was.as_ref().unwrap_or(&is);
-        deltas(address.rows(), &is, &wanted.config, kept)
+        diff::towards(address.rows(), &is, wanted, kept, release)
             .into_iter()
-            .filter(|it| it.field.since <= release || wanted.config.has(it.field.name))
-            .filter(|it| !wanted.ignore.contains(it.field.name))
             .map(|delta| Change {
                 cause: cause(&delta, was.as_ref()),
                 verdict: delta.verdict(release),
@@ -325,17 +335,14 @@ impl View<'_> {
     }
 }
 
-/// Whether an earlier step takes the stream of this consumer away for a moment.
-fn replaced(address: &Address, earlier: &[Step]) -> bool {
-    let stream = Address::stream(address.stream_name());
-    *address != stream
-        && earlier.iter().any(|it| it.address == stream && it.action == Action::Replace)
+/// Whether the live resource is to the byte what was recorded, which needs no parsing.
+fn untouched(address: &Address, was: &Recorded, is: &Observed) -> bool {
+    !drift::recreated(address, was, is) && was.live_sha256 == sha256(is.raw.get())
 }
 
 /// Whether the record no longer says what is so, though nothing has to change on the server.
 fn stale(wanted: &Declared, was: &Recorded, is: &Observed, address: &Address) -> bool {
-    let nothing_kept = Config::default();
-    let moved = deltas(address.rows(), &was.config(), &is.config(), &nothing_kept);
+    let moved = diff::moved(address.rows(), &was.config(), &is.config());
     was.spec_sha256 != wanted.sha256
         || moved.iter().any(|it| !wanted.ignore.contains(it.field.name))
         || drift::recreated(address, was, is)
@@ -387,9 +394,11 @@ fn step(
     changes: Vec<Change>,
 ) -> Step {
     let missing = is.is_none() && was.is_some();
+    let edited = wanted.zip(was).is_some_and(|(wanted, was)| wanted.sha256 != was.spec_sha256);
     let cause = match action {
         Action::Create | Action::Forget if missing => Cause::Drift,
         Action::Create | Action::Delete | Action::Adopt | Action::Bind => Cause::Edit,
+        Action::Record if edited => Cause::Edit,
         Action::Update | Action::Replace | Action::Record | Action::Forget => {
             changes.iter().map(|it| it.cause).reduce(both).unwrap_or(Cause::Drift)
         }
@@ -453,11 +462,10 @@ fn refresh(address: &Address, was: Option<&Recorded>, is: Option<&Observed>) -> 
     let Some(now) = is else {
         return Some(step(address, Action::Forget, (None, Some(was), None), Vec::new()));
     };
-    if was.live_sha256 == sha256(now.raw.get()) {
+    if untouched(address, was, now) {
         return None;
     }
-    let (before, after) = (was.config(), now.config());
-    let deltas = deltas(address.rows(), &before, &after, &Config::default());
+    let deltas = diff::moved(address.rows(), &was.config(), &now.config());
     if deltas.is_empty() && !drift::recreated(address, was, now) {
         return None;
     }
@@ -474,30 +482,20 @@ fn refresh(address: &Address, was: Option<&Recorded>, is: Option<&Observed>) -> 
     Some(step)
 }
 
-/// The resources a plan is about: all of them, or the targets and what they stand on.
-fn scope<'a>(
-    wanted: &'a BTreeMap<Address, Declared>,
-    recorded: &'a State,
-    ask: &'a Ask,
+/// The targets and what they stand on; `None` where a plan is about everything. What falls with a
+/// target is found out on the way.
+fn scope(
+    all: &BTreeSet<&Address>,
+    ask: &Ask,
     findings: &mut Vec<Finding>,
-) -> BTreeSet<&'a Address> {
-    let all: BTreeSet<&Address> = wanted.keys().chain(recorded.resources.keys()).collect();
-    if ask.targets.is_empty() {
-        return all;
+) -> Option<BTreeSet<Address>> {
+    let missing = ask.targets.iter().filter(|it| !all.contains(it));
+    findings.extend(missing.map(|it| no_such_target(it, all)));
+    let mut scope = ask.targets.clone();
+    if ask.mode != Mode::Destroy {
+        scope.extend(ask.targets.iter().map(|it| Address::stream(it.stream_name())));
     }
-    let mut scope = BTreeSet::new();
-    for target in &ask.targets {
-        if !all.contains(target) {
-            findings.push(no_such_target(target, &all));
-        }
-        let stands_on = Address::stream(target.stream_name());
-        let falls_with = |it: &Address| {
-            ask.mode == Mode::Destroy && *target == stands_on && it.stream_name() == target.name()
-        };
-        let needs = |it: &Address| *it == stands_on && ask.mode != Mode::Destroy;
-        scope.extend(all.iter().filter(|it| **it == target || needs(it) || falls_with(it)));
-    }
-    scope
+    (!ask.targets.is_empty()).then_some(scope)
 }
 
 fn no_such_target(target: &Address, all: &BTreeSet<&Address>) -> Finding {
@@ -544,6 +542,14 @@ fn check_target(desired: &Desired, recorded: &State, server: &Server, into: &mut
                 ),
             );
         }
+    }
+}
+
+impl Step {
+    /// Whether the live resource is destroyed, if only to be made again.
+    #[must_use]
+    pub fn destroys(&self) -> bool {
+        matches!(self.action, Action::Delete | Action::Replace)
     }
 }
 

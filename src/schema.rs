@@ -117,6 +117,9 @@ pub enum Loses {
     Nothing,
     /// Stored messages beyond the limit, where it is lowered.
     Lowered,
+    /// Stored messages that stand beyond a limit, where refusing new ones gives way to dropping
+    /// old ones.
+    Released,
     /// A class of harm, where the function says so; the sentence tells what happens.
     When(Harm, &'static str, fn(before: &Value, after: &Value) -> bool),
 }
@@ -298,6 +301,8 @@ impl Field {
             Unset::Number(number) | Unset::Unlimited(number) => Some(number.into()),
             Unset::Name(name) => Some(name.into()),
             Unset::Derived(derive) => derive(config).and_then(|it| self.kind.canonical(&it)),
+            // Zero in so many words asks for what the server makes of it.
+            Unset::Kept(fit) if config.has(self.name) => fit(config, None),
             Unset::Kept(fit) => fit(config, kept.and_then(|it| self.kind.canonical(it))),
         }
     }

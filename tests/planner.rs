@@ -47,6 +47,9 @@ fn every_case_gives_the_plan_beside_it() {
     for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/planner")).unwrap()
     {
         let path = entry.unwrap().path();
+        if path.extension().is_none_or(|it| it != "txt") {
+            continue;
+        }
         let text = fs::read_to_string(&path).unwrap();
         let cases = parse(&text);
         count += cases.len();
@@ -122,8 +125,13 @@ impl Case {
         let server = live.server.clone();
         let recorded = record(self.section("was"), &desired, &server);
         let live = observe(&is, live);
-        let ask = ask(self.section("ask"));
-        dump(&plan(&desired, &recorded, &live, &ask))
+        let asked = self.section("ask");
+        let shown = if asked.lines().any(|it| it.trim() == "bodies") {
+            Calls::Whole
+        } else {
+            Calls::Subjects
+        };
+        dump(&plan(&desired, &recorded, &live, &ask(asked)), shown)
     }
 }
 
@@ -189,9 +197,10 @@ fn record(text: &str, wanted: &Desired, server: &Server) -> State {
     let mut state = State::new("case");
     for (address, declared) in was.resources {
         let config = complete(address.rows(), &declared.config, server.release);
+        let holds = said.holds.get(&address).cloned().unwrap_or_default();
+        let config = with_extra(config, &holds);
         let same = wanted.resources.get(&address).is_some_and(|it| it.sha256 == declared.sha256);
-        let live = said.holds.get(&address).cloned().unwrap_or_default();
-        let created = live.get("created").and_then(Value::as_str).unwrap_or(CREATED);
+        let created = holds.get("created").and_then(Value::as_str).unwrap_or(CREATED);
         let recorded = Recorded {
             created: created.to_owned(),
             origin: Origin::Created,
@@ -202,7 +211,7 @@ fn record(text: &str, wanted: &Desired, server: &Server) -> State {
                 declared.sha256
             },
             live_sha256: sha256(config.to_json()),
-            config: raw(&with_extra(config, &live)),
+            config: raw(&config),
         };
         state.resources.insert(address, recorded);
     }
@@ -257,12 +266,21 @@ fn observe(is: &Desired, said: Said) -> Live {
     live
 }
 
-/// Lines such as `destroy`, `refresh-only`, `target stream.S`, `allow data-loss=stream.S`.
+/// How much of the requests a dump shows.
+#[derive(Clone, Copy, PartialEq)]
+enum Calls {
+    Subjects,
+    Whole,
+}
+
+/// Lines such as `destroy`, `refresh-only`, `target stream.S`, `allow data-loss=stream.S`;
+/// `bodies` shows what the requests carry.
 fn ask(text: &str) -> Ask {
     let mut ask = Ask::default();
     for line in text.lines().map(str::trim).filter(|it| !it.is_empty()) {
         match line.split_once(' ') {
             None if line == "destroy" => ask.mode = Mode::Destroy,
+            None if line == "bodies" => {}
             None if line == "refresh-only" => ask.mode = Mode::RefreshOnly,
             Some(("target", address)) => drop(ask.targets.insert(address.parse().unwrap())),
             Some(("allow", consent)) => {
@@ -277,7 +295,7 @@ fn ask(text: &str) -> Ask {
 }
 
 /// The decision in a few plain lines; how it looks to people is tested elsewhere.
-fn dump(plan: &Plan) -> String {
+fn dump(plan: &Plan, calls: Calls) -> String {
     let mut text = String::new();
     for entry in &plan.drift {
         if entry.class.is_drift() {
@@ -289,7 +307,7 @@ fn dump(plan: &Plan) -> String {
         }
     }
     for step in &plan.steps {
-        text.push_str(&dump_step(step));
+        text.push_str(&dump_step(step, calls));
     }
     for finding in &plan.findings {
         text.push_str(&dump_finding(finding));
@@ -304,7 +322,7 @@ fn dump(plan: &Plan) -> String {
     text.lines().map(|it| format!("{}\n", it.trim_end())).collect()
 }
 
-fn dump_step(step: &Step) -> String {
+fn dump_step(step: &Step, calls: Calls) -> String {
     let mut text = String::new();
     let action = format!("{:?}", step.action).to_lowercase();
     let cause = format!("{:?}", step.cause).to_lowercase();
@@ -336,6 +354,9 @@ fn dump_step(step: &Step) -> String {
     }
     for call in &step.calls {
         writeln!(text, "   > {}", call.subject).unwrap();
+        if calls == Calls::Whole && !call.body.is_null() {
+            writeln!(text, "     {}", call.body).unwrap();
+        }
     }
     text
 }

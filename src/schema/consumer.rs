@@ -73,9 +73,10 @@ pub const CONSUMER: &[Field] = &[
         .update(Only("a push consumer stays push and a pull consumer pull", same_mode)),
     Field::new("deliver_group", Text, "The queue group that shares the pushed messages."),
     Field::new("flow_control", Bool, "Pause pushing until the client catches up.")
-        .unset(False)
+        .unset(Derived(flows))
         .update(Fixed),
     Field::new("idle_heartbeat", Duration, "How often an idle push consumer says so.")
+        .unset(Derived(heartbeat))
         .update(Fixed),
     Field::new("rate_limit_bps", Number, "Most bits pushed a second."),
     Field::new("max_waiting", Number, "Most pull requests waiting.")
@@ -130,6 +131,16 @@ fn ack_wait(config: &Config) -> Option<Value> {
 
 fn in_flight(config: &Config, present: Option<Value>) -> Option<Value> {
     present.or_else(|| acks(config).then(|| json!(1000)))
+}
+
+/// Acknowledging by flow control switches it on, with a heartbeat (2.14).
+fn flows(config: &Config) -> Option<Value> {
+    Some((config.text("ack_policy") == Some("flow_control")).into())
+}
+
+fn heartbeat(config: &Config) -> Option<Value> {
+    const SECOND: i64 = 1_000_000_000;
+    (config.text("ack_policy") == Some("flow_control")).then(|| SECOND.into())
 }
 
 fn waiting(config: &Config) -> Option<Value> {
