@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     config::{Config, SERVER_LABELS},
-    schema::{Field, Kind, Release, Verdict, Writer},
+    schema::{Field, Kind, Release, Unset, Verdict, Writer},
     spec::Declared,
 };
 
@@ -54,7 +54,8 @@ pub fn moved(rows: &'static [Field], before: &Config, after: &Config) -> Vec<Del
 /// The fields in which `after` differs from `before`, in the order of the rows.
 ///
 /// A field that only the server can fill in is equal wherever `after` leaves it out and `kept`
-/// agrees with `before`: `kept` holds what the server once worked out.
+/// agrees with `before`: `kept` holds what the server once worked out. What is set while a resource
+/// runs is equal wherever `after` leaves it out.
 #[must_use]
 pub fn deltas(
     rows: &'static [Field],
@@ -62,7 +63,10 @@ pub fn deltas(
     after: &Config,
     kept: &Config,
 ) -> Vec<Delta> {
-    compare(rows, before, after, |it| kept.get(it.name).or_else(|| before.get(it.name)))
+    compare(rows, before, after, |it| {
+        let kept = kept.get(it.name).filter(|_| !matches!(it.unset, Unset::AsIs));
+        kept.or_else(|| before.get(it.name))
+    })
 }
 
 fn compare<'a>(

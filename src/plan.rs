@@ -238,7 +238,8 @@ pub fn plan(desired: &Desired, recorded: &State, live: &Live, ask: &Ask) -> Plan
             continue;
         }
         if let Some(reason) = live.doubt(address) {
-            plan.findings.push(unreadable(address, reason));
+            let place = wanted.get(address).map(|it| it.place);
+            plan.findings.push(unreadable(address, reason).at(place));
             continue;
         }
         let Some(step) = view.decide(address, falls) else {

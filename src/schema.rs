@@ -95,6 +95,8 @@ pub enum Unset {
     /// Worked out from limits that no client can see, so the present value stays; the function
     /// fits it to the rest of the configuration.
     Kept(fn(&Config, Option<Value>) -> Option<Value>),
+    /// Whatever is live: people set it while the resource runs.
+    AsIs,
 }
 
 /// What an update may do to a field.
@@ -120,6 +122,8 @@ pub enum Loses {
     /// Stored messages that stand beyond a limit, where refusing new ones gives way to dropping
     /// old ones.
     Released,
+    /// Stored messages that a changed filter skips, or lets go of.
+    Filtered,
     /// A class of harm, where the function says so; the sentence tells what happens.
     When(Harm, &'static str, fn(before: &Value, after: &Value) -> bool),
 }
@@ -300,10 +304,13 @@ impl Field {
             Unset::False => Some(Value::Bool(false)),
             Unset::Number(number) | Unset::Unlimited(number) => Some(number.into()),
             Unset::Name(name) => Some(name.into()),
-            Unset::Derived(derive) => derive(config).and_then(|it| self.kind.canonical(&it)),
+            Unset::Derived(derive) => {
+                derive(config).map(|it| self.kind.canonical(&it).unwrap_or(it))
+            }
             // Zero in so many words asks for what the server makes of it.
             Unset::Kept(fit) if config.has(self.name) => fit(config, None),
             Unset::Kept(fit) => fit(config, kept.and_then(|it| self.kind.canonical(it))),
+            Unset::AsIs => kept.and_then(|it| self.kind.canonical(it)),
         }
     }
 

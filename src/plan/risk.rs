@@ -12,6 +12,7 @@ use crate::{
     schema::{Field, Harm, Kind, Loses, Release, Verdict},
     spec::{Declared, Desired},
     state::State,
+    subject, units,
 };
 
 /// What a step is judged against.
@@ -82,8 +83,8 @@ impl Harm {
 fn no_consent(address: &Address, risk: &Risk) -> Finding {
     let amount = match risk.messages {
         Amount::Nothing => String::new(),
-        Amount::Exactly(count) => format!(" ({} messages)", crate::units::show_count(count)),
-        Amount::AtMost(count) => format!(" (at most {} messages)", crate::units::show_count(count)),
+        Amount::Exactly(messages) => format!(" ({})", count(messages)),
+        Amount::AtMost(messages) => format!(" (at most {})", count(messages)),
     };
     Finding::error(Code::DataLoss, format!("`{address}`: {}{amount}", risk.why))
         .help(format!("to do it all the same, plan with `--allow {}={address}`", risk.harm))
@@ -157,11 +158,10 @@ impl Around<'_> {
                 format!("`{address}` would be destroyed, and has `prevent_destroy = true`");
             found.push(protected(message).help(remedy));
         } else if said.is_none() && messages > 0 && step.action == Action::Delete {
-            let count = crate::units::show_count(messages);
-            let message = format!("`{address}` would be destroyed with its {count} messages");
+            let message = format!("`{address}` would be destroyed with its {}", count(messages));
             let help = format!("what holds messages is protected; {remedy}");
             found.push(protected(message).help(help));
-        } else if said.is_none() && step.adopts {
+        } else if said.is_none() && step.adopts && messages == 0 {
             let message = format!("`{address}` would be replaced, and jsplan did not make it");
             let help = match refusal(step) {
                 Some((change, _)) => format!(
@@ -211,9 +211,12 @@ impl Around<'_> {
             Action::Update => {
                 let of = |change: &Change| {
                     let name = change.delta.field.name;
-                    let deleted = self.filtered_out(change, step, stored);
-                    let costs = deleted.into_iter().chain(cost(change, step, is, stored));
-                    costs.map(move |it| (Some(name), it)).collect::<Vec<_>>()
+                    let costs = if matches!(change.delta.field.loses, Loses::Filtered) {
+                        self.filtered(step, is, stored)
+                    } else {
+                        cost(change, step, is, stored).into_iter().collect()
+                    };
+                    costs.into_iter().map(move |it| (Some(name), it)).collect::<Vec<_>>()
                 };
                 step.changes.iter().flat_map(of).collect()
             }
@@ -279,12 +282,26 @@ impl Around<'_> {
         costs
     }
 
-    /// Where interest keeps messages, those that a consumer's filter lets go of are deleted.
-    fn filtered_out(&self, change: &Change, step: &Step, stored: u64) -> Option<Cost> {
-        let filters = ["filter_subject", "filter_subjects"].contains(&change.delta.field.name);
-        let loses = filters && stored > 0 && self.keeps_by_interest(step.address.stream_name());
-        let why = "messages that no consumer wants any more would be deleted";
-        loses.then(|| (Harm::DataLoss, Amount::AtMost(stored), why.to_owned()))
+    /// A filter that widens does not go back for what it passed; one that narrows lets go of
+    /// messages, which are deleted where interest is all that keeps them.
+    fn filtered(&self, step: &Step, is: &Observed, stored: u64) -> Vec<Cost> {
+        let live = is.config();
+        let before = filters(|name| live.get(name).cloned().unwrap_or_default());
+        let after = filters(|name| will(step, is, name));
+        let within = |inner: &[String], outer: &[String]| {
+            inner.iter().all(|it| outer.iter().any(|wider| subject::covers(wider, it)))
+        };
+        let mut costs = Vec::new();
+        let narrows = !within(&before, &after);
+        if stored > 0 && narrows && self.keeps_by_interest(step.address.stream_name()) {
+            let why = "messages that no consumer wants any more would be deleted".to_owned();
+            costs.push((Harm::DataLoss, Amount::AtMost(stored), why));
+        }
+        if stored > 0 && !within(&after, &before) {
+            let why = "matching messages behind its position would be skipped".to_owned();
+            costs.push((Harm::Skipped, Amount::AtMost(stored), why));
+        }
+        costs
     }
 
     fn keeps_by_interest(&self, stream: &str) -> bool {
@@ -293,24 +310,43 @@ impl Around<'_> {
     }
 }
 
-/// A replacement is refused where messages would go with it.
+/// A replacement is refused where messages would go with it, or where something else is meant.
 fn replacement(step: &Step, is: &Observed) -> Option<Finding> {
-    if is.messages() == 0 {
-        return None;
-    }
     let (change, why) = refusal(step)?;
     let address = &step.address;
     let name = change.delta.field.name;
-    let count = crate::units::show_count(is.messages());
-    let message = format!(
-        "`{name}` cannot be changed ({why}), and replacing `{address}` would delete its {count} \
-         messages"
-    );
-    Some(Finding::error(Code::Replacement, message).help(format!(
-        "set `{name}` back to `{}`; or declare a second stream beside it and move the messages, \
-         since this jsplan has no migrations yet",
-        change.delta.field.show(&change.delta.before)
-    )))
+    let back = match &change.delta.before {
+        Value::Null => format!("remove `{name}` again"),
+        before => format!("set `{name}` back to `{}`", change.delta.field.show(before)),
+    };
+    let (cost, remedy) = match is.messages() {
+        0 if name == "pause_until" => ("lose its position".to_owned(), back),
+        0 => return None,
+        messages => (
+            format!("delete its {}", count(messages)),
+            format!(
+                "{back}; or declare a second stream beside it and move the messages, since this \
+                 jsplan has no migrations yet"
+            ),
+        ),
+    };
+    let message =
+        format!("`{name}` cannot be changed ({why}), and replacing `{address}` would {cost}");
+    Some(Finding::error(Code::Replacement, message).help(remedy))
+}
+
+/// `1 message`, `1,234 messages`.
+fn count(messages: u64) -> String {
+    let plural = if messages == 1 { "" } else { "s" };
+    format!("{} message{plural}", units::show_count(messages))
+}
+
+/// The filters of a consumer; without any it reads everything.
+fn filters(value: impl Fn(&str) -> Value) -> Vec<String> {
+    let (one, several) = (value("filter_subject"), value("filter_subjects"));
+    let texts = several.as_array().into_iter().flatten().chain([&one]).filter_map(Value::as_str);
+    let found: Vec<_> = texts.filter(|it| !it.is_empty()).map(ToOwned::to_owned).collect();
+    if found.is_empty() { vec![">".to_owned()] } else { found }
 }
 
 /// The first change that no update makes, and why.
@@ -336,7 +372,7 @@ fn cost(change: &Change, step: &Step, is: &Observed, stored: u64) -> Option<Cost
         return Some((Harm::OneWay, Amount::Nothing, why));
     }
     match delta.field.loses {
-        Loses::Nothing => None,
+        Loses::Nothing | Loses::Filtered => None,
         Loses::Lowered => lowered(change, step, is),
         Loses::Released => released(step, is),
         Loses::When(harm, why, applies) if applies(&delta.before, &delta.after) => {

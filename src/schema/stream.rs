@@ -75,7 +75,7 @@ pub const STREAM: &[Field] = &[
     Field::new("retention", OneOf(RETENTION), "When a message may be removed.")
         .unset(Name("limits"))
         .update(Only("it may not change to or from `workqueue`", not_workqueue))
-        .loses(When(DataLoss, "messages that no consumer needs are deleted", to_interest)),
+        .loses(When(DataLoss, "messages that no consumer needs would be deleted", to_interest)),
     Field::new("storage", OneOf(STORAGE), "Where messages are kept.")
         .unset(Name("file"))
         .update(Fixed),
