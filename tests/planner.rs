@@ -21,6 +21,9 @@
 //! `live` says what a resource holds; `[live]` at the top of `is` says what the server is.
 //! `JSPLAN_BLESS=1 cargo test --test planner` writes the plans anew: read them before committing.
 
+#[path = "planner/fixpoint.rs"]
+mod fixpoint;
+
 use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
 
 use jsplan::{
@@ -123,7 +126,7 @@ impl Case {
         let desired = read(self.section("wanted")).0;
         let (is, live) = read(self.section("is"));
         let server = live.server.clone();
-        let recorded = record(self.section("was"), &desired, &server);
+        let recorded = record(self.section("was"), &server);
         let live = observe(&is, live);
         let asked = self.section("ask");
         let shown = if asked.lines().any(|it| it.trim() == "bodies") {
@@ -192,33 +195,35 @@ fn raw(config: &Config) -> Box<RawValue> {
     RawValue::from_string(config.to_json()).unwrap()
 }
 
-fn record(text: &str, wanted: &Desired, server: &Server) -> State {
-    let (was, said) = read(text);
-    let mut state = State::new("case");
-    for (address, declared) in was.resources {
-        let config = complete(address.rows(), &declared.config, server.release);
-        let holds = said.holds.get(&address).cloned().unwrap_or_default();
-        let config = with_extra(config, &holds);
-        let same = wanted.resources.get(&address).is_some_and(|it| it.sha256 == declared.sha256);
-        let created = holds.get("created").and_then(Value::as_str).unwrap_or(CREATED);
-        let recorded = Recorded {
-            created: created.to_owned(),
-            origin: Origin::Created,
-            prevent_destroy: declared.prevent_destroy,
-            spec_sha256: if same {
-                wanted.resources[&address].sha256.clone()
-            } else {
-                declared.sha256
-            },
-            live_sha256: sha256(config.to_json()),
-            config: raw(&config),
-        };
-        state.resources.insert(address, recorded);
+fn record(text: &str, server: &Server) -> State {
+    let (mut was, said) = read(text);
+    for (address, declared) in &mut was.resources {
+        let holds = said.holds.get(address).cloned().unwrap_or_default();
+        declared.config = with_extra(declared.config.clone(), &holds);
     }
+    let mut state = record_all(was, server);
     let server = said.server;
     if server.cluster.is_some() || server.account.is_some() || server.domain.is_some() {
         let (account, cluster, domain) = (server.account, server.cluster, server.domain);
         state.target = Some(jsplan::state::Target { account, cluster, domain });
+    }
+    state
+}
+
+/// The state after everything was applied as it is declared.
+fn record_all(was: Desired, server: &Server) -> State {
+    let mut state = State::new("case");
+    for (address, declared) in was.resources {
+        let config = complete(address.rows(), &declared.config, server.release);
+        let recorded = Recorded {
+            created: CREATED.to_owned(),
+            origin: Origin::Created,
+            prevent_destroy: declared.prevent_destroy,
+            spec_sha256: declared.sha256,
+            live_sha256: sha256(config.to_json()),
+            config: raw(&config),
+        };
+        state.resources.insert(address, recorded);
     }
     state
 }

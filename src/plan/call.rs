@@ -43,7 +43,7 @@ pub(super) fn calls(
 }
 
 /// A subject that nobody publishes on, for a stream that must not take messages yet.
-fn parked(stream: &str) -> String {
+pub(super) fn parked(stream: &str) -> String {
     format!("_jsplan.parked.{stream}")
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::{Action, Step};
+use super::{Action, Step, call};
 use crate::{
     address::Address,
     finding::{Code, Finding},
@@ -62,13 +62,20 @@ struct Binding {
 
 fn binding(step: &Step) -> Binding {
     let mut binding = Binding::default();
-    let Address::Stream(_) = step.address else { return binding };
+    let Address::Stream(name) = &step.address else { return binding };
+    // A parked stream takes its subjects when they are bound; until then they stay where they are.
+    let subjects = step.calls.last().map(|it| texts(&it.body["subjects"])).unwrap_or_default();
+    let parked = subjects == [call::parked(name)];
+    if step.action == Action::Bind {
+        binding.takes = subjects;
+    }
     for change in &step.changes {
         let (before, after) = (&change.delta.before, &change.delta.after);
         match change.delta.field.name {
             "subjects" => {
                 let (was, will) = (texts(before), texts(after));
-                binding.takes.extend(will.iter().filter(|it| !was.contains(it)).cloned());
+                let taken = will.iter().filter(|it| !was.contains(it) && !parked);
+                binding.takes.extend(taken.cloned());
                 binding.frees.extend(was.into_iter().filter(|it| !will.contains(it)));
             }
             "mirror" => binding.origins.extend(name_of(after)),

@@ -258,8 +258,8 @@ impl Around<'_> {
         let again = stored.saturating_sub(pending);
         let (starts, start) = (will(step, is, "deliver_policy"), will(step, is, "opt_start_seq"));
         let skips = match starts.as_str() {
-            Some("new" | "last" | "last_per_subject") => Some(Amount::Exactly(unread)),
-            Some("by_start_time") => Some(Amount::AtMost(unread)),
+            Some("new") => Some(Amount::Exactly(unread)),
+            Some("last" | "last_per_subject" | "by_start_time") => Some(Amount::AtMost(unread)),
             Some("by_start_sequence") if start.as_u64() > Some(ack_floor + 1) => {
                 Some(Amount::AtMost(unread))
             }
