@@ -89,9 +89,11 @@ fn compare<'a>(
 pub fn overlay(live: &Config, deltas: &[Delta]) -> Config {
     let mut sent = live.clone();
     for Delta { field, after, .. } in deltas {
-        match with_server_labels(field, live, after) {
-            Value::Null => drop(sent.remove(field.name)),
-            value => sent.set(field.name, value),
+        let value = with_server_labels(field, live, after);
+        if value.is_null() {
+            sent.remove(field.name);
+        } else {
+            sent.set(field.name, value);
         }
     }
     sent

@@ -242,7 +242,7 @@ pub fn plan(desired: &Desired, recorded: &State, live: &Live, ask: &Ask) -> Plan
             plan.findings.push(unreadable(address, reason).at(place));
             continue;
         }
-        let Some(step) = view.decide(address, falls) else {
+        let Some(step) = view.decide(address, &gone) else {
             plan.unchanged += 1;
             continue;
         };
@@ -269,16 +269,16 @@ struct View<'a> {
 }
 
 impl View<'_> {
-    /// The decision about one resource; `falls` says that its stream is taken away, if only for a
+    /// The decision about one resource; `gone` are the streams that are taken away, if only for a
     /// moment.
-    fn decide(&self, address: &Address, falls: bool) -> Option<Step> {
+    fn decide(&self, address: &Address, gone: &BTreeSet<&str>) -> Option<Step> {
         let wanted = self.wanted.get(address);
         let mut was = self.recorded.resources.get(address);
         let mut is = self.live.resources.get(address);
         if self.mode == Mode::RefreshOnly {
             return refresh(address, was, is);
         }
-        if falls && wanted.is_some() {
+        if gone.contains(address.stream_name()) && wanted.is_some() {
             // It goes with its stream, and is made anew.
             (was, is) = (None, None);
         }

@@ -89,19 +89,16 @@ pub(super) fn bind_later(steps: &mut Vec<Step>) {
     });
     let awaited: BTreeSet<String> = to_come.collect();
     let mut binds = Vec::new();
-    for at in 0..steps.len() {
-        let step = &steps[at];
+    for step in steps.iter_mut() {
         let Address::Stream(name) = &step.address else { continue };
-        let interest = step.calls.last().is_some_and(|it| it.body["retention"] == "interest");
-        let made = matches!(step.action, Action::Create | Action::Replace);
-        if !made || !interest || !awaited.contains(name) {
-            continue;
-        }
         let body = step.calls.last().map(|it| it.body.clone()).unwrap_or_default();
+        let made = matches!(step.action, Action::Create | Action::Replace);
         // A mirror takes no subjects, so there is nothing to bind.
-        if !body["mirror"].is_null() {
+        let waits = body["retention"] == "interest" && body["mirror"].is_null();
+        if !made || !waits || !awaited.contains(name) {
             continue;
         }
+        let parked = parked(name);
         binds.push(Step {
             action: Action::Bind,
             adopts: false,
@@ -111,8 +108,7 @@ pub(super) fn bind_later(steps: &mut Vec<Step>) {
             premise: None,
             ..step.clone()
         });
-        let parked = parked(name);
-        if let Some(Value::Object(create)) = steps[at].calls.last_mut().map(|it| &mut it.body) {
+        if let Some(Value::Object(create)) = step.calls.last_mut().map(|it| &mut it.body) {
             create.insert("subjects".to_owned(), json!([parked]));
             create.remove("sources");
         }

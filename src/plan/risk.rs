@@ -315,9 +315,11 @@ fn replacement(step: &Step, is: &Observed) -> Option<Finding> {
     let (change, why) = refusal(step)?;
     let address = &step.address;
     let name = change.delta.field.name;
-    let back = match &change.delta.before {
-        Value::Null => format!("remove `{name}` again"),
-        before => format!("set `{name}` back to `{}`", change.delta.field.show(before)),
+    let before = &change.delta.before;
+    let back = if before.is_null() {
+        format!("remove `{name}` again")
+    } else {
+        format!("set `{name}` back to `{}`", change.delta.field.show(before))
     };
     let (cost, remedy) = match is.messages() {
         0 if name == "pause_until" => ("lose its position".to_owned(), back),
@@ -404,16 +406,14 @@ fn lowered(change: &Change, step: &Step, is: &Observed) -> Option<Cost> {
         "max_bytes" if bytes <= limit => Amount::Exactly(0),
         _ => Amount::AtMost(messages),
     };
-    match amount {
-        Amount::Exactly(0) | Amount::AtMost(0) => None,
-        _ if refuses => {
-            let why = format!("new messages are refused until `{name}` is kept again");
-            Some((Harm::Availability, Amount::Nothing, why))
-        }
-        amount => {
-            Some((Harm::DataLoss, amount, format!("messages beyond `{name}` would be deleted")))
-        }
+    if matches!(amount, Amount::Exactly(0) | Amount::AtMost(0)) {
+        return None;
     }
+    if refuses {
+        let why = format!("new messages are refused until `{name}` is kept again");
+        return Some((Harm::Availability, Amount::Nothing, why));
+    }
+    Some((Harm::DataLoss, amount, format!("messages beyond `{name}` would be deleted")))
 }
 
 /// What `discard = "new"` let stand beyond a limit is deleted once it gives way to `"old"`. A limit

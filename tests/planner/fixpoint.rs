@@ -207,6 +207,8 @@ proptest! {
         prop_assume!(!first.is_refused());
         prop_assert!(first.steps.iter().all(|it| it.action != Action::Replace));
         carry_out(&first, &mut live, &mut state);
+        // Without the digests everything is compared field by field.
+        state.resources.values_mut().for_each(|it| it.live_sha256.clear());
         let second = plan(&wanted, &state, &live, &ask);
         prop_assert!(second.is_empty(), "{:#?}\nthen\n{:#?}", first.steps, second.steps);
     }
