@@ -7,6 +7,7 @@ pub mod call;
 pub mod file;
 pub mod order;
 pub mod risk;
+mod scope;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +19,7 @@ use crate::{
     config::{Config, sha256},
     diff::{self, Delta},
     drift::{self, Entry},
-    finding::{Code, Finding, Place, Severity, closest},
+    finding::{Finding, Place, Severity},
     live::{Live, Observed, Server},
     schema::{Harm, Release, Verdict, Writer},
     spec::{Declared, Desired},
@@ -224,12 +225,12 @@ pub fn plan(desired: &Desired, recorded: &State, live: &Live, ask: &Ask) -> Plan
         unchanged: 0,
         unmanaged: report.unmanaged,
     };
-    check_target(desired, recorded, &live.server, &mut plan.findings);
+    scope::check_target(desired, recorded, &live.server, &mut plan.findings);
     let nothing = BTreeMap::new();
     let wanted = if ask.mode == Mode::Destroy { &nothing } else { &desired.resources };
     let view = View { wanted, recorded, live, mode: ask.mode };
     let all: BTreeSet<&Address> = wanted.keys().chain(recorded.resources.keys()).collect();
-    let scope = scope(&all, ask, &mut plan.findings);
+    let scope = scope::scope(&all, ask, &mut plan.findings);
     // Streams come before consumers, so it is known by then which consumers lose theirs.
     let mut gone = BTreeSet::new();
     for address in all {
@@ -239,7 +240,7 @@ pub fn plan(desired: &Desired, recorded: &State, live: &Live, ask: &Ask) -> Plan
         }
         if let Some(reason) = live.doubt(address) {
             let place = wanted.get(address).map(|it| it.place);
-            plan.findings.push(unreadable(address, reason).at(place));
+            plan.findings.push(scope::unreadable(address, reason).at(place));
             continue;
         }
         let Some(step) = view.decide(address, &gone) else {
@@ -481,69 +482,6 @@ fn refresh(address: &Address, was: Option<&Recorded>, is: Option<&Observed>) -> 
         spec_sha256: was.spec_sha256.clone(),
     });
     Some(step)
-}
-
-/// The targets and what they stand on; `None` where a plan is about everything. What falls with a
-/// target is found out on the way.
-fn scope(
-    all: &BTreeSet<&Address>,
-    ask: &Ask,
-    findings: &mut Vec<Finding>,
-) -> Option<BTreeSet<Address>> {
-    let missing = ask.targets.iter().filter(|it| !all.contains(it));
-    findings.extend(missing.map(|it| no_such_target(it, all)));
-    let mut scope = ask.targets.clone();
-    if ask.mode != Mode::Destroy {
-        scope.extend(ask.targets.iter().map(|it| Address::stream(it.stream_name())));
-    }
-    (!ask.targets.is_empty()).then_some(scope)
-}
-
-fn no_such_target(target: &Address, all: &BTreeSet<&Address>) -> Finding {
-    let names: Vec<_> = all.iter().map(ToString::to_string).collect();
-    let message = format!("`--target {target}` names nothing in the spec or the state");
-    let help = match closest(&target.to_string(), names.iter().map(String::as_str)) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => "`jsplan state list` and the spec name what there is".to_owned(),
-    };
-    Finding::error(Code::NoSuchTarget, message).help(help)
-}
-
-fn unreadable(address: &Address, reason: &str) -> Finding {
-    Finding::error(Code::Unreadable, format!("`{address}` could not be read: {reason}"))
-        .about(address)
-        .help("nothing is decided about it; plan again once its servers answer")
-}
-
-/// Refuses a server that is not the one the spec expects, or the state was applied to.
-fn check_target(desired: &Desired, recorded: &State, server: &Server, into: &mut Vec<Finding>) {
-    let expect = &desired.environment.expect;
-    let target = recorded.target.as_ref();
-    let rows = [
-        ("account", &expect.account, target.map(|it| &it.account), &server.account),
-        ("cluster", &expect.cluster, target.map(|it| &it.cluster), &server.cluster),
-        ("domain", &expect.domain, target.map(|it| &it.domain), &server.domain),
-    ];
-    for (what, expected, applied, found) in rows {
-        let shown = found.as_deref().unwrap_or("none");
-        if let Some(expected) = expected.as_ref().filter(|it| Some(*it) != found.as_ref()) {
-            let message = format!("the spec expects {what} `{expected}`, and this is `{shown}`");
-            into.push(Finding::error(Code::WrongTarget, message).help(
-                "check `--env`, the server's url and the credentials; or correct `[server.expect]`",
-            ));
-        } else if let Some(applied) =
-            applied.filter(|it| *it != found && !recorded.resources.is_empty())
-        {
-            let applied = applied.as_deref().unwrap_or("none");
-            let message =
-                format!("the state was applied to {what} `{applied}`, and this is `{shown}`");
-            into.push(
-                Finding::error(Code::WrongTarget, message).help(
-                    "check `--env` and the server's url; a new server needs a state of its own",
-                ),
-            );
-        }
-    }
 }
 
 impl Step {

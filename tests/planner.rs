@@ -21,6 +21,8 @@
 //! `live` says what a resource holds; `[live]` at the top of `is` says what the server is.
 //! `JSPLAN_BLESS=1 cargo test --test planner` writes the plans anew: read them before committing.
 
+#![expect(clippy::unwrap_used, reason = "a case that cannot be read is a failed test")]
+
 #[path = "planner/fixpoint.rs"]
 mod fixpoint;
 
