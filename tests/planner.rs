@@ -342,11 +342,10 @@ fn dump_step(step: &Step, calls: Calls) -> String {
             Verdict::OneWay => " (one way)".to_owned(),
             Verdict::Refused(why) => format!(" (refused: {why})"),
         };
-        let cause = match step.action {
-            Action::Update | Action::Replace => {
-                format!(" [{}]", format!("{:?}", change.cause).to_lowercase())
-            }
-            _ => String::new(),
+        let cause = if matches!(step.action, Action::Update | Action::Replace) {
+            format!(" [{}]", format!("{:?}", change.cause).to_lowercase())
+        } else {
+            String::new()
         };
         writeln!(text, "     {}{cause}{verdict}", show(&change.delta)).unwrap();
     }
