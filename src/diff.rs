@@ -1,10 +1,11 @@
 //! Two configurations → what differs, by the rows; and what an update sends.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{
-    config::Config,
-    schema::{Field, Release, Verdict, Writer},
+    config::{Config, SERVER_LABELS},
+    schema::{Field, Kind, Release, Unset, Verdict, Writer},
+    spec::Declared,
 };
 
 /// One field's before and after; `Null` stands for absent.
@@ -26,10 +27,35 @@ impl Delta {
     }
 }
 
+/// What an update must change so that `before` becomes what a spec wants: neither what the spec
+/// leaves to others, nor what the release does not know and the spec does not name.
+#[must_use]
+pub fn towards(
+    rows: &'static [Field],
+    before: &Config,
+    wanted: &Declared,
+    kept: &Config,
+    release: Release,
+) -> Vec<Delta> {
+    let mut found = deltas(rows, before, &wanted.config, kept);
+    found.retain(|it| {
+        let name = it.field.name;
+        !wanted.ignore.contains(name) && (it.field.since <= release || wanted.config.has(name))
+    });
+    found
+}
+
+/// The fields in which what was read back differs from what was read back before.
+#[must_use]
+pub fn moved(rows: &'static [Field], before: &Config, after: &Config) -> Vec<Delta> {
+    compare(rows, before, after, |field| after.get(field.name))
+}
+
 /// The fields in which `after` differs from `before`, in the order of the rows.
 ///
 /// A field that only the server can fill in is equal wherever `after` leaves it out and `kept`
-/// agrees with `before`: `kept` holds what the server once worked out.
+/// agrees with `before`: `kept` holds what the server once worked out. What is set while a resource
+/// runs is equal wherever `after` leaves it out.
 #[must_use]
 pub fn deltas(
     rows: &'static [Field],
@@ -37,10 +63,21 @@ pub fn deltas(
     after: &Config,
     kept: &Config,
 ) -> Vec<Delta> {
+    compare(rows, before, after, |it| {
+        let kept = kept.get(it.name).filter(|_| !matches!(it.unset, Unset::AsIs));
+        kept.or_else(|| before.get(it.name))
+    })
+}
+
+fn compare<'a>(
+    rows: &'static [Field],
+    before: &'a Config,
+    after: &Config,
+    present: impl Fn(&Field) -> Option<&'a Value>,
+) -> Vec<Delta> {
     let differ = |field: &'static Field| {
-        let present = kept.get(field.name).or_else(|| before.get(field.name));
         let was = field.value(before, before.get(field.name)).unwrap_or_default();
-        let will = field.value(after, present).unwrap_or_default();
+        let will = field.value(after, present(field)).unwrap_or_default();
         (was != will).then_some(Delta { field, before: was, after: will })
     };
     rows.iter().filter(|it| it.writer == Writer::Spec).filter_map(differ).collect()
@@ -52,9 +89,11 @@ pub fn deltas(
 pub fn overlay(live: &Config, deltas: &[Delta]) -> Config {
     let mut sent = live.clone();
     for Delta { field, after, .. } in deltas {
-        match after {
-            Value::Null => drop(sent.remove(field.name)),
-            value => sent.set(field.name, with_server_labels(field, live, value)),
+        let value = with_server_labels(field, live, after);
+        if value.is_null() {
+            sent.remove(field.name);
+        } else {
+            sent.set(field.name, value);
         }
     }
     sent
@@ -62,13 +101,11 @@ pub fn overlay(live: &Config, deltas: &[Delta]) -> Config {
 
 /// Labels that belong to the server stay beside those of the spec.
 fn with_server_labels(field: &Field, live: &Config, value: &Value) -> Value {
-    let (Some(Value::Object(present)), Value::Object(wanted)) = (live.get(field.name), value)
-    else {
+    let (Kind::Labels, Some(Value::Object(present))) = (&field.kind, live.get(field.name)) else {
         return value.clone();
     };
-    if !matches!(field.kind, crate::schema::Kind::Labels) {
-        return value.clone();
-    }
-    let owned = present.iter().filter(|(key, _)| key.starts_with(crate::config::SERVER_LABELS));
-    owned.chain(wanted).map(|(key, value)| (key.clone(), value.clone())).collect()
+    let owned = present.iter().filter(|(key, _)| key.starts_with(SERVER_LABELS));
+    let wanted = value.as_object().into_iter().flatten();
+    let all: Map<_, _> = owned.chain(wanted).map(|(key, it)| (key.clone(), it.clone())).collect();
+    if all.is_empty() { Value::Null } else { all.into() }
 }

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     address::Address,
-    config::{Config, sha256},
-    diff::{Delta, deltas},
+    config::sha256,
+    diff::{self, Delta},
     live::{Live, Observed},
     schema::Release,
     spec::{Declared, Desired},
@@ -99,7 +99,7 @@ pub fn compare(desired: &Desired, recorded: &State, live: &Live) -> Report {
             deltas,
             recreated,
         };
-        if live.unknown.contains_key(address) {
+        if live.doubt(address).is_some() {
             report.entries.push(entry(Class::Unknown, Vec::new(), false));
             continue;
         }
@@ -131,7 +131,7 @@ fn judge(
     let mut found = Vec::new();
     let recreated = recreated(address, was, is);
     if was.live_sha256 != sha256(is.raw.get()) || recreated {
-        let moved = moved(address, was, is);
+        let moved = diff::moved(address.rows(), &was.config(), &is.config());
         let accepted = |it: &Delta| wanted.is_some_and(|w| w.ignore.contains(it.field.name));
         let (accepted, changed): (Vec<_>, Vec<_>) = moved.into_iter().partition(accepted);
         if !changed.is_empty() || recreated {
@@ -145,18 +145,12 @@ fn judge(
         Some(wanted) if wanted.sha256 == was.spec_sha256 => {}
         Some(wanted) => {
             let was = was.config();
-            let pending = deltas(address.rows(), &was, &wanted.config, &was);
-            let pending = pending.into_iter().filter(|it| it.field.since <= release);
-            found.push((Class::Pending, pending.collect(), false));
+            let pending = diff::towards(address.rows(), &was, wanted, &was, release);
+            found.push((Class::Pending, pending, false));
         }
         None => found.push((Class::Pending, Vec::new(), false)),
     }
     found
-}
-
-/// From what was recorded to what is live.
-fn moved(address: &Address, was: &Recorded, is: &Observed) -> Vec<Delta> {
-    deltas(address.rows(), &was.config(), &is.config(), &Config::default())
 }
 
 /// Whether the live stream is another one of the same name.

@@ -70,6 +70,16 @@ pub enum Facts {
     },
 }
 
+impl Live {
+    /// Why nothing is known of a resource, where that is so. What reads a stream that could not be
+    /// read is in doubt with it.
+    #[must_use]
+    pub fn doubt(&self, address: &Address) -> Option<&str> {
+        let stream = || self.unknown.get(&Address::stream(address.stream_name()));
+        self.unknown.get(address).or_else(stream).map(String::as_str)
+    }
+}
+
 impl Observed {
     /// The configuration, parsed; the reader has seen to it that it is an object.
     #[must_use]

@@ -7,6 +7,7 @@ pub mod call;
 pub mod file;
 pub mod order;
 pub mod risk;
+mod scope;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,9 +17,9 @@ use serde_json::Value;
 use crate::{
     address::Address,
     config::{Config, sha256},
-    diff::{Delta, deltas},
+    diff::{self, Delta},
     drift::{self, Entry},
-    finding::{Code, Finding, Place, Severity, closest},
+    finding::{Finding, Place, Severity},
     live::{Live, Observed, Server},
     schema::{Harm, Release, Verdict, Writer},
     spec::{Declared, Desired},
@@ -224,24 +225,37 @@ pub fn plan(desired: &Desired, recorded: &State, live: &Live, ask: &Ask) -> Plan
         unchanged: 0,
         unmanaged: report.unmanaged,
     };
-    check_target(desired, recorded, &live.server, &mut plan.findings);
+    scope::check_target(desired, recorded, &live.server, &mut plan.findings);
     let nothing = BTreeMap::new();
     let wanted = if ask.mode == Mode::Destroy { &nothing } else { &desired.resources };
-    let scope = scope(wanted, recorded, ask, &mut plan.findings);
     let view = View { wanted, recorded, live, mode: ask.mode };
-    for address in scope {
-        if let Some(reason) = live.unknown.get(address) {
-            plan.findings.push(unreadable(address, reason));
+    let all: BTreeSet<&Address> = wanted.keys().chain(recorded.resources.keys()).collect();
+    let scope = scope::scope(&all, ask, &mut plan.findings);
+    // Streams come before consumers, so it is known by then which consumers lose theirs.
+    let mut gone = BTreeSet::new();
+    for address in all {
+        let falls = gone.contains(address.stream_name());
+        if !falls && scope.as_ref().is_some_and(|it| !it.contains(address)) {
             continue;
         }
-        match view.decide(address, &plan.steps) {
-            Some(step) => plan.steps.push(step),
-            None => plan.unchanged += 1,
+        if let Some(reason) = live.doubt(address) {
+            let place = wanted.get(address).map(|it| it.place);
+            plan.findings.push(scope::unreadable(address, reason).at(place));
+            continue;
         }
+        let Some(step) = view.decide(address, &gone) else {
+            plan.unchanged += 1;
+            continue;
+        };
+        if step.destroys() && matches!(address, Address::Stream(_)) {
+            gone.insert(address.stream_name());
+        }
+        plan.steps.push(step);
     }
     call::bind_later(&mut plan.steps);
+    let around = risk::Around { desired, recorded, live, ask, gone };
     for step in &mut plan.steps {
-        risk::assess(step, desired, recorded, live, ask, &mut plan.findings);
+        around.assess(step, &mut plan.findings);
     }
     order::order(&mut plan.steps, &mut plan.findings);
     plan
@@ -256,24 +270,24 @@ struct View<'a> {
 }
 
 impl View<'_> {
-    /// The decision about one resource; `earlier` holds the steps of its stream.
-    fn decide(&self, address: &Address, earlier: &[Step]) -> Option<Step> {
+    /// The decision about one resource; `gone` are the streams that are taken away, if only for a
+    /// moment.
+    fn decide(&self, address: &Address, gone: &BTreeSet<&str>) -> Option<Step> {
         let wanted = self.wanted.get(address);
         let mut was = self.recorded.resources.get(address);
         let mut is = self.live.resources.get(address);
         if self.mode == Mode::RefreshOnly {
             return refresh(address, was, is);
         }
-        if let (Some(wanted), Some(was), Some(is)) = (wanted, was, is)
-            && was.spec_sha256 == wanted.sha256
-            && was.live_sha256 == sha256(is.raw.get())
-            && !replaced(address, earlier)
-        {
-            return None;
-        }
-        if replaced(address, earlier) {
+        if gone.contains(address.stream_name()) && wanted.is_some() {
             // It goes with its stream, and is made anew.
             (was, is) = (None, None);
+        }
+        if let (Some(wanted), Some(was), Some(is)) = (wanted, was, is)
+            && was.spec_sha256 == wanted.sha256
+            && untouched(address, was, is)
+        {
+            return None;
         }
         let changes = self.changes(address, wanted, was, is);
         let in_place = changes.iter().all(|it| !matches!(it.verdict, Verdict::Refused(_)));
@@ -312,10 +326,8 @@ impl View<'_> {
         };
         let was = was.map(Recorded::config);
         let kept = was.as_ref().unwrap_or(&is);
-        deltas(address.rows(), &is, &wanted.config, kept)
+        diff::towards(address.rows(), &is, wanted, kept, release)
             .into_iter()
-            .filter(|it| it.field.since <= release || wanted.config.has(it.field.name))
-            .filter(|it| !wanted.ignore.contains(it.field.name))
             .map(|delta| Change {
                 cause: cause(&delta, was.as_ref()),
                 verdict: delta.verdict(release),
@@ -325,17 +337,14 @@ impl View<'_> {
     }
 }
 
-/// Whether an earlier step takes the stream of this consumer away for a moment.
-fn replaced(address: &Address, earlier: &[Step]) -> bool {
-    let stream = Address::stream(address.stream_name());
-    *address != stream
-        && earlier.iter().any(|it| it.address == stream && it.action == Action::Replace)
+/// Whether the live resource is to the byte what was recorded, which needs no parsing.
+fn untouched(address: &Address, was: &Recorded, is: &Observed) -> bool {
+    !drift::recreated(address, was, is) && was.live_sha256 == sha256(is.raw.get())
 }
 
 /// Whether the record no longer says what is so, though nothing has to change on the server.
 fn stale(wanted: &Declared, was: &Recorded, is: &Observed, address: &Address) -> bool {
-    let nothing_kept = Config::default();
-    let moved = deltas(address.rows(), &was.config(), &is.config(), &nothing_kept);
+    let moved = diff::moved(address.rows(), &was.config(), &is.config());
     was.spec_sha256 != wanted.sha256
         || moved.iter().any(|it| !wanted.ignore.contains(it.field.name))
         || drift::recreated(address, was, is)
@@ -387,9 +396,11 @@ fn step(
     changes: Vec<Change>,
 ) -> Step {
     let missing = is.is_none() && was.is_some();
+    let edited = wanted.zip(was).is_some_and(|(wanted, was)| wanted.sha256 != was.spec_sha256);
     let cause = match action {
         Action::Create | Action::Forget if missing => Cause::Drift,
         Action::Create | Action::Delete | Action::Adopt | Action::Bind => Cause::Edit,
+        Action::Record if edited => Cause::Edit,
         Action::Update | Action::Replace | Action::Record | Action::Forget => {
             changes.iter().map(|it| it.cause).reduce(both).unwrap_or(Cause::Drift)
         }
@@ -453,11 +464,10 @@ fn refresh(address: &Address, was: Option<&Recorded>, is: Option<&Observed>) -> 
     let Some(now) = is else {
         return Some(step(address, Action::Forget, (None, Some(was), None), Vec::new()));
     };
-    if was.live_sha256 == sha256(now.raw.get()) {
+    if untouched(address, was, now) {
         return None;
     }
-    let (before, after) = (was.config(), now.config());
-    let deltas = deltas(address.rows(), &before, &after, &Config::default());
+    let deltas = diff::moved(address.rows(), &was.config(), &now.config());
     if deltas.is_empty() && !drift::recreated(address, was, now) {
         return None;
     }
@@ -474,76 +484,11 @@ fn refresh(address: &Address, was: Option<&Recorded>, is: Option<&Observed>) -> 
     Some(step)
 }
 
-/// The resources a plan is about: all of them, or the targets and what they stand on.
-fn scope<'a>(
-    wanted: &'a BTreeMap<Address, Declared>,
-    recorded: &'a State,
-    ask: &'a Ask,
-    findings: &mut Vec<Finding>,
-) -> BTreeSet<&'a Address> {
-    let all: BTreeSet<&Address> = wanted.keys().chain(recorded.resources.keys()).collect();
-    if ask.targets.is_empty() {
-        return all;
-    }
-    let mut scope = BTreeSet::new();
-    for target in &ask.targets {
-        if !all.contains(target) {
-            findings.push(no_such_target(target, &all));
-        }
-        let stands_on = Address::stream(target.stream_name());
-        let falls_with = |it: &Address| {
-            ask.mode == Mode::Destroy && *target == stands_on && it.stream_name() == target.name()
-        };
-        let needs = |it: &Address| *it == stands_on && ask.mode != Mode::Destroy;
-        scope.extend(all.iter().filter(|it| **it == target || needs(it) || falls_with(it)));
-    }
-    scope
-}
-
-fn no_such_target(target: &Address, all: &BTreeSet<&Address>) -> Finding {
-    let names: Vec<_> = all.iter().map(ToString::to_string).collect();
-    let message = format!("`--target {target}` names nothing in the spec or the state");
-    let help = match closest(&target.to_string(), names.iter().map(String::as_str)) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => "`jsplan state list` and the spec name what there is".to_owned(),
-    };
-    Finding::error(Code::NoSuchTarget, message).help(help)
-}
-
-fn unreadable(address: &Address, reason: &str) -> Finding {
-    Finding::error(Code::Unreadable, format!("`{address}` could not be read: {reason}"))
-        .about(address)
-        .help("nothing is decided about it; plan again once its servers answer")
-}
-
-/// Refuses a server that is not the one the spec expects, or the state was applied to.
-fn check_target(desired: &Desired, recorded: &State, server: &Server, into: &mut Vec<Finding>) {
-    let expect = &desired.environment.expect;
-    let target = recorded.target.as_ref();
-    let rows = [
-        ("account", &expect.account, target.map(|it| &it.account), &server.account),
-        ("cluster", &expect.cluster, target.map(|it| &it.cluster), &server.cluster),
-        ("domain", &expect.domain, target.map(|it| &it.domain), &server.domain),
-    ];
-    for (what, expected, applied, found) in rows {
-        let shown = found.as_deref().unwrap_or("none");
-        if let Some(expected) = expected.as_ref().filter(|it| Some(*it) != found.as_ref()) {
-            let message = format!("the spec expects {what} `{expected}`, and this is `{shown}`");
-            into.push(Finding::error(Code::WrongTarget, message).help(
-                "check `--env`, the server's url and the credentials; or correct `[server.expect]`",
-            ));
-        } else if let Some(applied) =
-            applied.filter(|it| *it != found && !recorded.resources.is_empty())
-        {
-            let applied = applied.as_deref().unwrap_or("none");
-            let message =
-                format!("the state was applied to {what} `{applied}`, and this is `{shown}`");
-            into.push(
-                Finding::error(Code::WrongTarget, message).help(
-                    "check `--env` and the server's url; a new server needs a state of its own",
-                ),
-            );
-        }
+impl Step {
+    /// Whether the live resource is destroyed, if only to be made again.
+    #[must_use]
+    pub fn destroys(&self) -> bool {
+        matches!(self.action, Action::Delete | Action::Replace)
     }
 }
 

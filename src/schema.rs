@@ -95,6 +95,8 @@ pub enum Unset {
     /// Worked out from limits that no client can see, so the present value stays; the function
     /// fits it to the rest of the configuration.
     Kept(fn(&Config, Option<Value>) -> Option<Value>),
+    /// Whatever is live: people set it while the resource runs.
+    AsIs,
 }
 
 /// What an update may do to a field.
@@ -117,6 +119,11 @@ pub enum Loses {
     Nothing,
     /// Stored messages beyond the limit, where it is lowered.
     Lowered,
+    /// Stored messages that stand beyond a limit, where refusing new ones gives way to dropping
+    /// old ones.
+    Released,
+    /// Stored messages that a changed filter skips, or lets go of.
+    Filtered,
     /// A class of harm, where the function says so; the sentence tells what happens.
     When(Harm, &'static str, fn(before: &Value, after: &Value) -> bool),
 }
@@ -297,18 +304,25 @@ impl Field {
             Unset::False => Some(Value::Bool(false)),
             Unset::Number(number) | Unset::Unlimited(number) => Some(number.into()),
             Unset::Name(name) => Some(name.into()),
-            Unset::Derived(derive) => derive(config).and_then(|it| self.kind.canonical(&it)),
+            Unset::Derived(derive) => {
+                derive(config).map(|it| self.kind.canonical(&it).unwrap_or(it))
+            }
+            // Zero in so many words asks for what the server makes of it.
+            Unset::Kept(fit) if config.has(self.name) => fit(config, None),
             Unset::Kept(fit) => fit(config, kept.and_then(|it| self.kind.canonical(it))),
+            Unset::AsIs => kept.and_then(|it| self.kind.canonical(it)),
         }
     }
 
     /// A canonical value as a spec would write it: `"7d"`, `50GiB`, `unlimited`.
     #[must_use]
     pub fn show(&self, value: &Value) -> String {
-        match self.unset {
-            Unset::Unlimited(wire) if value.as_i64() == Some(wire) => "unlimited".to_owned(),
-            _ => self.kind.show(value),
+        if let Unset::Unlimited(wire) = self.unset
+            && value.as_i64() == Some(wire)
+        {
+            return "unlimited".to_owned();
         }
+        self.kind.show(value)
     }
 
     /// The row of a name, or of a path such as `placement.tags`.
@@ -322,12 +336,8 @@ impl Kind {
     /// One form for every way to write the same value; `None` where it is as good as absent.
     #[must_use]
     pub fn canonical(&self, value: &Value) -> Option<Value> {
-        let present = match value {
-            Value::Null | Value::Bool(false) => return None,
-            Value::Number(it) if it.as_i64() == Some(0) => return None,
-            Value::String(it) if it.is_empty() => return None,
-            present => present,
-        };
+        let zero = value.is_null() || *value == false || *value == 0 || *value == "";
+        let present = Some(value).filter(|_| !zero)?;
         match self {
             Self::Bool | Self::Number | Self::Bytes | Self::Duration | Self::Text => {}
             Self::Subject | Self::OneOf(_) => {}
@@ -409,8 +419,10 @@ fn canonical_labels(value: &Value) -> Option<Value> {
     (!labels.is_empty()).then(|| labels.into())
 }
 
+/// In a list a zero is a value like others: a first wait of 0s is no missing one.
 fn canonical_list(kind: &Kind, value: &Value) -> Option<Vec<Value>> {
-    let list: Vec<_> = value.as_array()?.iter().filter_map(|it| kind.canonical(it)).collect();
+    let item = |it: &Value| kind.canonical(it).unwrap_or_else(|| it.clone());
+    let list: Vec<_> = value.as_array()?.iter().map(item).collect();
     (!list.is_empty()).then_some(list)
 }
 

@@ -21,6 +21,11 @@
 //! `live` says what a resource holds; `[live]` at the top of `is` says what the server is.
 //! `JSPLAN_BLESS=1 cargo test --test planner` writes the plans anew: read them before committing.
 
+#![expect(clippy::unwrap_used, reason = "a case that cannot be read is a failed test")]
+
+#[path = "planner/fixpoint.rs"]
+mod fixpoint;
+
 use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
 
 use jsplan::{
@@ -47,6 +52,9 @@ fn every_case_gives_the_plan_beside_it() {
     for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/planner")).unwrap()
     {
         let path = entry.unwrap().path();
+        if path.extension().is_none_or(|it| it != "txt") {
+            continue;
+        }
         let text = fs::read_to_string(&path).unwrap();
         let cases = parse(&text);
         count += cases.len();
@@ -120,10 +128,15 @@ impl Case {
         let desired = read(self.section("wanted")).0;
         let (is, live) = read(self.section("is"));
         let server = live.server.clone();
-        let recorded = record(self.section("was"), &desired, &server);
+        let recorded = record(self.section("was"), &server);
         let live = observe(&is, live);
-        let ask = ask(self.section("ask"));
-        dump(&plan(&desired, &recorded, &live, &ask))
+        let asked = self.section("ask");
+        let shown = if asked.lines().any(|it| it.trim() == "bodies") {
+            Calls::Whole
+        } else {
+            Calls::Subjects
+        };
+        dump(&plan(&desired, &recorded, &live, &ask(asked)), shown)
     }
 }
 
@@ -184,32 +197,35 @@ fn raw(config: &Config) -> Box<RawValue> {
     RawValue::from_string(config.to_json()).unwrap()
 }
 
-fn record(text: &str, wanted: &Desired, server: &Server) -> State {
-    let (was, said) = read(text);
-    let mut state = State::new("case");
-    for (address, declared) in was.resources {
-        let config = complete(address.rows(), &declared.config, server.release);
-        let same = wanted.resources.get(&address).is_some_and(|it| it.sha256 == declared.sha256);
-        let live = said.holds.get(&address).cloned().unwrap_or_default();
-        let created = live.get("created").and_then(Value::as_str).unwrap_or(CREATED);
-        let recorded = Recorded {
-            created: created.to_owned(),
-            origin: Origin::Created,
-            prevent_destroy: declared.prevent_destroy,
-            spec_sha256: if same {
-                wanted.resources[&address].sha256.clone()
-            } else {
-                declared.sha256
-            },
-            live_sha256: sha256(config.to_json()),
-            config: raw(&with_extra(config, &live)),
-        };
-        state.resources.insert(address, recorded);
+fn record(text: &str, server: &Server) -> State {
+    let (mut was, said) = read(text);
+    for (address, declared) in &mut was.resources {
+        let holds = said.holds.get(address).cloned().unwrap_or_default();
+        declared.config = with_extra(declared.config.clone(), &holds);
     }
+    let mut state = record_all(was, server);
     let server = said.server;
     if server.cluster.is_some() || server.account.is_some() || server.domain.is_some() {
         let (account, cluster, domain) = (server.account, server.cluster, server.domain);
         state.target = Some(jsplan::state::Target { account, cluster, domain });
+    }
+    state
+}
+
+/// The state after everything was applied as it is declared.
+fn record_all(was: Desired, server: &Server) -> State {
+    let mut state = State::new("case");
+    for (address, declared) in was.resources {
+        let config = complete(address.rows(), &declared.config, server.release);
+        let recorded = Recorded {
+            created: CREATED.to_owned(),
+            origin: Origin::Created,
+            prevent_destroy: declared.prevent_destroy,
+            spec_sha256: declared.sha256,
+            live_sha256: sha256(config.to_json()),
+            config: raw(&config),
+        };
+        state.resources.insert(address, recorded);
     }
     state
 }
@@ -257,12 +273,21 @@ fn observe(is: &Desired, said: Said) -> Live {
     live
 }
 
-/// Lines such as `destroy`, `refresh-only`, `target stream.S`, `allow data-loss=stream.S`.
+/// How much of the requests a dump shows.
+#[derive(Clone, Copy, PartialEq)]
+enum Calls {
+    Subjects,
+    Whole,
+}
+
+/// Lines such as `destroy`, `refresh-only`, `target stream.S`, `allow data-loss=stream.S`;
+/// `bodies` shows what the requests carry.
 fn ask(text: &str) -> Ask {
     let mut ask = Ask::default();
     for line in text.lines().map(str::trim).filter(|it| !it.is_empty()) {
         match line.split_once(' ') {
             None if line == "destroy" => ask.mode = Mode::Destroy,
+            None if line == "bodies" => {}
             None if line == "refresh-only" => ask.mode = Mode::RefreshOnly,
             Some(("target", address)) => drop(ask.targets.insert(address.parse().unwrap())),
             Some(("allow", consent)) => {
@@ -277,7 +302,7 @@ fn ask(text: &str) -> Ask {
 }
 
 /// The decision in a few plain lines; how it looks to people is tested elsewhere.
-fn dump(plan: &Plan) -> String {
+fn dump(plan: &Plan, calls: Calls) -> String {
     let mut text = String::new();
     for entry in &plan.drift {
         if entry.class.is_drift() {
@@ -289,7 +314,7 @@ fn dump(plan: &Plan) -> String {
         }
     }
     for step in &plan.steps {
-        text.push_str(&dump_step(step));
+        text.push_str(&dump_step(step, calls));
     }
     for finding in &plan.findings {
         text.push_str(&dump_finding(finding));
@@ -304,7 +329,7 @@ fn dump(plan: &Plan) -> String {
     text.lines().map(|it| format!("{}\n", it.trim_end())).collect()
 }
 
-fn dump_step(step: &Step) -> String {
+fn dump_step(step: &Step, calls: Calls) -> String {
     let mut text = String::new();
     let action = format!("{:?}", step.action).to_lowercase();
     let cause = format!("{:?}", step.cause).to_lowercase();
@@ -317,11 +342,10 @@ fn dump_step(step: &Step) -> String {
             Verdict::OneWay => " (one way)".to_owned(),
             Verdict::Refused(why) => format!(" (refused: {why})"),
         };
-        let cause = match step.action {
-            Action::Update | Action::Replace => {
-                format!(" [{}]", format!("{:?}", change.cause).to_lowercase())
-            }
-            _ => String::new(),
+        let cause = if matches!(step.action, Action::Update | Action::Replace) {
+            format!(" [{}]", format!("{:?}", change.cause).to_lowercase())
+        } else {
+            String::new()
         };
         writeln!(text, "     {}{cause}{verdict}", show(&change.delta)).unwrap();
     }
@@ -336,6 +360,9 @@ fn dump_step(step: &Step) -> String {
     }
     for call in &step.calls {
         writeln!(text, "   > {}", call.subject).unwrap();
+        if calls == Calls::Whole && !call.body.is_null() {
+            writeln!(text, "     {}", call.body).unwrap();
+        }
     }
     text
 }

@@ -1,5 +1,7 @@
 //! A step → the requests it stands for. Apply sends them as they are.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -41,7 +43,7 @@ pub(super) fn calls(
 }
 
 /// A subject that nobody publishes on, for a stream that must not take messages yet.
-fn parked(stream: &str) -> String {
+pub(super) fn parked(stream: &str) -> String {
     format!("_jsplan.parked.{stream}")
 }
 
@@ -81,23 +83,22 @@ fn delete(address: &Address) -> Call {
 /// Interest streams take their subjects only once their consumers are there: a message that
 /// arrives before the first consumer is acknowledged and dropped at once (all releases).
 pub(super) fn bind_later(steps: &mut Vec<Step>) {
-    let consumers_to_come = |steps: &[Step], stream: &str| {
-        steps.iter().any(|it| {
-            it.action == Action::Create
-                && it.address.stream_name() == stream
-                && matches!(it.address, Address::Consumer { .. })
-        })
-    };
+    let to_come = steps.iter().filter_map(|it| match &it.address {
+        Address::Consumer { stream, .. } if it.action == Action::Create => Some(stream.clone()),
+        Address::Consumer { .. } | Address::Stream(_) => None,
+    });
+    let awaited: BTreeSet<String> = to_come.collect();
     let mut binds = Vec::new();
-    for at in 0..steps.len() {
-        let step = &steps[at];
+    for step in steps.iter_mut() {
         let Address::Stream(name) = &step.address else { continue };
-        let interest = step.calls.last().is_some_and(|it| it.body["retention"] == "interest");
+        let body = step.calls.last().map(|it| it.body.clone()).unwrap_or_default();
         let made = matches!(step.action, Action::Create | Action::Replace);
-        if !made || !interest || !consumers_to_come(steps, name) {
+        // A mirror takes no subjects, so there is nothing to bind.
+        let waits = body["retention"] == "interest" && body["mirror"].is_null();
+        if !made || !waits || !awaited.contains(name) {
             continue;
         }
-        let body = step.calls.last().map(|it| it.body.clone()).unwrap_or_default();
+        let parked = parked(name);
         binds.push(Step {
             action: Action::Bind,
             adopts: false,
@@ -107,9 +108,9 @@ pub(super) fn bind_later(steps: &mut Vec<Step>) {
             premise: None,
             ..step.clone()
         });
-        let parked = parked(name);
-        if let Some(create) = steps[at].calls.last_mut() {
-            create.body["subjects"] = json!([parked]);
+        if let Some(Value::Object(create)) = step.calls.last_mut().map(|it| &mut it.body) {
+            create.insert("subjects".to_owned(), json!([parked]));
+            create.remove("sources");
         }
     }
     steps.append(&mut binds);

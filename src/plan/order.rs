@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::{Action, Step};
+use super::{Action, Step, call};
 use crate::{
     address::Address,
     finding::{Code, Finding},
@@ -16,8 +16,9 @@ use crate::{
 /// Deletions come last, but for those that free a subject somebody takes.
 pub(super) fn order(steps: &mut [Step], findings: &mut Vec<Finding>) {
     let bindings: Vec<Binding> = steps.iter().map(binding).collect();
-    let before = edges(steps, &bindings);
-    let early = needed_early(steps, &bindings);
+    let hand_overs = hand_overs(&bindings);
+    let before = edges(steps, &bindings, &hand_overs);
+    let early = needed_early(steps, &hand_overs);
     let (first, last): (Vec<usize>, Vec<usize>) =
         (0..steps.len()).partition(|it| steps[*it].action != Action::Delete || early.contains(it));
     let wave = number(steps, &first, &before, 0, findings);
@@ -61,13 +62,20 @@ struct Binding {
 
 fn binding(step: &Step) -> Binding {
     let mut binding = Binding::default();
-    let Address::Stream(_) = step.address else { return binding };
+    let Address::Stream(name) = &step.address else { return binding };
+    // A parked stream takes its subjects when they are bound; until then they stay where they are.
+    let subjects = step.calls.last().map(|it| texts(&it.body["subjects"])).unwrap_or_default();
+    let parked = subjects == [call::parked(name)];
+    if step.action == Action::Bind {
+        binding.takes = subjects;
+    }
     for change in &step.changes {
         let (before, after) = (&change.delta.before, &change.delta.after);
         match change.delta.field.name {
             "subjects" => {
                 let (was, will) = (texts(before), texts(after));
-                binding.takes.extend(will.iter().filter(|it| !was.contains(it)).cloned());
+                let taken = will.iter().filter(|it| !was.contains(it) && !parked);
+                binding.takes.extend(taken.cloned());
                 binding.frees.extend(was.into_iter().filter(|it| !will.contains(it)));
             }
             "mirror" => binding.origins.extend(name_of(after)),
@@ -90,52 +98,73 @@ fn name_of(value: &Value) -> Option<String> {
 }
 
 /// For each step, those that must be done before it.
-fn edges(steps: &[Step], bindings: &[Binding]) -> Vec<Vec<usize>> {
+fn edges(steps: &[Step], bindings: &[Binding], hand_overs: &HandOvers) -> Vec<Vec<usize>> {
     let mut before = vec![Vec::new(); steps.len()];
-    for (from, to) in hand_overs(bindings) {
-        before[to].push(from);
+    for (from, to) in hand_overs {
+        before[*to].push(*from);
     }
-    let mut of_stream: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    let mut streams: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    let mut consumers: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (at, step) in steps.iter().enumerate() {
-        of_stream.entry(step.address.stream_name()).or_default().push(at);
+        let of_kind = if is_stream(&step.address) { &mut streams } else { &mut consumers };
+        of_kind.entry(step.address.stream_name()).or_default().push(at);
     }
     for (at, step) in steps.iter().enumerate() {
-        let siblings = &of_stream[step.address.stream_name()];
         let precedes = |it: &&usize| **it != at && precedes(&steps[**it], step);
-        before[at].extend(siblings.iter().filter(precedes));
-        for origin in &bindings[at].origins {
-            let makers = of_stream.get(origin.as_str()).into_iter().flatten();
-            let makes = |it: &&usize| is_stream(&steps[**it].address) && **it != at;
-            before[at].extend(makers.filter(makes));
+        let name = step.address.stream_name();
+        before[at].extend(streams.get(name).into_iter().flatten().filter(precedes));
+        // Consumers do not wait for each other, and a stream may have thousands.
+        if is_stream(&step.address) {
+            before[at].extend(consumers.get(name).into_iter().flatten().filter(precedes));
         }
+        let makers = bindings[at].origins.iter().filter_map(|it| streams.get(it.as_str()));
+        before[at].extend(makers.flatten().filter(|it| **it != at));
     }
     before
 }
 
 /// Pairs of steps of which the first frees a subject that the second takes.
-fn hand_overs(bindings: &[Binding]) -> Vec<(usize, usize)> {
-    let freeing = (0..bindings.len()).filter(|it| !bindings[*it].frees.is_empty());
-    let taking: Vec<_> = (0..bindings.len()).filter(|it| !bindings[*it].takes.is_empty()).collect();
-    let overlap = |from: usize, to: usize| {
-        let takes = &bindings[to].takes;
-        bindings[from].frees.iter().any(|it| takes.iter().any(|that| subject::overlap(it, that)))
-    };
-    let pairs = freeing.flat_map(|from| taking.iter().map(move |to| (from, *to)));
-    pairs.filter(|(from, to)| from != to && overlap(*from, *to)).collect()
+type HandOvers = BTreeSet<(usize, usize)>;
+
+fn hand_overs(bindings: &[Binding]) -> HandOvers {
+    // By first token, so that a subject is compared with those it can meet and not with all.
+    let mut taken: BTreeMap<&str, Vec<(usize, &str)>> = BTreeMap::new();
+    for (to, binding) in bindings.iter().enumerate() {
+        for subject in &binding.takes {
+            taken.entry(first_token(subject)).or_default().push((to, subject));
+        }
+    }
+    let mut pairs = HandOvers::new();
+    for (from, binding) in bindings.iter().enumerate() {
+        for subject in &binding.frees {
+            let first = first_token(subject);
+            let near: Vec<_> = match first {
+                "*" | ">" => taken.values().collect(),
+                literal => [literal, "*", ">"].iter().filter_map(|it| taken.get(it)).collect(),
+            };
+            let meets = |it: &&(usize, &str)| it.0 != from && subject::overlap(subject, it.1);
+            pairs.extend(near.into_iter().flatten().filter(meets).map(|(to, _)| (from, *to)));
+        }
+    }
+    pairs
 }
 
-/// Deletions that cannot wait for the end, since what they free is taken; with them goes what
-/// stands on them.
-fn needed_early(steps: &[Step], bindings: &[Binding]) -> BTreeSet<usize> {
+fn first_token(subject: &str) -> &str {
+    subject.split('.').next().unwrap_or_default()
+}
+
+/// Deletions that cannot wait for the end: what they free is taken, or their stream goes sooner.
+fn needed_early(steps: &[Step], hand_overs: &HandOvers) -> BTreeSet<usize> {
     let deletes = |it: &usize| steps[*it].action == Action::Delete;
-    let early: BTreeSet<usize> =
-        hand_overs(bindings).into_iter().map(|(from, _)| from).filter(deletes).collect();
-    let falls = |it: &usize| {
-        early.iter().any(|stream| stands_on(&steps[*it].address, &steps[*stream].address))
-    };
-    let with_them: Vec<usize> =
-        (0..steps.len()).filter(|it| !early.is_empty() && deletes(it) && falls(it)).collect();
-    early.into_iter().chain(with_them).collect()
+    let mut early: BTreeSet<usize> =
+        hand_overs.iter().map(|(from, _)| *from).filter(deletes).collect();
+    let goes = |it: &usize| steps[*it].action == Action::Replace || early.contains(it);
+    let streams = (0..steps.len()).filter(|it| is_stream(&steps[*it].address));
+    let gone: BTreeSet<&str> = streams.filter(goes).map(|it| steps[it].address.name()).collect();
+    let falls = |it: &usize| deletes(it) && gone.contains(steps[*it].address.stream_name());
+    let with_them: Vec<usize> = (0..steps.len()).filter(falls).collect();
+    early.extend(with_them);
+    early
 }
 
 /// Whether of two steps about one stream and its consumers the first must be done first.
@@ -143,7 +172,10 @@ fn precedes(first: &Step, second: &Step) -> bool {
     match (first.action == Action::Delete, second.action == Action::Delete) {
         // Backwards, so that no consumer outlives its stream's turn.
         (true, true) => stands_on(&first.address, &second.address),
-        (true, false) | (false, true) => false,
+        (true, false) => {
+            second.action == Action::Replace && stands_on(&first.address, &second.address)
+        }
+        (false, true) => false,
         (false, false) if follows_its_consumers(second) => !follows_its_consumers(first),
         (false, false) if follows_its_consumers(first) => false,
         (false, false) => stands_on(&second.address, &first.address),

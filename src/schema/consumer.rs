@@ -4,10 +4,10 @@ use serde_json::{Value, json};
 
 use super::{
     Choice, Field,
-    Harm::{Availability, Skipped},
+    Harm::Availability,
     Kind::{Bool, Bytes, Duration, Labels, List, Number, OneOf, Set, Subject, Text, Time},
-    Loses::When,
-    Unset::{Derived, False, Kept, Name, Number as Count, Unlimited},
+    Loses::{Filtered, When},
+    Unset::{AsIs, Derived, False, Kept, Name, Number as Count, Unlimited},
     Update::{Fixed, Only},
     Writer,
 };
@@ -45,14 +45,10 @@ pub const CONSUMER: &[Field] = &[
         .update(Fixed)
         .written_by(Writer::Key),
     Field::new("description", Text, "What the consumer is for."),
-    Field::new("filter_subject", Subject, "Only messages on these subjects.").loses(When(
-        Skipped,
-        "matching messages behind its position are skipped",
-        any,
-    )),
+    Field::new("filter_subject", Subject, "Only messages on these subjects.").loses(Filtered),
     Field::new("filter_subjects", Set(&Subject), "Only messages on one of these subjects.")
         .since(2, 10, 0)
-        .loses(When(Skipped, "matching messages behind its position are skipped", any)),
+        .loses(Filtered),
     Field::new("deliver_policy", OneOf(DELIVER), "Where in the stream it starts.")
         .unset(Name("all"))
         .update(Fixed),
@@ -73,9 +69,10 @@ pub const CONSUMER: &[Field] = &[
         .update(Only("a push consumer stays push and a pull consumer pull", same_mode)),
     Field::new("deliver_group", Text, "The queue group that shares the pushed messages."),
     Field::new("flow_control", Bool, "Pause pushing until the client catches up.")
-        .unset(False)
+        .unset(Derived(flows))
         .update(Fixed),
     Field::new("idle_heartbeat", Duration, "How often an idle push consumer says so.")
+        .unset(Derived(heartbeat))
         .update(Fixed),
     Field::new("rate_limit_bps", Number, "Most bits pushed a second."),
     Field::new("max_waiting", Number, "Most pull requests waiting.")
@@ -98,6 +95,7 @@ pub const CONSUMER: &[Field] = &[
     Field::new("mem_storage", Bool, "Keep its state in memory.").unset(False).update(Fixed),
     Field::new("pause_until", Time, "Deliver nothing before this instant.")
         .since(2, 11, 0)
+        .unset(AsIs)
         .update(Only("an update ignores it; use `nats consumer pause`", never)),
     Field::new("priority_policy", OneOf(PRIORITY), "How pulls of a group are served.")
         .since(2, 11, 0)
@@ -132,6 +130,16 @@ fn in_flight(config: &Config, present: Option<Value>) -> Option<Value> {
     present.or_else(|| acks(config).then(|| json!(1000)))
 }
 
+/// Acknowledging by flow control switches it on, with a heartbeat (2.14).
+fn flows(config: &Config) -> Option<Value> {
+    Some((config.text("ack_policy") == Some("flow_control")).into())
+}
+
+fn heartbeat(config: &Config) -> Option<Value> {
+    const SECOND: i64 = 1_000_000_000;
+    (config.text("ack_policy") == Some("flow_control")).then(|| SECOND.into())
+}
+
 fn waiting(config: &Config) -> Option<Value> {
     (!config.has("deliver_subject")).then(|| json!(512))
 }
@@ -147,10 +155,6 @@ fn kept(_: &Config, present: Option<Value>) -> Option<Value> {
 
 fn same_mode(before: &Value, after: &Value) -> bool {
     before.is_null() == after.is_null()
-}
-
-fn any(_: &Value, _: &Value) -> bool {
-    true
 }
 
 fn any_set(before: &Value, after: &Value) -> bool {

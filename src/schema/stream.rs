@@ -1,17 +1,17 @@
 //! Every field of a stream, one row each, in the order in which a plan shows them.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{
     Choice, Field,
     Harm::{Availability, DataLoss},
     Kind::{Bool, Bytes, Duration, Labels, Number, OneOf, Set, Subject, Table, Text, Time},
-    Loses::{Lowered, When},
+    Loses::{Lowered, Released, When},
     Unset::{Derived, False, Kept, Name, Number as Count, Unlimited},
     Update::{Fixed, OneWay, Only},
     Writer,
 };
-use crate::config::Config;
+use crate::{config::Config, subject};
 
 const RETENTION: &[Choice] =
     &[Choice::new("limits"), Choice::new("interest"), Choice::new("workqueue")];
@@ -70,11 +70,12 @@ pub const STREAM: &[Field] = &[
     Field::new("name", Text, "The stream's name.").update(Fixed).written_by(Writer::Key),
     Field::new("description", Text, "What the stream is for."),
     Field::new("subjects", Set(&Subject), "Subjects whose messages are stored.")
-        .unset(Derived(own_name)),
+        .unset(Derived(own_name))
+        .loses(When(Availability, "a subject that is given up is no longer stored", unbound)),
     Field::new("retention", OneOf(RETENTION), "When a message may be removed.")
         .unset(Name("limits"))
         .update(Only("it may not change to or from `workqueue`", not_workqueue))
-        .loses(When(DataLoss, "messages that no consumer needs are deleted", to_interest)),
+        .loses(When(DataLoss, "messages that no consumer needs would be deleted", to_interest)),
     Field::new("storage", OneOf(STORAGE), "Where messages are kept.")
         .unset(Name("file"))
         .update(Fixed),
@@ -96,7 +97,7 @@ pub const STREAM: &[Field] = &[
         .update_from(2, 12, 5, super::Update::Free),
     Field::new("discard", OneOf(DISCARD), "What happens at a limit: drop old or refuse new.")
         .unset(Name("old"))
-        .loses(When(DataLoss, "what is over a limit is deleted at once", to_old)),
+        .loses(Released),
     Field::new("discard_new_per_subject", Bool, "Refuse new messages per subject.").unset(False),
     Field::new("duplicate_window", Duration, "How long message ids are remembered.")
         .unset(Kept(window)),
@@ -110,7 +111,12 @@ pub const STREAM: &[Field] = &[
     Field::new("placement", Table(PLACEMENT), "Where in the cluster it lives."),
     Field::new("mirror", Table(SOURCE), "Copy another stream, and nothing else.")
         .update(Fixed)
-        .update_from(2, 12, 0, Only("a mirror may only be removed", removed)),
+        .update_from(2, 12, 0, Only("a mirror may only be removed", removed))
+        .loses(When(
+            super::Harm::OneWay,
+            "it never mirrors again, and what was not copied yet stays behind",
+            removed,
+        )),
     Field::new("mirror_direct", Bool, "Answer direct gets for the mirrored stream.")
         .since(2, 9, 0)
         .unset(Kept(kept)),
@@ -193,8 +199,9 @@ fn to_interest(_: &Value, after: &Value) -> bool {
     after == "interest"
 }
 
-fn to_old(_: &Value, after: &Value) -> bool {
-    after == "old"
+fn unbound(before: &Value, after: &Value) -> bool {
+    let subjects = |it| list(it).filter_map(Value::as_str);
+    subjects(before).any(|it| !subjects(after).any(|wider| subject::covers(wider, it)))
 }
 
 fn lowered(before: &Value, after: &Value) -> bool {
@@ -205,13 +212,20 @@ fn removed(_: &Value, after: &Value) -> bool {
     after.is_null()
 }
 
+/// Whether a source stays and is copied otherwise; to start it elsewhere has no effect.
 fn changed(before: &Value, after: &Value) -> bool {
-    let names = |it: &Value| -> Vec<String> {
-        let list = it.as_array().into_iter().flatten();
-        list.filter_map(|it| Some(it.get("name")?.as_str()?.to_owned())).collect()
+    let copies = |source: &Value| {
+        let fields = source.as_object().into_iter().flatten();
+        let what = fields.filter(|(name, _)| !name.starts_with("opt_start_"));
+        what.map(|(name, it)| (name.clone(), it.clone())).collect::<Map<_, _>>()
     };
-    let before = names(before);
-    names(after).iter().any(|it| before.contains(it))
+    let before: Vec<_> = list(before).map(copies).collect();
+    let known = |it: &Map<_, _>| before.iter().any(|other| other.get("name") == it.get("name"));
+    list(after).map(copies).any(|it| known(&it) && !before.contains(&it))
+}
+
+fn list(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
 }
 
 fn never(_: &Value, _: &Value) -> bool {
