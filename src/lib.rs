@@ -14,9 +14,9 @@
 pub mod config;
 pub mod seal;
 pub mod units;
+pub mod subject;
 pub mod schema;
 pub mod address;
-pub mod subject;
 pub mod finding;
 
 // The decisions: values in, values out.

@@ -104,6 +104,7 @@ fn left_out(field: &Field) -> String {
         (Writer::Spec, Unset::Unlimited(_)) => "unlimited".to_owned(),
         (Writer::Spec, Unset::Derived(_)) => "follows from other fields".to_owned(),
         (Writer::Spec, Unset::Kept(_)) => "decided by the server, then kept".to_owned(),
+        (Writer::Spec, Unset::AsIs) => "as it is on the server".to_owned(),
     }
 }
 
@@ -122,6 +123,15 @@ fn cost(loses: Loses) -> String {
         Loses::Lowered => {
             format!("`{}`: where it is lowered, messages beyond it are deleted", Harm::DataLoss)
         }
+        Loses::Released => {
+            format!("`{}`: what stands beyond a limit is deleted at once", Harm::DataLoss)
+        }
+        Loses::Filtered => format!(
+            "`{}`: matching messages behind its position are skipped; `{}` where the stream keeps \
+             only what is wanted",
+            Harm::Skipped,
+            Harm::DataLoss
+        ),
         Loses::When(harm, sentence, _) => format!("`{harm}`: {sentence}"),
     }
 }

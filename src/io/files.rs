@@ -95,9 +95,15 @@ pub fn environments(project: &Path) -> Result<Vec<String>, Error> {
     Ok(names)
 }
 
-/// The name of the spec that a spec extends.
+/// The name of the spec that a spec extends: `extends` stands above the first table, so no more
+/// than that is read.
 fn extended(text: &str) -> Option<String> {
-    let table: toml::Table = text.parse().ok()?;
+    let head: String = text
+        .lines()
+        .take_while(|it| !it.trim_start().starts_with('['))
+        .flat_map(|it| [it, "\n"])
+        .collect();
+    let table: toml::Table = head.parse().ok()?;
     let path = table.get("extends")?.as_str()?;
     Some(Path::new(path).file_stem()?.to_str()?.to_owned())
 }
