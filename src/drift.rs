@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     address::Address,
-    config::sha256,
     diff::{self, Delta},
     live::{Live, Observed},
     schema::Release,
@@ -130,7 +129,7 @@ fn judge(
 ) -> Vec<Judgement> {
     let mut found = Vec::new();
     let recreated = recreated(address, was, is);
-    if was.live_sha256 != sha256(is.raw.get()) || recreated {
+    if was.live_sha256 != is.sha256 || recreated {
         let moved = diff::moved(address.rows(), &was.config(), &is.config());
         let accepted = |it: &Delta| wanted.is_some_and(|w| w.ignore.contains(it.field.name));
         let (accepted, changed): (Vec<_>, Vec<_>) = moved.into_iter().partition(accepted);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
-use crate::{address::Address, config::Config, schema::Release};
+use crate::{address::Address, config::{Config, sha256}, schema::Release};
 
 /// Everything that one reading of an account found.
 #[derive(Debug)]
@@ -39,8 +39,10 @@ pub struct Server {
 /// One live stream or consumer.
 #[derive(Debug)]
 pub struct Observed {
-    /// The configuration in the server's own bytes: equal bytes are an equal configuration.
+    /// The configuration in the server's own bytes.
     pub raw: Box<RawValue>,
+    /// Digest of those bytes: equal bytes are an equal configuration.
+    pub sha256: String,
     /// When it was created, which is its identity: a name can be used again.
     pub created: String,
     /// What it holds or has to deliver.
@@ -75,12 +77,21 @@ impl Live {
     /// read is in doubt with it.
     #[must_use]
     pub fn doubt(&self, address: &Address) -> Option<&str> {
+        if self.unknown.is_empty() {
+            return None;
+        }
         let stream = || self.unknown.get(&Address::stream(address.stream_name()));
         self.unknown.get(address).or_else(stream).map(String::as_str)
     }
 }
 
 impl Observed {
+    /// A resource as a reply describes it; `raw` is a JSON object.
+    #[must_use]
+    pub fn new(raw: Box<RawValue>, created: String, facts: Facts) -> Self {
+        Self { sha256: sha256(raw.get()), raw, created, facts }
+    }
+
     /// The configuration, parsed; the reader has seen to it that it is an object.
     #[must_use]
     pub fn config(&self) -> Config {

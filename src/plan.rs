@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::{
     address::Address,
-    config::{Config, sha256},
+    config::Config,
     diff::{self, Delta},
     drift::{self, Entry},
     finding::{Finding, Place, Severity},
@@ -339,7 +339,7 @@ impl View<'_> {
 
 /// Whether the live resource is to the byte what was recorded, which needs no parsing.
 fn untouched(address: &Address, was: &Recorded, is: &Observed) -> bool {
-    !drift::recreated(address, was, is) && was.live_sha256 == sha256(is.raw.get())
+    !drift::recreated(address, was, is) && was.live_sha256 == is.sha256
 }
 
 /// Whether the record no longer says what is so, though nothing has to change on the server.

@@ -172,7 +172,7 @@ impl State {
         for address in equal {
             let both = self.resources.get_mut(address).zip(live.resources.get(address));
             if let Some((recorded, is)) = both {
-                recorded.live_sha256 = sha256(is.raw.get());
+                recorded.live_sha256.clone_from(&is.sha256);
                 recorded.config = is.raw.clone();
             }
         }

@@ -265,7 +265,7 @@ fn observe(is: &Desired, said: Said) -> Live {
         };
         let created = holds.get("created").and_then(Value::as_str).unwrap_or(CREATED).to_owned();
         let raw = raw(&with_extra(config, &holds));
-        live.resources.insert(address.clone(), Observed { raw, created, facts });
+        live.resources.insert(address.clone(), Observed::new(raw, created, facts));
     }
     for address in said.unknown {
         live.unknown.insert(address.parse().unwrap(), "no answer".to_owned());

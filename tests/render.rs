@@ -129,7 +129,7 @@ impl World {
         let created = "2026-11-01T09:00:00Z".to_owned();
         self.live
             .resources
-            .insert(of.clone(), Observed { raw: read_back(&of, &fields), created, facts });
+            .insert(of.clone(), Observed::new(read_back(&of, &fields), created, facts));
         self
     }
 
@@ -461,11 +461,11 @@ fn hostile_texts_stay_texts() {
         );
     world.live.resources.insert(
         Address::stream(evil),
-        Observed {
-            raw: read_back(&Address::stream(evil), &json!({})),
-            created: evil.to_owned(),
-            facts: Facts::Stream { messages: 0, bytes: 0, consumers: 0 },
-        },
+        Observed::new(
+            read_back(&Address::stream(evil), &json!({})),
+            evil.to_owned(),
+            Facts::Stream { messages: 0, bytes: 0, consumers: 0 },
+        ),
     );
     world.live.server.cluster = Some(evil.to_owned());
     let finding = Finding::error(Code::Unreadable, evil).about(&Address::stream(evil)).help(evil);

@@ -13,7 +13,7 @@ use super::{
     store::{self, Journal},
 };
 use crate::{
-    config::{Config, sha256},
+    config::Config,
     diff::deltas,
     event::{Event, Outcome},
     live::Observed,
@@ -183,13 +183,13 @@ fn as_sent(step: &Step, is: &Observed, body: &Value) -> bool {
 }
 
 fn record(intent: &Intent, is: Observed) -> Recorded {
-    let Observed { raw: config, created, facts: _ } = is;
+    let Observed { raw: config, sha256, created, facts: _ } = is;
     Recorded {
         created,
         origin: intent.origin,
         prevent_destroy: intent.prevent_destroy,
         spec_sha256: intent.spec_sha256.clone(),
-        live_sha256: sha256(config.get()),
+        live_sha256: sha256,
         config,
     }
 }

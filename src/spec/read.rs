@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, ops::Range};
 
 use serde_json::Value;
-use toml::de::DeTable;
+use toml::de::{DeTable, DeValue};
 
 use super::{
     connection::{self, Server},
@@ -158,7 +158,7 @@ impl Reader<'_> {
             self.findings.push(finding.help(help));
         }
         let before = self.findings.len();
-        let read = self.top(tree.get_ref());
+        let read = self.top(tree.into_inner());
         // What is left of a broken line is not what was meant.
         let kept = self.findings.split_off(before).into_iter().filter(|it| {
             let start = it.place.map(|it| it.span().start);
@@ -168,25 +168,25 @@ impl Reader<'_> {
         read
     }
 
-    fn top(&mut self, table: &DeTable<'_>) -> (Layer, Option<(String, Place)>) {
+    fn top(&mut self, table: DeTable<'_>) -> (Layer, Option<(String, Place)>) {
         let mut layer = Layer::default();
         let mut extends = None;
         for (key, value) in table {
             match key.get_ref().as_ref() {
-                "extends" => extends = self.extends(value),
+                "extends" => extends = self.extends(&value),
                 "environment" => {
-                    layer.environment = self.section("environment", ENVIRONMENT, &[], value);
+                    layer.environment = self.section("environment", ENVIRONMENT, &[], &value);
                 }
-                "server" => layer.server = connection::read(self, value),
-                "state" => self.state(value),
+                "server" => layer.server = connection::read(self, &value),
+                "state" => self.state(&value),
                 "naming" => {
-                    layer.naming = self.section("naming", NAMING, &[], value);
+                    layer.naming = self.section("naming", NAMING, &[], &value);
                     self.naming(&mut layer.naming);
                 }
-                "defaults" => layer.defaults = self.blanket("defaults", value),
-                "override" => layer.overrides = self.blanket("override", value),
+                "defaults" => layer.defaults = self.blanket("defaults", &value),
+                "override" => layer.overrides = self.blanket("override", &value),
                 "streams" => layer.streams = self.streams(value),
-                _ => drop(self.unknown("a spec", key, TOP)),
+                _ => drop(self.unknown("a spec", &key, TOP)),
             }
         }
         (layer, extends)
@@ -262,12 +262,18 @@ impl Reader<'_> {
         fields
     }
 
-    fn streams(&mut self, given: &Toml<'_>) -> BTreeMap<String, Stream> {
+    /// The streams, each taken out of the tree as it is read: of a large spec the tree is by far
+    /// the largest thing in memory.
+    fn streams(&mut self, given: Toml<'_>) -> BTreeMap<String, Stream> {
         let mut streams = BTreeMap::new();
-        for (key, value) in self.table_of("streams", given).into_iter().flatten() {
+        if self.table_of("streams", &given).is_none() {
+            return streams;
+        }
+        let DeValue::Table(tables) = given.into_inner() else { return streams };
+        for (key, value) in tables {
             let path = format!("streams.{}", key.get_ref());
-            let Some(table) = self.table_of(&path, value) else { continue };
-            self.name(Resource::Stream, key);
+            let Some(table) = self.table_of(&path, &value) else { continue };
+            self.name(Resource::Stream, &key);
             let stream = Stream {
                 place: self.place(key.span()),
                 fields: self.fields(Resource::Stream, table),

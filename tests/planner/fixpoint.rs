@@ -111,7 +111,7 @@ fn carry_out(plan: &Plan, live: &mut Live, state: &mut State) {
                     origin: intent.origin,
                     prevent_destroy: intent.prevent_destroy,
                     spec_sha256: intent.spec_sha256.clone(),
-                    live_sha256: sha256(is.raw.get()),
+                    live_sha256: is.sha256.clone(),
                     config: is.raw.clone(),
                 };
                 state.resources.insert(step.address.clone(), recorded);
@@ -144,7 +144,7 @@ fn answer(step: &Step, subject: &str, body: &Value, live: &mut Live) {
     let config = complete(address.rows(), &sent, live.server.release);
     let facts = live.resources.get(address).map_or(empty(address), |it| it.facts);
     let created = CREATED.to_owned();
-    live.resources.insert(address.clone(), Observed { raw: raw(&config), created, facts });
+    live.resources.insert(address.clone(), Observed::new(raw(&config), created, facts));
 }
 
 fn empty(address: &Address) -> Facts {

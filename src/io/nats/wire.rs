@@ -222,11 +222,11 @@ impl Stream<'_> {
         let Stored { messages, bytes, consumer_count } = self.state;
         Ok(Entry {
             name: name_in(subject, self.config)?,
-            observed: Observed {
-                raw: object(subject, self.config)?,
-                created: self.created.into_owned(),
-                facts: Facts::Stream { messages, bytes, consumers: consumer_count },
-            },
+            observed: Observed::new(
+                object(subject, self.config)?,
+                self.created.into_owned(),
+                Facts::Stream { messages, bytes, consumers: consumer_count },
+            ),
             leaderless: leaderless(self.cluster.as_ref()),
         })
     }
@@ -235,15 +235,15 @@ impl Stream<'_> {
 impl Consumer<'_> {
     fn entry(self, subject: &str) -> Result<Entry, Error> {
         Ok(Entry {
-            observed: Observed {
-                raw: object(subject, self.config)?,
-                created: self.created.into_owned(),
-                facts: Facts::Consumer {
+            observed: Observed::new(
+                object(subject, self.config)?,
+                self.created.into_owned(),
+                Facts::Consumer {
                     pending: self.num_pending,
                     ack_pending: self.num_ack_pending,
                     ack_floor: self.ack_floor.stream_seq,
                 },
-            },
+            ),
             leaderless: leaderless(self.cluster.as_ref()),
             name: self.name.into_owned(),
         })
