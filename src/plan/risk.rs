@@ -9,7 +9,7 @@ use crate::{
     address::Address,
     finding::{Code, Finding, Severity},
     live::{Facts, Live, Observed},
-    schema::{Field, Harm, Kind, Loses, Release, Verdict},
+    schema::{Harm, Loses, Release, Verdict},
     spec::{Declared, Desired},
     state::State,
     subject, units,
@@ -67,17 +67,6 @@ impl Around<'_> {
 /// Whether the step sends what the spec says.
 fn sends_fields(step: &Step) -> bool {
     matches!(step.action, Action::Create | Action::Update | Action::Replace)
-}
-
-impl Harm {
-    /// Whether an apply needs it to be allowed by name.
-    #[must_use]
-    pub fn needs_consent(self) -> bool {
-        match self {
-            Self::DataLoss | Self::Skipped => true,
-            Self::Redelivery | Self::OneWay | Self::Availability => false,
-        }
-    }
 }
 
 fn no_consent(address: &Address, risk: &Risk) -> Finding {
@@ -445,31 +434,4 @@ fn will(step: &Step, is: &Observed, name: &str) -> Value {
     let changed = step.changes.iter().find(|it| it.delta.field.name == name);
     let stays = || is.config().get(name).cloned().unwrap_or_default();
     changed.map_or_else(stays, |it| it.delta.after.clone())
-}
-
-impl Field {
-    /// The first release that knows this field and this value of it.
-    #[must_use]
-    pub fn first_release(&self, value: &Value) -> Release {
-        self.kind.first_release(value).map_or(self.since, |it| it.max(self.since))
-    }
-}
-
-impl Kind {
-    fn first_release(&self, value: &Value) -> Option<Release> {
-        match self {
-            Self::OneOf(choices) => choices.iter().find(|it| value == it.name).map(|it| it.since),
-            Self::Set(kind) | Self::List(kind) => {
-                value.as_array()?.iter().filter_map(|it| kind.first_release(it)).max()
-            }
-            Self::Table(rows) => {
-                let known = |(name, value): (&String, _)| {
-                    Some(Field::find(rows, name)?.first_release(value))
-                };
-                value.as_object()?.iter().filter_map(known).max()
-            }
-            Self::Bool | Self::Number | Self::Bytes | Self::Duration => None,
-            Self::Time | Self::Text | Self::Subject | Self::Labels => None,
-        }
-    }
 }
