@@ -168,12 +168,22 @@ impl Finding {
 }
 
 /// The closest of some names, for "did you mean …?"; `None` where nothing is close.
-#[must_use]
-pub fn closest<'a>(typed: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn closest<'a>(
+    typed: &str,
+    names: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
     let distance =
         |name: &&str| strsim::damerau_levenshtein(&typed.to_lowercase(), &name.to_lowercase());
     let near = names.into_iter().min_by_key(distance)?;
     (distance(&near) <= 2.max(typed.chars().count() / 3)).then_some(near)
+}
+
+/// The help for a name that nobody knows, where a known one is close to it.
+pub(crate) fn did_you_mean<'a>(
+    typed: &str,
+    names: impl IntoIterator<Item = &'a str>,
+) -> Option<String> {
+    closest(typed, names).map(|near| format!("did you mean `{near}`?"))
 }
 
 impl fmt::Display for Severity {

@@ -81,6 +81,17 @@ pub fn show_count(count: u64) -> String {
     shown
 }
 
+/// `1 message`, `1,200 messages`.
+pub(crate) fn count(number: u64, thing: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {thing}{plural}", show_count(number))
+}
+
+/// `1 message`, `1,200 messages`, of a number that counts values in memory.
+pub(crate) fn count_of(number: usize, thing: &str) -> String {
+    count(u64::try_from(number).unwrap_or(u64::MAX), thing)
+}
+
 /// An instant in RFC 3339, in UTC, as it is compared; `None` where the text is none.
 #[must_use]
 pub fn instant(text: &str) -> Option<String> {

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, path::PathBuf};
 use super::{Failure, Global};
 use crate::{
     address::Address,
-    finding::{Finding, Severity, Sources, closest},
+    finding::{Finding, Severity, Sources, did_you_mean},
     io::{
         clock, files,
         nats::{self, Session},
@@ -49,11 +49,9 @@ impl Project {
         match (&self.global.env, known.as_slice()) {
             (Some(name), _) if known.contains(name) => Ok(name.clone()),
             (Some(name), _) => {
-                let failure = Failure::new(format!("there is no environment `{name}`"));
-                Err(match closest(name, known.iter().map(String::as_str)) {
-                    Some(near) => failure.help(format!("did you mean `{near}`?")),
-                    None => failure.help(format!("`environments/` has: {list}")),
-                })
+                let near = did_you_mean(name, known.iter().map(String::as_str));
+                Err(Failure::new(format!("there is no environment `{name}`"))
+                    .help(near.unwrap_or_else(|| format!("`environments/` has: {list}"))))
             }
             (None, [only]) => Ok(only.clone()),
             (None, []) => Err(Failure::new("`environments/` holds no environment")

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::{Exit, Failure, project::Project};
 use crate::{
     address::Address,
-    finding::closest,
+    finding::did_you_mean,
     io::{files, store, store::Store},
     render,
     state::State,
@@ -95,11 +95,10 @@ fn owned(state: &State, text: &str) -> Result<Address, Failure> {
         return Ok(address);
     }
     let names: Vec<_> = state.resources.keys().map(ToString::to_string).collect();
-    let failure = Failure::new(format!("the state does not own `{address}`"));
-    Err(match closest(text, names.iter().map(String::as_str)) {
-        Some(near) => failure.help(format!("did you mean `{near}`?")),
-        None => failure.help("`jsplan state list` names what it owns"),
-    })
+    let near = did_you_mean(text, names.iter().map(String::as_str));
+    let otherwise = || "`jsplan state list` names what it owns".to_owned();
+    Err(Failure::new(format!("the state does not own `{address}`"))
+        .help(near.unwrap_or_else(otherwise)))
 }
 
 /// Changes the state under its lock; the predecessor is kept.

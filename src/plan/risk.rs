@@ -12,7 +12,8 @@ use crate::{
     schema::{Harm, Loses, Release, Verdict},
     spec::{Declared, Desired},
     state::State,
-    subject, units,
+    subject,
+    units::count,
 };
 
 /// What a step is judged against.
@@ -72,8 +73,8 @@ fn sends_fields(step: &Step) -> bool {
 fn no_consent(address: &Address, risk: &Risk) -> Finding {
     let amount = match risk.messages {
         Amount::Nothing => String::new(),
-        Amount::Exactly(messages) => format!(" ({})", count(messages)),
-        Amount::AtMost(messages) => format!(" (at most {})", count(messages)),
+        Amount::Exactly(messages) => format!(" ({})", count(messages, "message")),
+        Amount::AtMost(messages) => format!(" (at most {})", count(messages, "message")),
     };
     Finding::error(Code::DataLoss, format!("`{address}`: {}{amount}", risk.why))
         .help(format!("to do it all the same, plan with `--allow {}={address}`", risk.harm))
@@ -147,7 +148,8 @@ impl Around<'_> {
                 format!("`{address}` would be destroyed, and has `prevent_destroy = true`");
             found.push(protected(message).help(remedy));
         } else if said.is_none() && messages > 0 && step.action == Action::Delete {
-            let message = format!("`{address}` would be destroyed with its {}", count(messages));
+            let message =
+                format!("`{address}` would be destroyed with its {}", count(messages, "message"));
             let help = format!("what holds messages is protected; {remedy}");
             found.push(protected(message).help(help));
         } else if said.is_none() && step.adopts && messages == 0 {
@@ -314,7 +316,7 @@ fn replacement(step: &Step, is: &Observed) -> Option<Finding> {
         0 if name == "pause_until" => ("lose its position".to_owned(), back),
         0 => return None,
         messages => (
-            format!("delete its {}", count(messages)),
+            format!("delete its {}", count(messages, "message")),
             format!(
                 "{back}; or declare a second stream beside it and move the messages, since this \
                  jsplan has no migrations yet"
@@ -324,12 +326,6 @@ fn replacement(step: &Step, is: &Observed) -> Option<Finding> {
     let message =
         format!("`{name}` cannot be changed ({why}), and replacing `{address}` would {cost}");
     Some(Finding::error(Code::Replacement, message).help(remedy))
-}
-
-/// `1 message`, `1,234 messages`.
-fn count(messages: u64) -> String {
-    let plural = if messages == 1 { "" } else { "s" };
-    format!("{} message{plural}", units::show_count(messages))
 }
 
 /// The filters of a consumer; without any it reads everything.

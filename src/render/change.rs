@@ -8,11 +8,12 @@ use similar::{ChangeTag, TextDiff};
 
 use super::{
     ADDED, ASIDE, CHANGED, REMOVED, escape,
-    text::{WIDTH, beside, count_of, key, quote, width},
+    text::{WIDTH, beside, key, quote, width},
 };
 use crate::{
     diff::Delta,
     schema::{Field, Kind, UNLIMITED},
+    units::count_of,
 };
 
 /// A field of a block: what changed, and a remark beside it.

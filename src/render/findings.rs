@@ -4,11 +4,11 @@ use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Element, Group, Level, Origin, Renderer, Snippet};
 
-use super::{
-    CHANGED, DANGER, NAME, escape, is_harmful,
-    text::{WIDTH, count_of},
+use super::{CHANGED, DANGER, NAME, escape, is_harmful, text::WIDTH};
+use crate::{
+    finding::{Finding, Severity, Sources},
+    units::count_of,
 };
-use crate::finding::{Finding, Severity, Sources};
 
 /// Every finding, an empty line between two, and how many there are of each severity.
 pub(super) fn findings(findings: &[Finding], sources: &Sources) -> String {

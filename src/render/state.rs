@@ -4,14 +4,14 @@ use comfy_table::{Table, presets::NOTHING};
 
 use super::{
     ASIDE, NAME, change, escape, labelled,
-    text::{address, count_of, joined, key, width},
+    text::{address, joined, key, width},
 };
 use crate::{
     address::Address,
     config::Config,
     schema::Field,
     state::{Origin, Recorded, State},
-    units::{show_bytes, show_count, show_duration},
+    units::{count_of, show_bytes, show_count, show_duration},
 };
 
 /// One row a resource, consumers under their stream.

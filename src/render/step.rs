@@ -8,14 +8,14 @@ use super::{
     ADDED, ASIDE, CHANGED, DANGER, NAME, REMOVED,
     change::{Part, block, hidden},
     escape,
-    text::{WIDTH, address, beside, count, count_of, joined, quote, width},
+    text::{WIDTH, address, beside, joined, quote, width},
 };
 use crate::{
     address::Address,
     finding::{Place, Severity, Sources},
     plan::{Action, Amount, Cause, Change, Mode, Plan, Risk, Step},
     schema::{Harm, Verdict},
-    units::show_count,
+    units::{count, count_of, show_count},
 };
 
 /// The legend, what is about to happen, and every step in order.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::finding::closest;
+use crate::finding::did_you_mean;
 
 /// What the server or the way to it did not do. No message holds a secret.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -274,8 +274,8 @@ fn context_help(name: &str, known: &[String]) -> String {
     }
     let list: Vec<String> = known.iter().map(|it| format!("`{it}`")).collect();
     let list = list.join(", ");
-    match closest(name, known.iter().map(String::as_str)) {
-        Some(near) => format!("did you mean `{near}`? there are {list}"),
+    match did_you_mean(name, known.iter().map(String::as_str)) {
+        Some(near) => format!("{near} there are {list}"),
         None => format!("there are {list}"),
     }
 }
