@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{Action, Amount, Ask, Change, Risk, Step};
 use crate::{
-    address::Address,
+    address::{Address, consumers_of},
     finding::{Code, Finding, Severity},
     live::{Facts, Live, Observed},
     schema::{Harm, Loses, Release, Verdict},
@@ -182,11 +182,8 @@ impl Around<'_> {
     /// A live consumer of a stream that is not recorded.
     fn stranger(&self, stream: &Address) -> Option<&Address> {
         let Address::Stream(name) = stream else { return None };
-        let first = Address::consumer(name, "");
-        let of_it = self.live.resources.range(first..).map(|(it, _)| it);
-        of_it
-            .take_while(|it| it.stream_name() == name)
-            .find(|it| !self.recorded.resources.contains_key(it))
+        let mut consumers = consumers_of(&self.live.resources, name).map(|(it, _)| it);
+        consumers.find(|it| !self.recorded.resources.contains_key(it))
     }
 
     fn risks(&self, step: &Step, is: &Observed) -> Vec<Risk> {

@@ -204,7 +204,7 @@ fn names(group: &[&Step]) -> Vec<String> {
 
 /// What happens to a resource, in the words that follow its address.
 fn fate(plan: &Plan, step: &Step) -> String {
-    let stream = matches!(step.address, Address::Stream(_));
+    let stream = step.address.is_stream();
     match step.action {
         Action::Create if falls_with_its_stream(plan, step) => {
             "goes with its stream, and will be created again".to_owned()
@@ -372,8 +372,7 @@ fn cost(step: &Step, risk: &Risk) -> Vec<String> {
 
 /// Whether a stream goes, and what it holds with it.
 fn takes_stream(step: &Step) -> bool {
-    matches!(step.address, Address::Stream(_))
-        && matches!(step.action, Action::Delete | Action::Replace)
+    step.address.is_stream() && step.destroys()
 }
 
 /// `200 of 1,200 messages`, `at most 1,200 messages`.

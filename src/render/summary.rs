@@ -83,7 +83,7 @@ fn amount(plan: &Plan, harm: Harm) -> String {
 fn of_stream<'a>(steps: impl Iterator<Item = &'a Step>, harm: Harm) -> (u64, bool) {
     let (mut sum, mut stored, mut exact, mut terms) = (0_u64, 0, true, 0);
     for step in steps {
-        let goes = matches!(step.action, Action::Delete | Action::Replace);
+        let goes = step.destroys();
         for risk in step.risks.iter().filter(|it| it.harm == harm) {
             let (number, is_exact) = match risk.messages {
                 Amount::Nothing => continue,

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{Check, Last};
 use crate::{
-    address::Address,
+    address::{Address, consumers_of},
     config::Config,
     finding::{Code, Finding, Place},
     spec::Declared,
@@ -104,7 +104,7 @@ impl Check<'_> {
     /// Within an account a subject is stored by one stream, and by that once.
     pub(super) fn subjects(&mut self) {
         let desired = self.desired;
-        let streams = desired.resources.iter().filter(|it| matches!(it.0, Address::Stream(_)));
+        let streams = desired.resources.iter().filter(|it| it.0.is_stream());
         // Mirrors own no subjects.
         let owners = streams.filter(|it| !it.1.config.has("mirror"));
         let owned: Vec<_> = owners
@@ -224,7 +224,7 @@ impl Check<'_> {
     pub(super) fn queue(&mut self, stream: &Address) {
         let mut owned: Vec<(&Address, &str, Place)> = Vec::new();
         let mut taken = Taken::default();
-        for (address, declared) in self.consumers_of(stream) {
+        for (address, declared) in consumers_of(&self.desired.resources, stream.name()) {
             let filters = filters(&declared.config);
             for text in &filters {
                 let Some((other, earlier, place)) =
