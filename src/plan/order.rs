@@ -8,7 +8,7 @@ use super::{Action, Step, call};
 use crate::{
     address::Address,
     finding::{Code, Finding},
-    subject,
+    subject::Subjects,
 };
 
 /// Numbers the waves and sorts by them. A circle that no order resolves is a finding.
@@ -127,30 +127,18 @@ fn edges(steps: &[Step], bindings: &[Binding], hand_overs: &HandOvers) -> Vec<Ve
 type HandOvers = BTreeSet<(usize, usize)>;
 
 fn hand_overs(bindings: &[Binding]) -> HandOvers {
-    // By first token, so that a subject is compared with those it can meet and not with all.
-    let mut taken: BTreeMap<&str, Vec<(usize, &str)>> = BTreeMap::new();
+    let mut taken = Subjects::default();
     for (to, binding) in bindings.iter().enumerate() {
-        for subject in &binding.takes {
-            taken.entry(first_token(subject)).or_default().push((to, subject));
-        }
+        binding.takes.iter().for_each(|it| taken.insert(it, to));
     }
     let mut pairs = HandOvers::new();
     for (from, binding) in bindings.iter().enumerate() {
         for subject in &binding.frees {
-            let first = first_token(subject);
-            let near: Vec<_> = match first {
-                "*" | ">" => taken.values().collect(),
-                literal => [literal, "*", ">"].iter().filter_map(|it| taken.get(it)).collect(),
-            };
-            let meets = |it: &&(usize, &str)| it.0 != from && subject::overlap(subject, it.1);
-            pairs.extend(near.into_iter().flatten().filter(meets).map(|(to, _)| (from, *to)));
+            let others = taken.meeting(subject).into_iter().filter(|to| *to != from);
+            pairs.extend(others.map(|to| (from, to)));
         }
     }
     pairs
-}
-
-fn first_token(subject: &str) -> &str {
-    subject.split('.').next().unwrap_or_default()
 }
 
 /// Deletions that cannot wait for the end: what they free is taken, or their stream goes sooner.
