@@ -90,10 +90,25 @@ impl Sources {
         text.replace_range(place.span(), &hidden);
     }
 
-    /// Line and column of a place, both from 1.
+    /// The bytes of a place, cut to what the text has, at the borders of its letters.
+    #[must_use]
+    pub fn span(&self, place: Place) -> Range<usize> {
+        let (text, span) = (self.text(place), place.span());
+        let border = |it: &usize| text.is_char_boundary(*it);
+        let start = (0..=span.start.min(text.len())).rev().find(border).unwrap_or_default();
+        let end = (span.end.max(start)..text.len()).find(border).unwrap_or(text.len());
+        start..end
+    }
+
+    /// Line and column where a place begins, both from 1.
     #[must_use]
     pub fn line(&self, place: Place) -> (usize, usize) {
-        let before = &self.text(place)[..place.span().start];
+        self.position(place, self.span(place).start)
+    }
+
+    /// Line and column of a byte in the text of a place, both from 1.
+    pub(crate) fn position(&self, place: Place, byte: usize) -> (usize, usize) {
+        let before = &self.text(place)[..byte];
         let line = before.matches('\n').count() + 1;
         let column = before.chars().rev().take_while(|it| *it != '\n').count() + 1;
         (line, column)

@@ -98,7 +98,7 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
     let gathered = project.gather("plan").await?;
     let plan = plan::plan(&gathered.desired, &gathered.state, &gathered.live, &ask);
     let shown = if args.json {
-        render::json::line(&render::json::plan(&plan, Some(&plan.id())))
+        render::json::line(&render::json::plan(&plan))
     } else {
         render::plan(&plan, &gathered.sources)
     };

@@ -23,7 +23,7 @@ pub(crate) fn run(project: &Project, args: &Args) -> Result<Exit, Failure> {
             let plan = plan::file::read(&text)
                 .map_err(|it| Failure::new(format!("`{}`: {it}", path.display())))?;
             if args.json {
-                render::json::line(&render::json::plan(&plan, Some(&plan.id())))
+                render::json::line(&render::json::plan(&plan))
             } else {
                 render::plan(&plan, &Sources::default())
             }

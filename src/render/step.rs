@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     address::Address,
-    finding::{Place, Severity, Sources},
+    finding::{Severity, Sources},
     plan::{Action, Amount, Cause, Change, Mode, Plan, Risk, Step},
     schema::{Harm, Verdict},
     units::{count, count_of, show_count},
@@ -142,7 +142,7 @@ fn group_lines(plan: &Plan, group: &[&Step], sources: &Sources) -> Vec<String> {
         lines.push(format!("  # {why}"));
     }
     let place = if group.len() == 1 { step.place } else { None };
-    let place = place.map(|it| shown_place(it, sources)).unwrap_or_default();
+    let place = place.map(|it| escape(&sources.spot(it)).into_owned()).unwrap_or_default();
     let open = if step.changes.is_empty() { "" } else { " {" };
     let name = if group.len() == 1 { labels(&step.address) } else { String::new() };
     let block_line = format!("{}{}{name}{open}", gutter(step), step.address.kind());
@@ -274,11 +274,6 @@ fn labels(address: &Address) -> String {
         Address::Stream(name) => format!(" {}", quote(name)),
         Address::Consumer { stream, name } => format!(" {} {}", quote(stream), quote(name)),
     }
-}
-
-fn shown_place(place: Place, sources: &Sources) -> String {
-    let (line, _) = super::findings::position(sources.text(place), place.span().start);
-    format!("{}:{line}", escape(sources.path(place)))
 }
 
 fn body(plan: &Plan, step: &Step) -> Vec<String> {
