@@ -4,6 +4,7 @@
 
 pub mod terminal;
 pub mod clock;
+pub mod who;
 pub mod files;
 pub mod store;
 pub mod nats;

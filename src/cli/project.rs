@@ -7,10 +7,11 @@ use crate::{
     address::Address,
     finding::{Finding, Severity, Sources, did_you_mean},
     io::{
-        clock, files,
+        files,
         nats::{self, Session},
         store::Store,
         terminal::Terminal,
+        who,
     },
     live::Live,
     render,
@@ -92,7 +93,7 @@ impl Project {
     async fn connect(&self, desired: &Desired, operation: &str) -> Result<Session, Failure> {
         let version = env!("CARGO_PKG_VERSION");
         let environment = &desired.environment.name;
-        let name = format!("jsplan/{version} {environment} {operation} by {}", clock::who());
+        let name = format!("jsplan/{version} {environment} {operation} by {}", who::user_at_host());
         let instead = match (&self.global.server, &self.global.context) {
             (Some(urls), _) => {
                 let urls = urls.split(',').map(|it| it.trim().to_owned()).collect();

@@ -43,19 +43,6 @@ pub(crate) async fn pause(length: Duration) {
     let _elapsed = timeout(length, pending::<()>()).await;
 }
 
-/// `user@host`, as far as the environment says.
-#[must_use]
-pub fn who() -> String {
-    let of = |names: [&str; 2]| names.into_iter().find_map(|it| std::env::var(it).ok());
-    let user = of(["USER", "USERNAME"]).unwrap_or_else(|| "somebody".to_owned());
-    let host = of(["HOSTNAME", "COMPUTERNAME"])
-        .or_else(|| std::fs::read_to_string("/etc/hostname").ok())
-        .map(|it| it.trim().to_owned())
-        .filter(|it| !it.is_empty())
-        .unwrap_or_else(|| "this-host".to_owned());
-    format!("{user}@{host}")
-}
-
 /// Asks again and again, at first quickly, until the condition answers; `None` at the deadline.
 ///
 /// The condition is asked at least once, and once more after the deadline has passed.

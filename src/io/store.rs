@@ -11,7 +11,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{clock, files};
+use super::{clock, files, who};
 use crate::state::{self, Done, State};
 
 /// How many predecessors are kept.
@@ -243,7 +243,7 @@ impl Store {
         let holder = Holder {
             id: Uuid::new_v4().to_string(),
             operation: operation.to_owned(),
-            who: format!("{}, process {}", clock::who(), std::process::id()),
+            who: format!("{}, process {}", who::user_at_host(), std::process::id()),
             since: clock::now(),
         };
         let text = serde_json::to_string(&holder).expect("a holder is always written");
