@@ -62,7 +62,7 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
     };
     let environment = project.environment()?;
     let store = project.store(&environment);
-    let lock = store.lock("apply").map_err(Failure::damaged)?;
+    let lock = store.lock("apply").map_err(Failure::of_store)?;
     let gathered = project.gather("apply").await?;
     let (plan, ask) = match saved {
         Some(plan) => (checked(plan, &gathered)?, Ask::default()),
@@ -156,7 +156,7 @@ async fn carry_out(
 ) -> Result<Exit, Failure> {
     let Gathered { desired, sources, state, live, session } = gathered;
     drop(live);
-    store.settle(&state, lock).map_err(Failure::damaged)?;
+    store.settle(&state, lock).map_err(Failure::of_store)?;
     let mut state = begun(state, &order.plan);
     let journal = store.begin(&state, lock)?;
     let terminal = project.terminal;
@@ -187,7 +187,7 @@ async fn carry_out(
     let path = path.strip_prefix(&project.dir).unwrap_or(&path).display().to_string();
     terminal.say(&render::talk::recorded(order.plan.serial, state.serial, &path));
     let done = render::progress::complete(plan.mode, outcome.counts);
-    Ok(terminal.print(&done).map_or_else(Exit::from, |()| Exit::Done))
+    Ok(terminal.print(&done).into())
 }
 
 /// The state that the first finished step is saved into.

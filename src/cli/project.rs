@@ -105,13 +105,13 @@ impl Project {
             (None, None) => None,
         };
         let connection = instead.as_ref().unwrap_or(&desired.environment.server);
-        nats::connect(connection, &name).await.map_err(failure)
+        nats::connect(connection, &name).await.map_err(Failure::of_server)
     }
 
     /// Spec, state and server of the environment.
     pub(crate) async fn gather(&self, operation: &str) -> Result<Gathered, Failure> {
         let (desired, sources) = self.load()?;
-        let state = self.store(&desired.environment.name).load().map_err(Failure::damaged)?;
+        let state = self.store(&desired.environment.name).load().map_err(Failure::of_store)?;
         let session = self.connect(&desired, operation).await?;
         let live = observe(&session, &desired, &state).await?;
         Ok(Gathered { desired, sources, state, live, session })
@@ -126,34 +126,7 @@ pub(crate) async fn observe(
 ) -> Result<Live, Failure> {
     let expected: BTreeSet<Address> =
         desired.resources.keys().chain(state.resources.keys()).cloned().collect();
-    session.observe(&expected).await.map_err(failure)
-}
-
-/// What the server or the network did, with its remedy.
-pub(crate) fn failure(error: nats::error::Error) -> Failure {
-    let help = error.help();
-    let failure = Failure::from(error);
-    match help {
-        Some(help) => failure.help(help),
-        None => failure,
-    }
-}
-
-impl Failure {
-    /// A state that cannot be read: what was kept of it is the way back.
-    pub(crate) fn damaged(error: crate::io::store::Error) -> Self {
-        use crate::io::store::Error as It;
-        let help = match &error {
-            It::State { .. } => {
-                "`jsplan state restore` lists the kept predecessors; nothing was changed"
-            }
-            It::OtherEnvironment { .. } => "check `--env`, or put the file back where it belongs",
-            It::Locked { .. } => "wait for it to end; the lock ends with that process",
-            It::NoSuchSerial { .. } => "`jsplan state restore` lists the kept predecessors",
-            It::File(_) => return Self::from(error),
-        };
-        Self::from(error).help(help)
-    }
+    session.observe(&expected).await.map_err(Failure::of_server)
 }
 
 /// Whether a finding ends the command.

@@ -84,5 +84,5 @@ fn describe(project: &Project, sandbox: &Sandbox) -> Result<Exit, Failure> {
         sandbox.url()
     ));
     let printed = project.terminal.print(&format!("{}\n", sandbox.url()));
-    Ok(printed.map_or_else(Exit::from, |()| Exit::Done))
+    Ok(printed.into())
 }
