@@ -54,13 +54,13 @@ impl Address {
 
     /// Whether it is a stream.
     #[must_use]
-    pub fn is_stream(&self) -> bool {
+    pub(crate) fn is_stream(&self) -> bool {
         matches!(self, Self::Stream(_))
     }
 
     /// `stream` or `consumer`.
     #[must_use]
-    pub fn kind(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Stream(_) => "stream",
             Self::Consumer { .. } => "consumer",

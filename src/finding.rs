@@ -70,20 +70,14 @@ impl Sources {
         &self.0[usize::from(place.file)].text
     }
 
-    /// The text of a file by its number.
-    #[must_use]
-    pub fn file(&self, file: u16) -> &str {
-        &self.0[usize::from(file)].text
-    }
-
     /// `path:line` of a place, for messages that name a second one.
     #[must_use]
-    pub fn spot(&self, place: Place) -> String {
+    pub(crate) fn spot(&self, place: Place) -> String {
         format!("{}:{}", self.path(place), self.line(place).0)
     }
 
     /// Blots a span out, so that no output which shows the source can show a secret.
-    pub fn hide(&mut self, place: Place) {
+    pub(crate) fn hide(&mut self, place: Place) {
         let Source { text, .. } = &mut self.0[usize::from(place.file)];
         let hidden = text[place.span()].bytes().map(|it| if it == b'\n' { '\n' } else { '*' });
         let hidden: String = hidden.collect();
@@ -125,7 +119,7 @@ impl Place {
 
     /// The place of some of its bytes, counted from its start.
     #[must_use]
-    pub fn part(self, bytes: Range<usize>) -> Self {
+    pub(crate) fn part(self, bytes: Range<usize>) -> Self {
         let start = self.span().start;
         Self::new(self.file, start + bytes.start..start + bytes.end)
     }
@@ -217,7 +211,7 @@ impl fmt::Display for Code {
     }
 }
 
-/// What a finding is about. The names are stable; [`Code::meaning`] documents each.
+/// What a finding is about. The names are stable; `Code::meaning` documents each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Code {
     /// The file is not TOML.
@@ -298,7 +292,7 @@ impl Code {
 
     /// One sentence for the reference page.
     #[must_use]
-    pub fn meaning(self) -> &'static str {
+    pub(crate) fn meaning(self) -> &'static str {
         self.row().1
     }
 

@@ -13,8 +13,8 @@
 // The vocabulary: what things are.
 pub mod config;
 pub mod seal;
-pub mod units;
-pub mod subject;
+mod units;
+mod subject;
 pub mod schema;
 pub mod address;
 pub mod finding;

@@ -286,7 +286,7 @@ impl Field {
 
     /// Whether a release takes this change in place; `Null` stands for absent.
     #[must_use]
-    pub fn verdict(&self, release: Release, before: &Value, after: &Value) -> Verdict {
+    pub(crate) fn verdict(&self, release: Release, before: &Value, after: &Value) -> Verdict {
         match self.rule(release) {
             Update::Free => Verdict::InPlace,
             Update::Fixed => Verdict::Refused("it is fixed at creation"),
@@ -303,7 +303,7 @@ impl Field {
     ///
     /// `kept` is the value that stays where only the server can know it.
     #[must_use]
-    pub fn value(&self, config: &Config, kept: Option<&Value>) -> Option<Value> {
+    pub(crate) fn value(&self, config: &Config, kept: Option<&Value>) -> Option<Value> {
         if let Some(set) = config.get(self.name).and_then(|it| self.kind.canonical(it)) {
             return Some(match (self.unset, set.as_i64()) {
                 (Unset::Unlimited(unlimited), Some(number)) if number < 0 => unlimited.into(),
@@ -350,7 +350,7 @@ impl Field {
 impl Kind {
     /// One form for every way to write the same value; `None` where it is as good as absent.
     #[must_use]
-    pub fn canonical(&self, value: &Value) -> Option<Value> {
+    pub(crate) fn canonical(&self, value: &Value) -> Option<Value> {
         let zero = value.is_null() || *value == false || *value == 0 || *value == "";
         let present = Some(value).filter(|_| !zero)?;
         match self {
@@ -414,7 +414,7 @@ impl Kind {
 
     /// What a person may write, for messages: "a duration such as …".
     #[must_use]
-    pub fn expected(&self) -> String {
+    pub(crate) fn expected(&self) -> String {
         match self {
             Self::Bool => "true or false".to_owned(),
             Self::Number => "a whole number".to_owned(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// Whether a text is a subject, wildcards allowed; the error says what is wrong with it.
-pub fn check(text: &str) -> Result<(), &'static str> {
+pub(crate) fn check(text: &str) -> Result<(), &'static str> {
     if text.is_empty() {
         return Err("a subject is never empty");
     }
@@ -22,7 +22,7 @@ pub fn check(text: &str) -> Result<(), &'static str> {
 
 /// Whether some literal subject matches both.
 #[must_use]
-pub fn overlap(a: &str, b: &str) -> bool {
+pub(crate) fn overlap(a: &str, b: &str) -> bool {
     let (mut left, mut right) = (a.split('.'), b.split('.'));
     loop {
         match (left.next(), right.next()) {
@@ -36,7 +36,7 @@ pub fn overlap(a: &str, b: &str) -> bool {
 
 /// Whether every literal subject that `inner` matches is matched by `outer`.
 #[must_use]
-pub fn covers(outer: &str, inner: &str) -> bool {
+pub(crate) fn covers(outer: &str, inner: &str) -> bool {
     let (mut outer, mut inner) = (outer.split('.'), inner.split('.'));
     loop {
         match (outer.next(), inner.next()) {

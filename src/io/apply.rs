@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Writes in flight: the knee of a single server, and enough to hide elections in a cluster.
-pub const PARALLELISM: u16 = 16;
+pub(crate) const PARALLELISM: u16 = 16;
 
 /// Why a step failed.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +40,7 @@ pub enum Error {
 /// before a new one is begun.
 ///
 /// The first failure lets the steps in flight finish and begins no others.
-pub async fn apply(
+pub(crate) async fn apply(
     plan: &Plan,
     session: &Session,
     state: &mut State,

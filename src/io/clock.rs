@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 /// The time by this machine's clock, to the second: RFC 3339, in UTC.
 #[must_use]
-pub fn now() -> String {
+pub(crate) fn now() -> String {
     let now = Timestamp::now();
     now.round(Unit::Second).unwrap_or(now).to_string()
 }

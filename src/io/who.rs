@@ -4,7 +4,7 @@ use std::{env, fs};
 
 /// `user@host`, as far as the environment says.
 #[must_use]
-pub fn user_at_host() -> String {
+pub(crate) fn user_at_host() -> String {
     let of = |names: [&str; 2]| names.into_iter().find_map(|it| env::var(it).ok());
     let user = of(["USER", "USERNAME"]).unwrap_or_else(|| "somebody".to_owned());
     let host = of(["HOSTNAME", "COMPUTERNAME"])
