@@ -11,7 +11,7 @@ use crate::{
     live::{Facts, Live, Observed},
     schema::{Harm, Loses, Release, Verdict},
     spec::{Declared, Desired},
-    state::State,
+    state::{Recorded, State},
     subject,
     units::count,
 };
@@ -130,40 +130,7 @@ impl Around<'_> {
     fn protection(&self, step: &Step, wanted: Option<&Declared>, is: &Observed) -> Vec<Finding> {
         let address = &step.address;
         let was = self.recorded.resources.get(address);
-        let said =
-            wanted.map_or_else(|| was.and_then(|it| it.prevent_destroy), |it| it.prevent_destroy);
-        // What the spec says holds at once; what it no longer says must be recorded first.
-        let remedy = match wanted {
-            Some(_) => "set `prevent_destroy = false` in the spec",
-            None => {
-                "put it back into the spec with `prevent_destroy = false`, apply that, then \
-                 remove it"
-            }
-        };
-        let messages = is.messages();
-        let protected = |message| Finding::error(Code::Protected, message);
-        let mut found = Vec::new();
-        if said == Some(true) {
-            let message =
-                format!("`{address}` would be destroyed, and has `prevent_destroy = true`");
-            found.push(protected(message).help(remedy));
-        } else if said.is_none() && messages > 0 && step.action == Action::Delete {
-            let message =
-                format!("`{address}` would be destroyed with its {}", count(messages, "message"));
-            let help = format!("what holds messages is protected; {remedy}");
-            found.push(protected(message).help(help));
-        } else if said.is_none() && step.adopts && messages == 0 {
-            let message = format!("`{address}` would be replaced, and jsplan did not make it");
-            let help = match refusal(step) {
-                Some((change, _)) => format!(
-                    "{remedy}, or set `{}` to `{}` to take it over as it is",
-                    change.delta.field.name,
-                    change.delta.field.show(&change.delta.before)
-                ),
-                None => remedy.to_owned(),
-            };
-            found.push(protected(message).help(help));
-        }
+        let mut found: Vec<_> = prevented(step, wanted, was, is).into_iter().collect();
         if was.is_some_and(|was| crate::drift::recreated(address, was, is)) {
             let message =
                 format!("`{address}` is not the one jsplan made: it was created {}", is.created);
@@ -174,7 +141,7 @@ impl Around<'_> {
         if let Some(stranger) = self.stranger(address) {
             let message =
                 format!("destroying `{address}` would destroy `{stranger}`, which is not managed");
-            found.push(protected(message).help("remove or adopt it first"));
+            found.push(Finding::error(Code::Protected, message).help("remove or adopt it first"));
         }
         found
     }
@@ -226,9 +193,9 @@ impl Around<'_> {
     /// A consumer that is destroyed forgets where it was; with its stream goes more than that, and
     /// is counted there.
     fn position_lost(&self, step: &Step, is: &Observed) -> Vec<Cost> {
-        let Facts::Consumer { pending, ack_pending, ack_floor } = is.facts else {
+        if step.address.is_stream() {
             return Vec::new();
-        };
+        }
         let stream = step.address.stream_name();
         let stored = stored(&step.address, self.live);
         if self.gone.contains(stream) || stored == 0 {
@@ -239,33 +206,8 @@ impl Around<'_> {
             let why = "messages that no other consumer needs would be deleted".to_owned();
             costs.push((Harm::DataLoss, Amount::AtMost(stored), why));
         }
-        if step.action == Action::Delete {
-            return costs;
-        }
-        let unread = pending + ack_pending;
-        let again = stored.saturating_sub(pending);
-        let (starts, start) = (will(step, is, "deliver_policy"), will(step, is, "opt_start_seq"));
-        let skips = match starts.as_str() {
-            Some("new") => Some(Amount::Exactly(unread)),
-            Some("last" | "last_per_subject" | "by_start_time") => Some(Amount::AtMost(unread)),
-            Some("by_start_sequence") if start.as_u64() > Some(ack_floor + 1) => {
-                Some(Amount::AtMost(unread))
-            }
-            _ => None,
-        };
-        let follows_on = starts == "by_start_sequence" && start.as_u64() > Some(ack_floor);
-        match skips {
-            Some(amount) if unread > 0 => costs.push((
-                Harm::Skipped,
-                amount,
-                "its position would be lost: what it has not delivered would be skipped".to_owned(),
-            )),
-            None if again > 0 && !follows_on => costs.push((
-                Harm::Redelivery,
-                Amount::AtMost(again),
-                "its position would be lost: it would start again".to_owned(),
-            )),
-            Some(_) | None => {}
+        if step.action == Action::Replace {
+            costs.extend(starts_over(step, is, stored));
         }
         costs
     }
@@ -296,6 +238,78 @@ impl Around<'_> {
         let stream = self.live.resources.get(&Address::stream(stream));
         stream.is_some_and(|it| it.config().text("retention") == Some("interest"))
     }
+}
+
+/// A consumer that is made again begins where its configuration says.
+fn starts_over(step: &Step, is: &Observed, stored: u64) -> Option<Cost> {
+    let Facts::Consumer { pending, ack_pending, ack_floor } = is.facts else { return None };
+    let unread = pending + ack_pending;
+    let again = stored.saturating_sub(pending);
+    let (starts, start) = (will(step, is, "deliver_policy"), will(step, is, "opt_start_seq"));
+    let skips = match starts.as_str() {
+        Some("new") => Some(Amount::Exactly(unread)),
+        Some("last" | "last_per_subject" | "by_start_time") => Some(Amount::AtMost(unread)),
+        Some("by_start_sequence") if start.as_u64() > Some(ack_floor + 1) => {
+            Some(Amount::AtMost(unread))
+        }
+        _ => None,
+    };
+    let follows_on = starts == "by_start_sequence" && start.as_u64() > Some(ack_floor);
+    match skips {
+        Some(amount) if unread > 0 => Some((
+            Harm::Skipped,
+            amount,
+            "its position would be lost: what it has not delivered would be skipped".to_owned(),
+        )),
+        None if again > 0 && !follows_on => Some((
+            Harm::Redelivery,
+            Amount::AtMost(again),
+            "its position would be lost: it would start again".to_owned(),
+        )),
+        Some(_) | None => None,
+    }
+}
+
+/// What keeps a resource: the spec or else the state says so, or it holds messages.
+fn prevented(
+    step: &Step,
+    wanted: Option<&Declared>,
+    was: Option<&Recorded>,
+    is: &Observed,
+) -> Option<Finding> {
+    let address = &step.address;
+    let said =
+        wanted.map_or_else(|| was.and_then(|it| it.prevent_destroy), |it| it.prevent_destroy);
+    // What the spec says holds at once; what it no longer says must be recorded first.
+    let remedy = match wanted {
+        Some(_) => "set `prevent_destroy = false` in the spec",
+        None => {
+            "put it back into the spec with `prevent_destroy = false`, apply that, then remove it"
+        }
+    };
+    let messages = is.messages();
+    let (message, help) = match said {
+        Some(true) => (
+            format!("`{address}` would be destroyed, and has `prevent_destroy = true`"),
+            remedy.to_owned(),
+        ),
+        None if messages > 0 && step.action == Action::Delete => (
+            format!("`{address}` would be destroyed with its {}", count(messages, "message")),
+            format!("what holds messages is protected; {remedy}"),
+        ),
+        None if step.adopts && messages == 0 => (
+            format!("`{address}` would be replaced, and jsplan did not make it"),
+            refusal(step).map_or_else(
+                || remedy.to_owned(),
+                |(Change { delta, .. }, _)| {
+                    let (name, value) = (delta.field.name, delta.field.show(&delta.before));
+                    format!("{remedy}, or set `{name}` to `{value}` to take it over as it is")
+                },
+            ),
+        ),
+        Some(false) | None => return None,
+    };
+    Some(Finding::error(Code::Protected, message).help(help))
 }
 
 /// A replacement is refused where messages would go with it, or where something else is meant.

@@ -13,7 +13,7 @@ use crate::{
     subject,
 };
 
-const STREAM: &[Rule] = &[
+const RULES: &[Rule] = &[
     Rule::conflict(
         "subjects",
         |it| it.has("mirror"),
@@ -201,7 +201,7 @@ const RESERVED: &[(&str, &str)] = &[
 
 impl Check<'_> {
     pub(super) fn stream(&mut self, address: &Address, declared: &Declared) {
-        self.rules(STREAM, address, declared);
+        self.rules(RULES, address, declared);
         self.reserved(address, declared);
         self.republish(address, declared);
         self.sources(address, declared);
