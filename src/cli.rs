@@ -41,7 +41,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Plan, apply and watch NATS JetStream from versioned TOML specs.
+/// Plan and apply NATS JetStream from versioned TOML specs.
 #[derive(Debug, Parser)]
 #[command(name = "jsplan", version, max_term_width = 100, disable_help_subcommand = true)]
 #[command(after_help = "Start with `jsplan demo`: it shows the main job on a throw-away server.")]

@@ -1,4 +1,4 @@
-//! jsplan: NATS JetStream planned, applied and watched from versioned TOML specs.
+//! jsplan: NATS JetStream planned and applied from versioned TOML specs.
 //!
 //! The library exists for the program's own tests and pages; it is not a stable interface.
 //!

@@ -62,7 +62,7 @@ pub(crate) fn remove_if_there(path: &Path) -> Result<(), Error> {
 
 /// A rename is durable only once its folder is.
 fn sync_folder(folder: &Path) -> io::Result<()> {
-    if cfg!(unix) { fs::File::open(folder)?.sync_all() } else { Ok(()) }
+    fs::File::open(folder)?.sync_all()
 }
 
 /// A folder that goes with its value.

@@ -5,9 +5,9 @@ use std::{env, fs};
 /// `user@host`, as far as the environment says.
 #[must_use]
 pub(crate) fn user_at_host() -> String {
-    let of = |names: [&str; 2]| names.into_iter().find_map(|it| env::var(it).ok());
-    let user = of(["USER", "USERNAME"]).unwrap_or_else(|| "somebody".to_owned());
-    let host = of(["HOSTNAME", "COMPUTERNAME"])
+    let user = env::var("USER").unwrap_or_else(|_| "somebody".to_owned());
+    let host = env::var("HOSTNAME")
+        .ok()
         .or_else(|| fs::read_to_string("/etc/hostname").ok())
         .map(|it| it.trim().to_owned())
         .filter(|it| !it.is_empty())
