@@ -15,7 +15,10 @@ use std::{error::Error, ffi::OsString, path::PathBuf, process::ExitCode};
 
 use clap::{CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 
-use crate::io::terminal::{Closed, Color, Terminal};
+use crate::io::{
+    nats, store,
+    terminal::{Closed, Color, Terminal},
+};
 
 /// How a command ended. Nothing else is ever returned to the shell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +41,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Plan, apply and watch NATS JetStream from versioned TOML specs.
+/// Plan and apply NATS JetStream from versioned TOML specs.
 #[derive(Debug, Parser)]
 #[command(name = "jsplan", version, max_term_width = 100, disable_help_subcommand = true)]
 #[command(after_help = "Start with `jsplan demo`: it shows the main job on a throw-away server.")]
@@ -115,6 +118,30 @@ impl Failure {
     fn shown() -> Self {
         Self::new("")
     }
+
+    /// What the server or the network did, with its remedy.
+    fn of_server(error: nats::error::Error) -> Self {
+        let help = error.help();
+        Self { help, ..Self::from(error) }
+    }
+
+    /// What is wrong with the store, with its remedy.
+    fn of_store(error: store::Error) -> Self {
+        let help = match &error {
+            store::Error::State { .. } => {
+                "`jsplan state restore` lists the kept predecessors; nothing was changed"
+            }
+            store::Error::OtherEnvironment { .. } => {
+                "check `--env`, or put the file back where it belongs"
+            }
+            store::Error::Locked { .. } => "wait for it to end; the lock ends with that process",
+            store::Error::NoSuchSerial { .. } => {
+                "`jsplan state restore` lists the kept predecessors"
+            }
+            store::Error::File(_) => return Self::from(error),
+        };
+        Self::from(error).help(help)
+    }
 }
 
 impl<E: Error> From<E> for Failure {
@@ -164,6 +191,12 @@ fn report(terminal: &Terminal, result: Result<Exit, Failure>) -> Exit {
     }
 }
 
+impl From<Result<(), Closed>> for Exit {
+    fn from(printed: Result<(), Closed>) -> Self {
+        printed.map_or_else(Self::from, |()| Self::Done)
+    }
+}
+
 impl From<Closed> for Exit {
     /// A reader of stdout that has seen enough, such as `head`, is no failure.
     fn from(Closed(error): Closed) -> Self {
@@ -177,7 +210,7 @@ fn usage(error: &clap::Error) -> Exit {
     let text = error.render().ansi().to_string();
     let terminal = Terminal::new(Color::Auto);
     if wanted {
-        return terminal.print(&text).map_or_else(Exit::from, |()| Exit::Done);
+        return terminal.print(&text).into();
     }
     terminal.say(&text);
     Exit::Failed

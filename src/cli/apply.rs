@@ -13,7 +13,9 @@ use crate::{
         apply::{self, PARALLELISM},
         clock, files,
         store::{self, Lock, Store},
+        who,
     },
+    live::Server,
     plan::{self, Ask, Mode, Plan},
     render,
     state::{LastApply, State, Target},
@@ -30,7 +32,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     ask: Asked,
     /// Most steps at a time
-    #[arg(long, value_name = "N", default_value_t = PARALLELISM as u16,
+    #[arg(long, value_name = "N", default_value_t = PARALLELISM,
         value_parser = clap::value_parser!(u16).range(1..=64))]
     parallelism: u16,
 }
@@ -38,8 +40,7 @@ pub(crate) struct Args {
 impl Args {
     /// Plan, and do not ask.
     pub(crate) fn approved() -> Self {
-        let parallelism = u16::try_from(PARALLELISM).unwrap_or(1);
-        Self { file: None, auto_approve: true, ask: Asked::default(), parallelism }
+        Self { file: None, auto_approve: true, ask: Asked::default(), parallelism: PARALLELISM }
     }
 
     /// A saved plan.
@@ -61,7 +62,7 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
     };
     let environment = project.environment()?;
     let store = project.store(&environment);
-    let lock = store.lock("apply").map_err(Failure::damaged)?;
+    let lock = store.lock("apply").map_err(Failure::of_store)?;
     let gathered = project.gather("apply").await?;
     let (plan, ask) = match saved {
         Some(plan) => (checked(plan, &gathered)?, Ask::default()),
@@ -89,7 +90,7 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
         project.terminal.say(&render::talk::cancelled(plan.mode));
         return Ok(Exit::Failed);
     }
-    let order = Order { plan, ask, parallelism: usize::from(args.parallelism) };
+    let order = Order { plan, ask, parallelism: args.parallelism };
     carry_out(project, gathered, &order, &store, &lock).await
 }
 
@@ -97,7 +98,7 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
 struct Order {
     plan: Plan,
     ask: Ask,
-    parallelism: usize,
+    parallelism: u16,
 }
 
 fn read_plan(project: &Project, path: &Path, ask: &Asked) -> Result<Plan, Failure> {
@@ -127,11 +128,6 @@ fn checked(plan: Plan, gathered: &Gathered) -> Result<Plan, Failure> {
         ))
         .help(again));
     }
-    let target = |it: &crate::live::Server| Target {
-        account: it.account.clone(),
-        cluster: it.cluster.clone(),
-        domain: it.domain.clone(),
-    };
     if target(&plan.server) != target(&live.server) {
         return Err(Failure::new("the plan was made against another server or account").help(again));
     }
@@ -160,7 +156,7 @@ async fn carry_out(
 ) -> Result<Exit, Failure> {
     let Gathered { desired, sources, state, live, session } = gathered;
     drop(live);
-    store.settle(&state, lock).map_err(Failure::damaged)?;
+    store.settle(&state, lock).map_err(Failure::of_store)?;
     let mut state = begun(state, &order.plan);
     let journal = store.begin(&state, lock)?;
     let terminal = project.terminal;
@@ -191,7 +187,7 @@ async fn carry_out(
     let path = path.strip_prefix(&project.dir).unwrap_or(&path).display().to_string();
     terminal.say(&render::talk::recorded(order.plan.serial, state.serial, &path));
     let done = render::progress::complete(plan.mode, outcome.counts);
-    Ok(terminal.print(&done).map_or_else(Exit::from, |()| Exit::Done))
+    Ok(terminal.print(&done).into())
 }
 
 /// The state that the first finished step is saved into.
@@ -200,11 +196,15 @@ fn begun(mut state: State, plan: &Plan) -> State {
         state.lineage = store::lineage();
     }
     state.serial += 1;
-    let server = plan.server.clone();
-    state.target =
-        Some(Target { account: server.account, cluster: server.cluster, domain: server.domain });
-    state.last_apply = Some(LastApply { at: clock::now(), by: clock::who(), plan: plan.id() });
+    state.target = Some(target(&plan.server));
+    state.last_apply =
+        Some(LastApply { at: clock::now(), by: who::user_at_host(), plan: plan.id() });
     state
+}
+
+fn target(server: &Server) -> Target {
+    let Server { account, cluster, domain, .. } = server.clone();
+    Target { account, cluster, domain }
 }
 
 /// Whether nothing is left to do for the resources that were applied.

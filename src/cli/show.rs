@@ -23,13 +23,13 @@ pub(crate) fn run(project: &Project, args: &Args) -> Result<Exit, Failure> {
             let plan = plan::file::read(&text)
                 .map_err(|it| Failure::new(format!("`{}`: {it}", path.display())))?;
             if args.json {
-                render::json::line(&render::json::plan(&plan, Some(&plan.id())))
+                render::json::line(&render::json::plan(&plan))
             } else {
                 render::plan(&plan, &Sources::default())
             }
         }
         None => {
-            let state = project.store(&project.environment()?).load().map_err(Failure::damaged)?;
+            let state = project.store(&project.environment()?).load().map_err(Failure::of_store)?;
             if args.json {
                 render::json::line(&render::json::state(&state))
             } else {
@@ -37,5 +37,5 @@ pub(crate) fn run(project: &Project, args: &Args) -> Result<Exit, Failure> {
             }
         }
     };
-    Ok(project.terminal.print(&shown).map_or_else(Exit::from, |()| Exit::Done))
+    Ok(project.terminal.print(&shown).into())
 }

@@ -8,7 +8,7 @@ use crate::{
 
 /// Why a command stopped, and what to do about it.
 #[must_use]
-pub fn failure(message: &str, help: Option<&str>) -> String {
+pub(crate) fn failure(message: &str, help: Option<&str>) -> String {
     let help =
         help.map_or_else(String::new, |it| format!("  {} {}\n", NAME.style("= help:"), escape(it)));
     let lines: Vec<_> = message.lines().map(|it| escape(it).into_owned()).collect();
@@ -17,7 +17,7 @@ pub fn failure(message: &str, help: Option<&str>) -> String {
 
 /// Where a plan was saved, and how exactly it is applied.
 #[must_use]
-pub fn saved(plan: &Plan, path: &str) -> String {
+pub(crate) fn saved(plan: &Plan, path: &str) -> String {
     let command = format!("jsplan apply --env {} {path}", plan.environment);
     let id = &plan.id()[..12];
     format!(
@@ -30,7 +30,7 @@ pub fn saved(plan: &Plan, path: &str) -> String {
 
 /// The question before an apply; only `word` passes.
 #[must_use]
-pub fn question(plan: &Plan, word: &str) -> String {
+pub(crate) fn question(plan: &Plan, word: &str) -> String {
     let environment = escape(&plan.environment);
     let accepted = if plan.protected {
         format!("The environment is protected: only its name, '{word}', will be accepted.")
@@ -48,7 +48,7 @@ pub fn question(plan: &Plan, word: &str) -> String {
 
 /// The answer was no.
 #[must_use]
-pub fn cancelled(mode: Mode) -> String {
+pub(crate) fn cancelled(mode: Mode) -> String {
     let word = match mode {
         Mode::Normal | Mode::RefreshOnly => "Apply",
         Mode::Destroy => "Destroy",
@@ -58,7 +58,7 @@ pub fn cancelled(mode: Mode) -> String {
 
 /// What an apply left to do, which should be nothing: names the first field.
 #[must_use]
-pub fn unsettled(again: &Plan) -> String {
+pub(crate) fn unsettled(again: &Plan) -> String {
     let first = again.steps.iter().find_map(|it| Some((it, it.changes.first()?)));
     match first {
         Some((step, change)) => format!(
@@ -72,7 +72,7 @@ pub fn unsettled(again: &Plan) -> String {
 
 /// Where the state went.
 #[must_use]
-pub fn recorded(before: u64, after: u64, path: &str) -> String {
+pub(crate) fn recorded(before: u64, after: u64, path: &str) -> String {
     let (before, after) = (show_count(before), show_count(after));
     format!("{}\n", ASIDE.style(format!("State: serial {before} -> {after}, {}", escape(path))))
 }
