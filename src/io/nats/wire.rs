@@ -106,46 +106,47 @@ pub(super) fn names(subject: &str, payload: &[u8]) -> Result<Page<String>, Error
 
 /// A page of `STREAM.LIST`.
 pub(super) fn streams(subject: &str, payload: &[u8]) -> Result<Page<Entry>, Error> {
-    #[derive(Deserialize)]
-    struct Reply<'a> {
-        #[serde(borrow)]
-        error: Option<Failure<'a>>,
-        #[serde(default)]
-        total: usize,
-        #[serde(borrow)]
-        streams: Option<Vec<Stream<'a>>>,
-        #[serde(borrow)]
-        missing: Option<Vec<Cow<'a, str>>>,
-        #[serde(borrow)]
-        offline: Option<BTreeMap<Cow<'a, str>, Cow<'a, str>>>,
-    }
-    let Reply { error, total, streams, missing, offline } = parse(subject, payload)?;
-    refuse(error)?;
-    let streams = streams.into_iter().flatten().map(|it| it.entry(subject));
-    let entries = streams.collect::<Result<_, _>>()?;
-    Ok(Page { total, entries, missing: reasons(missing, offline), bytes: payload.len() })
+    let List { entries, rest } = list::<Stream<'_>>(subject, payload)?;
+    let entries = entries.into_iter().map(|it| it.entry(subject)).collect::<Result<_, _>>()?;
+    Ok(Page { entries, ..rest })
 }
 
 /// A page of `CONSUMER.LIST`, without the consumers that the server keeps for itself.
 pub(super) fn consumers(subject: &str, payload: &[u8]) -> Result<Page<Entry>, Error> {
+    let List { entries, rest } = list::<Consumer<'_>>(subject, payload)?;
+    let entries = entries.into_iter().filter(|it| !it.is_internal());
+    let entries = entries.map(|it| it.entry(subject)).collect::<Result<_, _>>()?;
+    Ok(Page { entries, ..rest })
+}
+
+/// A page of a list whose entries are not judged yet.
+struct List<T> {
+    entries: Vec<T>,
+    rest: Page<Entry>,
+}
+
+/// What both lists have in common: all but the name under which the entries stand.
+fn list<'a, T: Deserialize<'a>>(subject: &str, payload: &'a [u8]) -> Result<List<T>, Error> {
     #[derive(Deserialize)]
-    struct Reply<'a> {
+    #[serde(bound(deserialize = "T: Deserialize<'de>"))]
+    struct Reply<'a, T> {
         #[serde(borrow)]
         error: Option<Failure<'a>>,
         #[serde(default)]
         total: usize,
-        #[serde(borrow)]
-        consumers: Option<Vec<Consumer<'a>>>,
+        #[serde(alias = "streams", alias = "consumers")]
+        entries: Option<Vec<T>>,
         #[serde(borrow)]
         missing: Option<Vec<Cow<'a, str>>>,
         #[serde(borrow)]
         offline: Option<BTreeMap<Cow<'a, str>, Cow<'a, str>>>,
     }
-    let Reply { error, total, consumers, missing, offline } = parse(subject, payload)?;
+    let Reply { error, total, entries, missing, offline } =
+        parse::<Reply<'a, T>>(subject, payload)?;
     refuse(error)?;
-    let consumers = consumers.into_iter().flatten().filter(|it| !it.is_internal());
-    let entries = consumers.map(|it| it.entry(subject)).collect::<Result<_, _>>()?;
-    Ok(Page { total, entries, missing: reasons(missing, offline), bytes: payload.len() })
+    let missing = reasons(missing, offline);
+    let rest = Page { total, entries: Vec::new(), missing, bytes: payload.len() };
+    Ok(List { entries: entries.unwrap_or_default(), rest })
 }
 
 /// One resource, from an INFO or from the reply to a create or update.
