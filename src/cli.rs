@@ -15,7 +15,7 @@ use std::{error::Error, ffi::OsString, path::PathBuf, process::ExitCode};
 
 use clap::{CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 
-use crate::io::terminal::{Closed, Color, Terminal};
+use crate::io::terminal::{Color, Terminal};
 
 /// How a command ended. Nothing else is ever returned to the shell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,6 +137,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
 }
 
 fn dispatch(cli: Cli, terminal: Terminal) -> Result<Exit, Failure> {
+    if let Some(folder) = &cli.global.chdir {
+        crate::io::files::enter(folder)?;
+    }
     let project = project::Project::new(cli.global, terminal);
     match cli.command {
         Command::Validate(args) => validate::run(&project, &args),
@@ -164,10 +167,12 @@ fn report(terminal: &Terminal, result: Result<Exit, Failure>) -> Exit {
     }
 }
 
-impl From<Closed> for Exit {
-    /// A reader of stdout that has seen enough, such as `head`, is no failure.
-    fn from(Closed(error): Closed) -> Self {
-        if error.kind() == std::io::ErrorKind::BrokenPipe { Self::Done } else { Self::Failed }
+/// Writes data. A reader that has seen enough, such as `head`, is no failure, and changes nothing
+/// about how the command ends.
+fn shown(terminal: &Terminal, text: &str) -> Result<(), Failure> {
+    match terminal.print(text) {
+        Err(closed) if !closed.is_by_reader() => Err(closed.into()),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 
@@ -177,7 +182,7 @@ fn usage(error: &clap::Error) -> Exit {
     let text = error.render().ansi().to_string();
     let terminal = Terminal::new(Color::Auto);
     if wanted {
-        return terminal.print(&text).map_or_else(Exit::from, |()| Exit::Done);
+        return report(&terminal, shown(&terminal, &text).map(|()| Exit::Done));
     }
     terminal.say(&text);
     Exit::Failed

@@ -64,15 +64,17 @@ pub fn findings(findings: &[Finding], sources: &Sources) -> String {
     findings::findings(findings, sources)
 }
 
-/// Live against recorded: every resource that is not in sync, the numbers, and what to do.
+/// Live against recorded: every resource that is not in sync, the numbers, and what to do with the
+/// options that lead here again.
 #[must_use]
 pub fn drift(
     report: &crate::drift::Report,
     desired: &Desired,
     recorded: &State,
     live: &Live,
+    options: &str,
 ) -> String {
-    drift::report(report, desired, recorded, live)
+    drift::report(report, desired, recorded, live) + &drift::hints(report, options)
 }
 
 /// What jsplan owns, as a table.
@@ -147,12 +149,12 @@ fn head(environment: &str, server: &Server) -> String {
     parts.join(" · ") + "\n"
 }
 
-/// The command that applies, for hints.
-fn apply_command(environment: &str, mode: Mode) -> String {
+/// The command that applies, for hints; `options` lead to the same environment and server again.
+fn apply_command(options: &str, mode: Mode) -> String {
     let flag = match mode {
         Mode::Normal => "",
         Mode::Destroy => " --destroy",
         Mode::RefreshOnly => " --refresh-only",
     };
-    format!("jsplan apply{flag} --env {}", escape(environment))
+    format!("jsplan apply{flag} {}", escape(options))
 }

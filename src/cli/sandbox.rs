@@ -81,6 +81,6 @@ fn describe(project: &Project, sandbox: &Sandbox) -> Result<Exit, Failure> {
         sandbox.version,
         sandbox.url()
     ));
-    let printed = project.terminal.print(&format!("{}\n", sandbox.url()));
-    Ok(printed.map_or_else(Exit::from, |()| Exit::Done))
+    project.show(&format!("{}\n", sandbox.url()))?;
+    Ok(Exit::Done)
 }

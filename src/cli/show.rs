@@ -37,5 +37,6 @@ pub(crate) fn run(project: &Project, args: &Args) -> Result<Exit, Failure> {
             }
         }
     };
-    Ok(project.terminal.print(&shown).map_or_else(Exit::from, |()| Exit::Done))
+    project.show(&shown)?;
+    Ok(Exit::Done)
 }

@@ -1,8 +1,10 @@
 //! What is said around a plan: the question, the refusal, the way on.
 
-use super::{ASIDE, CHANGED, DANGER, NAME, escape};
+use super::{ASIDE, CHANGED, DANGER, NAME, escape, text::count_of};
 use crate::{
     plan::{Mode, Plan},
+    spec::Desired,
+    state::State,
     units::show_count,
 };
 
@@ -15,10 +17,10 @@ pub fn failure(message: &str, help: Option<&str>) -> String {
     format!("{}: {}\n{help}", DANGER.style("error"), NAME.style(lines.join("\n")))
 }
 
-/// Where a plan was saved, and how exactly it is applied.
+/// Where a plan was saved, and how exactly it is applied: with the options it was made with.
 #[must_use]
-pub fn saved(plan: &Plan, path: &str) -> String {
-    let command = format!("jsplan apply --env {} {path}", plan.environment);
+pub fn saved(plan: &Plan, options: &str, path: &str) -> String {
+    let command = format!("jsplan apply {options} {path}");
     let id = &plan.id()[..12];
     format!(
         "\nSaved the plan to: {}   {}\n\nTo perform exactly these actions, run:\n    {}\n",
@@ -68,6 +70,21 @@ pub fn unsettled(again: &Plan) -> String {
         ),
         None => "the apply is done, and the plan is still not empty".to_owned(),
     }
+}
+
+/// A spec without errors, and how much it declares.
+#[must_use]
+pub fn valid(desired: &Desired) -> String {
+    let name = escape(&desired.environment.name);
+    let resources = count_of(desired.resources.len(), "resource");
+    format!("The spec of {name} is valid: {resources}.\n")
+}
+
+/// A state that is what jsplan wrote, and how much it holds.
+#[must_use]
+pub fn whole(state: &State) -> String {
+    let resources = count_of(state.resources.len(), "resource");
+    format!("The state is whole: serial {}, {resources}.\n", state.serial)
 }
 
 /// Where the state went.
