@@ -1,7 +1,5 @@
 //! Live against recorded: what changed behind jsplan's back, in six classes.
 
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -9,6 +7,7 @@ use crate::{
     diff::{self, Delta},
     live::{Live, Observed},
     schema::Release,
+    sides::{Sides, sides},
     spec::{Declared, Desired},
     state::{Recorded, State},
 };
@@ -80,24 +79,21 @@ impl Class {
 #[must_use]
 pub fn compare(desired: &Desired, recorded: &State, live: &Live) -> Report {
     let release = live.server.release;
-    let known: BTreeSet<_> = desired.resources.keys().chain(recorded.resources.keys()).collect();
     let mut report = Report {
         entries: Vec::new(),
         unmanaged: Vec::new(),
         in_sync: 0,
         coverage: (0, live.resources.len()),
     };
-    for address in &known {
-        let wanted = desired.resources.get(address);
-        let was = recorded.resources.get(address);
-        let is = live.resources.get(address);
+    for sides in sides(&desired.resources, recorded, live) {
+        let Sides { address, wanted, was, is } = sides;
+        if !sides.is_known() {
+            report.unmanaged.push(address.clone());
+            continue;
+        }
         report.coverage.0 += usize::from(is.is_some());
-        let entry = |class, deltas, recreated| Entry {
-            address: (*address).clone(),
-            class,
-            deltas,
-            recreated,
-        };
+        let entry =
+            |class, deltas, recreated| Entry { address: address.clone(), class, deltas, recreated };
         if live.doubt(address).is_some() {
             report.entries.push(entry(Class::Unknown, Vec::new(), false));
             continue;
@@ -113,8 +109,6 @@ pub fn compare(desired: &Desired, recorded: &State, live: &Live) -> Report {
             (None, _) => report.entries.push(entry(Class::Pending, Vec::new(), false)),
         }
     }
-    let foreign = live.resources.keys().filter(|it| !known.contains(it));
-    report.unmanaged = foreign.cloned().collect();
     report
 }
 

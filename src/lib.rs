@@ -24,6 +24,7 @@ pub mod spec;
 pub mod live;
 pub mod state;
 pub mod target;
+pub mod sides;
 pub mod diff;
 pub mod drift;
 pub mod plan;

@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
-use crate::{address::Address, config::{Config, sha256}, schema::Release};
+use crate::{
+    address::Address,
+    config::{Config, sha256},
+    schema::Release,
+};
 
 /// Everything that one reading of an account found.
 #[derive(Debug)]

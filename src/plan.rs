@@ -22,6 +22,7 @@ use crate::{
     finding::{Finding, Place, Severity},
     live::{Live, Observed, Server},
     schema::{Harm, Release, Verdict, Writer},
+    sides::{Sides, sides},
     spec::{Declared, Desired},
     state::{Origin, Recorded, State},
 };
@@ -228,22 +229,25 @@ pub fn plan(desired: &Desired, recorded: &State, live: &Live, ask: &Ask) -> Plan
     scope::check_target(desired, recorded, &live.server, &mut plan.findings);
     let nothing = BTreeMap::new();
     let wanted = if ask.mode == Mode::Destroy { &nothing } else { &desired.resources };
-    let view = View { wanted, recorded, live, mode: ask.mode };
-    let all: BTreeSet<&Address> = wanted.keys().chain(recorded.resources.keys()).collect();
-    let scope = scope::scope(&all, ask, &mut plan.findings);
+    let known = || sides(wanted, recorded, live).filter(Sides::is_known);
+    let scope = scope::scope(|| known().map(|it| it.address), ask, &mut plan.findings);
     // Streams come before consumers, so it is known by then which consumers lose theirs.
     let mut gone = BTreeSet::new();
-    for address in all {
+    for sides in known() {
+        let Sides { address, wanted, .. } = sides;
         let falls = gone.contains(address.stream_name());
         if !falls && scope.as_ref().is_some_and(|it| !it.contains(address)) {
             continue;
         }
         if let Some(reason) = live.doubt(address) {
-            let place = wanted.get(address).map(|it| it.place);
+            let place = wanted.map(|it| it.place);
             plan.findings.push(scope::unreadable(address, reason).at(place));
             continue;
         }
-        let Some(step) = view.decide(address, &gone) else {
+        // What goes with its stream and is wanted is made anew.
+        let sides =
+            if falls && wanted.is_some() { Sides { was: None, is: None, ..sides } } else { sides };
+        let Some(step) = decide(sides, ask.mode, live.server.release) else {
             plan.unchanged += 1;
             continue;
         };
@@ -261,80 +265,56 @@ pub fn plan(desired: &Desired, recorded: &State, live: &Live, ask: &Ask) -> Plan
     plan
 }
 
-/// The three values seen from one resource.
-struct View<'a> {
-    wanted: &'a BTreeMap<Address, Declared>,
-    recorded: &'a State,
-    live: &'a Live,
-    mode: Mode,
+/// The judgement about one resource; `None` where nothing has to be done.
+fn decide(sides: Sides<'_>, mode: Mode, release: Release) -> Option<Step> {
+    let Sides { address, wanted, was, is } = sides;
+    if mode == Mode::RefreshOnly {
+        return refresh(sides);
+    }
+    if let (Some(wanted), Some(was), Some(is)) = (wanted, was, is)
+        && was.spec_sha256 == wanted.sha256
+        && untouched(address, was, is)
+    {
+        return None;
+    }
+    let changes = changes(sides, release);
+    let in_place = changes.iter().all(|it| !matches!(it.verdict, Verdict::Refused(_)));
+    let action = match (wanted, was, is) {
+        (Some(_), _, None) => Action::Create,
+        (Some(_), None, Some(_)) if changes.is_empty() => Action::Adopt,
+        (Some(wanted), Some(was), Some(is)) if changes.is_empty() => {
+            if !stale(wanted, was, is, address) {
+                return None;
+            }
+            Action::Record
+        }
+        (Some(_), _, Some(_)) if in_place => Action::Update,
+        (Some(_), _, Some(_)) => Action::Replace,
+        (None, Some(_), Some(_)) => Action::Delete,
+        (None, Some(_), None) => Action::Forget,
+        (None, None, _) => return None,
+    };
+    Some(step(sides, action, changes))
 }
 
-impl View<'_> {
-    /// The decision about one resource; `gone` are the streams that are taken away, if only for a
-    /// moment.
-    fn decide(&self, address: &Address, gone: &BTreeSet<&str>) -> Option<Step> {
-        let wanted = self.wanted.get(address);
-        let mut was = self.recorded.resources.get(address);
-        let mut is = self.live.resources.get(address);
-        if self.mode == Mode::RefreshOnly {
-            return refresh(address, was, is);
-        }
-        if gone.contains(address.stream_name()) && wanted.is_some() {
-            // It goes with its stream, and is made anew.
-            (was, is) = (None, None);
-        }
-        if let (Some(wanted), Some(was), Some(is)) = (wanted, was, is)
-            && was.spec_sha256 == wanted.sha256
-            && untouched(address, was, is)
-        {
-            return None;
-        }
-        let changes = self.changes(address, wanted, was, is);
-        let in_place = changes.iter().all(|it| !matches!(it.verdict, Verdict::Refused(_)));
-        let action = match (wanted, was, is) {
-            (Some(_), _, None) => Action::Create,
-            (Some(_), None, Some(_)) if changes.is_empty() => Action::Adopt,
-            (Some(wanted), Some(was), Some(is)) if changes.is_empty() => {
-                if !stale(wanted, was, is, address) {
-                    return None;
-                }
-                Action::Record
-            }
-            (Some(_), _, Some(_)) if in_place => Action::Update,
-            (Some(_), _, Some(_)) => Action::Replace,
-            (None, Some(_), Some(_)) => Action::Delete,
-            (None, Some(_), None) => Action::Forget,
-            (None, None, _) => return None,
-        };
-        Some(step(address, action, (wanted, was, is), changes))
-    }
-
-    /// Field by field: what a creation sets, an update changes, a deletion takes away.
-    fn changes(
-        &self,
-        address: &Address,
-        wanted: Option<&Declared>,
-        was: Option<&Recorded>,
-        is: Option<&Observed>,
-    ) -> Vec<Change> {
-        let release = self.live.server.release;
-        let (wanted, is) = match (wanted, is.map(Observed::config)) {
-            (Some(wanted), Some(is)) => (wanted, is),
-            (Some(wanted), None) => return creation(address, wanted),
-            (None, Some(is)) => return deletion(address, &is),
-            (None, None) => return Vec::new(),
-        };
-        let was = was.map(Recorded::config);
-        let kept = was.as_ref().unwrap_or(&is);
-        diff::towards(address.rows(), &is, wanted, kept, release)
-            .into_iter()
-            .map(|delta| Change {
-                cause: cause(&delta, was.as_ref()),
-                verdict: delta.verdict(release),
-                delta,
-            })
-            .collect()
-    }
+/// Field by field: what a creation sets, an update changes, a deletion takes away.
+fn changes(Sides { address, wanted, was, is }: Sides<'_>, release: Release) -> Vec<Change> {
+    let (wanted, is) = match (wanted, is.map(Observed::config)) {
+        (Some(wanted), Some(is)) => (wanted, is),
+        (Some(wanted), None) => return creation(address, wanted),
+        (None, Some(is)) => return deletion(address, &is),
+        (None, None) => return Vec::new(),
+    };
+    let was = was.map(Recorded::config);
+    let kept = was.as_ref().unwrap_or(&is);
+    diff::towards(address.rows(), &is, wanted, kept, release)
+        .into_iter()
+        .map(|delta| Change {
+            cause: cause(&delta, was.as_ref()),
+            verdict: delta.verdict(release),
+            delta,
+        })
+        .collect()
 }
 
 /// Whether the live resource is to the byte what was recorded, which needs no parsing.
@@ -387,14 +367,8 @@ fn cause(delta: &Delta, was: Option<&Config>) -> Cause {
     }
 }
 
-type Three<'a> = (Option<&'a Declared>, Option<&'a Recorded>, Option<&'a Observed>);
-
-fn step(
-    address: &Address,
-    action: Action,
-    (wanted, was, is): Three<'_>,
-    changes: Vec<Change>,
-) -> Step {
+fn step(sides: Sides<'_>, action: Action, changes: Vec<Change>) -> Step {
+    let Sides { address, wanted, was, is } = sides;
     let missing = is.is_none() && was.is_some();
     let edited = wanted.zip(was).is_some_and(|(wanted, was)| wanted.sha256 != was.spec_sha256);
     let cause = match action {
@@ -459,10 +433,11 @@ pub fn premise(is: &Observed) -> Premise {
 }
 
 /// The state follows the server; the server is left alone.
-fn refresh(address: &Address, was: Option<&Recorded>, is: Option<&Observed>) -> Option<Step> {
-    let was = was?;
-    let Some(now) = is else {
-        return Some(step(address, Action::Forget, (None, Some(was), None), Vec::new()));
+fn refresh(sides: Sides<'_>) -> Option<Step> {
+    let sides = Sides { wanted: None, ..sides };
+    let (address, was) = (sides.address, sides.was?);
+    let Some(now) = sides.is else {
+        return Some(step(sides, Action::Forget, Vec::new()));
     };
     if untouched(address, was, now) {
         return None;
@@ -475,7 +450,7 @@ fn refresh(address: &Address, was: Option<&Recorded>, is: Option<&Observed>) -> 
         .into_iter()
         .map(|delta| Change { delta, cause: Cause::Drift, verdict: Verdict::InPlace })
         .collect();
-    let mut step = step(address, Action::Record, (None, Some(was), is), changes);
+    let mut step = step(sides, Action::Record, changes);
     step.record = Some(Intent {
         origin: was.origin,
         prevent_destroy: was.prevent_destroy,

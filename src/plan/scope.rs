@@ -14,18 +14,22 @@ use crate::{
 
 /// The targets and what they stand on; `None` where a plan is about everything. What falls with a
 /// target is found out on the way.
-pub(super) fn scope(
-    all: &BTreeSet<&Address>,
+pub(super) fn scope<'a, I: Iterator<Item = &'a Address>>(
+    known: impl Fn() -> I,
     ask: &Ask,
     findings: &mut Vec<Finding>,
 ) -> Option<BTreeSet<Address>> {
+    if ask.targets.is_empty() {
+        return None;
+    }
+    let all: BTreeSet<&Address> = known().collect();
     let missing = ask.targets.iter().filter(|it| !all.contains(it));
-    findings.extend(missing.map(|it| no_such_target(it, all)));
+    findings.extend(missing.map(|it| no_such_target(it, &all)));
     let mut scope = ask.targets.clone();
     if ask.mode != Mode::Destroy {
         scope.extend(ask.targets.iter().map(|it| Address::stream(it.stream_name())));
     }
-    (!ask.targets.is_empty()).then_some(scope)
+    Some(scope)
 }
 
 fn no_such_target(target: &Address, all: &BTreeSet<&Address>) -> Finding {
