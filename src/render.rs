@@ -53,9 +53,20 @@ pub fn plan(plan: &Plan, sources: &Sources) -> String {
 #[must_use]
 pub fn review(plan: &Plan, server: &Server) -> String {
     let label = plan.protected.then_some(PROTECTED);
-    let made = format!("plan {} · made {}", &plan.id()[..12], plan.at);
     let head = head(&labelled(&plan.environment, label), server);
-    format!("{head}{}\n\n{}", ASIDE.style(made), summary::summary(plan))
+    format!("{head}{}\n{}", made(plan), summary::summary(plan))
+}
+
+/// A saved plan as its reviewer reads it: which one it is, and all of it.
+#[must_use]
+pub fn saved(plan: &Plan) -> String {
+    format!("{}\n{}", made(plan), self::plan(plan, &Sources::default()))
+}
+
+fn made(plan: &Plan) -> String {
+    let id = &plan.id()[..12];
+    let line = format!("plan {id} · made {} from state serial {}", escape(&plan.at), plan.serial);
+    format!("{}\n", ASIDE.style(line))
 }
 
 /// Findings as rustc draws them, and how many there are.

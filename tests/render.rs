@@ -741,7 +741,7 @@ fn state_drift_and_findings_have_json_forms() {
         .help("did you mean `y`?");
     let pages = [
         pretty(&render::json::state(&world.recorded)),
-        pretty(&render::json::drift(&report, "prod")),
+        pretty(&render::json::drift(&report, &world.recorded, &world.live)),
         pretty(&render::json::findings(&[finding], &world.sources)),
     ];
     shows!(pages.join("\n----\n"));

@@ -27,7 +27,7 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
     }
     let report = drift::compare(&gathered.desired, &gathered.state, &gathered.live);
     let shown = if args.json {
-        render::json::line(&render::json::drift(&report, &gathered.desired.environment.name))
+        render::json::line(&render::json::drift(&report, &gathered.state, &gathered.live))
     } else {
         let options = project.options(&gathered.desired.environment.name);
         render::drift(&report, &gathered.desired, &gathered.state, &gathered.live, &options)

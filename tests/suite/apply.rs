@@ -199,8 +199,10 @@ fn a_saved_plan_does_exactly_what_was_reviewed_and_only_once() {
     let server = server();
     let project = Project::new(&server, ORDERS);
     project.run(&["plan", "--out", "plan.jsplan"]).ended(0).says("Saved the plan to: plan.jsplan");
-    project.run(&["show", "plan.jsplan"]).ended(0).says("Plan: 2 to add");
-    project.run(&["apply", "plan.jsplan"]).ended(0).says("Apply complete!");
+    let shown = project.run(&["show", "plan.jsplan"]).ended(0).says("Plan: 2 to add").stdout;
+    let first = shown.lines().next().unwrap_or_default();
+    assert!(first.starts_with("plan ") && first.ends_with(" from state serial 0"), "{first}");
+    project.run(&["apply", "plan.jsplan"]).ended(0).says(first).says("Apply complete!");
     project.run(&["apply", "plan.jsplan"]).ended(1).says("stale");
     project.plans_empty();
 }
