@@ -2,7 +2,7 @@
 //!
 //! Names are the server's own. They cannot hold a dot, so an address reads back without doubt.
 
-use std::{fmt, str::FromStr};
+use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
@@ -52,9 +52,15 @@ impl Address {
         }
     }
 
+    /// Whether it is a stream.
+    #[must_use]
+    pub(crate) fn is_stream(&self) -> bool {
+        matches!(self, Self::Stream(_))
+    }
+
     /// `stream` or `consumer`.
     #[must_use]
-    pub fn kind(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Stream(_) => "stream",
             Self::Consumer { .. } => "consumer",
@@ -69,6 +75,17 @@ impl Address {
             Self::Consumer { .. } => schema::consumer::CONSUMER,
         }
     }
+}
+
+/// The consumers of a stream, of what is kept by address.
+pub(crate) fn consumers_of<'a, T>(
+    resources: &'a BTreeMap<Address, T>,
+    stream: &str,
+) -> impl Iterator<Item = (&'a Address, &'a T)> + use<'a, T> {
+    let stream = stream.to_owned();
+    // No name is empty, so this stands before all of them.
+    let first = Address::consumer(&stream, "");
+    resources.range(first..).take_while(move |(it, _)| it.stream_name() == stream)
 }
 
 impl fmt::Display for Address {

@@ -15,7 +15,10 @@ use std::{error::Error, ffi::OsString, path::PathBuf, process::ExitCode};
 
 use clap::{CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 
-use crate::io::terminal::{Color, Terminal};
+use crate::io::{
+    nats, store,
+    terminal::{Color, Terminal},
+};
 
 /// How a command ended. Nothing else is ever returned to the shell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +41,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Plan, apply and watch NATS JetStream from versioned TOML specs.
+/// Plan and apply NATS JetStream from versioned TOML specs.
 #[derive(Debug, Parser)]
 #[command(name = "jsplan", version, max_term_width = 100, disable_help_subcommand = true)]
 #[command(after_help = "Start with `jsplan demo`: it shows the main job on a throw-away server.")]
@@ -114,6 +117,30 @@ impl Failure {
     /// Findings were shown already; this only ends the command.
     fn shown() -> Self {
         Self::new("")
+    }
+
+    /// What the server or the network did, with its remedy.
+    fn of_server(error: nats::error::Error) -> Self {
+        let help = error.help();
+        Self { help, ..Self::from(error) }
+    }
+
+    /// What is wrong with the store, with its remedy.
+    fn of_store(error: store::Error) -> Self {
+        let help = match &error {
+            store::Error::State { .. } => {
+                "`jsplan state restore` lists the kept predecessors; nothing was changed"
+            }
+            store::Error::OtherEnvironment { .. } => {
+                "check `--env`, or put the file back where it belongs"
+            }
+            store::Error::Locked { .. } => "wait for it to end; the lock ends with that process",
+            store::Error::NoSuchSerial { .. } => {
+                "`jsplan state restore` lists the kept predecessors"
+            }
+            store::Error::File(_) => return Self::from(error),
+        };
+        Self::from(error).help(help)
     }
 }
 

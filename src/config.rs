@@ -1,7 +1,7 @@
 //! A configuration as the server writes it: a JSON map under the wire's names.
 //!
 //! It knows no rows, so it cannot tell a default from an absence. That is why it has no `==`:
-//! two configurations are compared by [`crate::diff::deltas`], which asks the rows, or not at all.
+//! two configurations are compared by `diff::deltas`, which asks the rows, or not at all.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 pub struct Config(Map<String, Value>);
 
 /// Keys of `metadata` under this prefix belong to the server.
-pub const SERVER_LABELS: &str = "_nats.";
+pub(crate) const SERVER_LABELS: &str = "_nats.";
 
 impl Config {
     /// Reads a JSON object; anything else is an error.
@@ -58,12 +58,12 @@ impl Config {
     }
 
     /// Takes a field away.
-    pub fn remove(&mut self, name: &str) -> Option<Value> {
+    pub(crate) fn remove(&mut self, name: &str) -> Option<Value> {
         self.0.remove(name)
     }
 
     /// Every field with its value, by name.
-    pub fn iter(&self) -> impl Iterator<Item = (&String, &Value)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&String, &Value)> {
         self.0.iter()
     }
 

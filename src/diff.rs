@@ -22,7 +22,7 @@ pub struct Delta {
 impl Delta {
     /// Whether a release makes this change in place.
     #[must_use]
-    pub fn verdict(&self, release: Release) -> Verdict {
+    pub(crate) fn verdict(&self, release: Release) -> Verdict {
         self.field.verdict(release, &self.before, &self.after)
     }
 }
@@ -30,7 +30,7 @@ impl Delta {
 /// What an update must change so that `before` becomes what a spec wants: neither what the spec
 /// leaves to others, nor what the release does not know and the spec does not name.
 #[must_use]
-pub fn towards(
+pub(crate) fn towards(
     rows: &'static [Field],
     before: &Config,
     wanted: &Declared,
@@ -47,7 +47,7 @@ pub fn towards(
 
 /// The fields in which what was read back differs from what was read back before.
 #[must_use]
-pub fn moved(rows: &'static [Field], before: &Config, after: &Config) -> Vec<Delta> {
+pub(crate) fn moved(rows: &'static [Field], before: &Config, after: &Config) -> Vec<Delta> {
     compare(rows, before, after, |field| after.get(field.name))
 }
 
@@ -57,7 +57,7 @@ pub fn moved(rows: &'static [Field], before: &Config, after: &Config) -> Vec<Del
 /// agrees with `before`: `kept` holds what the server once worked out. What is set while a resource
 /// runs is equal wherever `after` leaves it out.
 #[must_use]
-pub fn deltas(
+pub(crate) fn deltas(
     rows: &'static [Field],
     before: &Config,
     after: &Config,
@@ -86,7 +86,7 @@ fn compare<'a>(
 /// The live configuration with some fields changed: what an update sends, since an update
 /// replaces the whole. Fields without a row stay as they are.
 #[must_use]
-pub fn overlay(live: &Config, deltas: &[Delta]) -> Config {
+pub(crate) fn overlay(live: &Config, deltas: &[Delta]) -> Config {
     let mut sent = live.clone();
     for Delta { field, after, .. } in deltas {
         let value = with_server_labels(field, live, after);

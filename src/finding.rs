@@ -70,30 +70,39 @@ impl Sources {
         &self.0[usize::from(place.file)].text
     }
 
-    /// The text of a file by its number.
-    #[must_use]
-    pub fn file(&self, file: u16) -> &str {
-        &self.0[usize::from(file)].text
-    }
-
     /// `path:line` of a place, for messages that name a second one.
     #[must_use]
-    pub fn spot(&self, place: Place) -> String {
+    pub(crate) fn spot(&self, place: Place) -> String {
         format!("{}:{}", self.path(place), self.line(place).0)
     }
 
     /// Blots a span out, so that no output which shows the source can show a secret.
-    pub fn hide(&mut self, place: Place) {
+    pub(crate) fn hide(&mut self, place: Place) {
         let Source { text, .. } = &mut self.0[usize::from(place.file)];
         let hidden = text[place.span()].bytes().map(|it| if it == b'\n' { '\n' } else { '*' });
         let hidden: String = hidden.collect();
         text.replace_range(place.span(), &hidden);
     }
 
-    /// Line and column of a place, both from 1.
+    /// The bytes of a place, cut to what the text has, at the borders of its letters.
+    #[must_use]
+    pub fn span(&self, place: Place) -> Range<usize> {
+        let (text, span) = (self.text(place), place.span());
+        let border = |it: &usize| text.is_char_boundary(*it);
+        let start = (0..=span.start.min(text.len())).rev().find(border).unwrap_or_default();
+        let end = (span.end.max(start)..text.len()).find(border).unwrap_or(text.len());
+        start..end
+    }
+
+    /// Line and column where a place begins, both from 1.
     #[must_use]
     pub fn line(&self, place: Place) -> (usize, usize) {
-        let before = &self.text(place)[..place.span().start];
+        self.position(place, self.span(place).start)
+    }
+
+    /// Line and column of a byte in the text of a place, both from 1.
+    pub(crate) fn position(&self, place: Place, byte: usize) -> (usize, usize) {
+        let before = &self.text(place)[..byte];
         let line = before.matches('\n').count() + 1;
         let column = before.chars().rev().take_while(|it| *it != '\n').count() + 1;
         (line, column)
@@ -110,7 +119,7 @@ impl Place {
 
     /// The place of some of its bytes, counted from its start.
     #[must_use]
-    pub fn part(self, bytes: Range<usize>) -> Self {
+    pub(crate) fn part(self, bytes: Range<usize>) -> Self {
         let start = self.span().start;
         Self::new(self.file, start + bytes.start..start + bytes.end)
     }
@@ -168,12 +177,22 @@ impl Finding {
 }
 
 /// The closest of some names, for "did you mean …?"; `None` where nothing is close.
-#[must_use]
-pub fn closest<'a>(typed: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn closest<'a>(
+    typed: &str,
+    names: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
     let distance =
         |name: &&str| strsim::damerau_levenshtein(&typed.to_lowercase(), &name.to_lowercase());
     let near = names.into_iter().min_by_key(distance)?;
     (distance(&near) <= 2.max(typed.chars().count() / 3)).then_some(near)
+}
+
+/// The help for a name that nobody knows, where a known one is close to it.
+pub(crate) fn did_you_mean<'a>(
+    typed: &str,
+    names: impl IntoIterator<Item = &'a str>,
+) -> Option<String> {
+    closest(typed, names).map(|near| format!("did you mean `{near}`?"))
 }
 
 impl fmt::Display for Severity {
@@ -192,7 +211,7 @@ impl fmt::Display for Code {
     }
 }
 
-/// What a finding is about. The names are stable; [`Code::meaning`] documents each.
+/// What a finding is about. The names are stable; `Code::meaning` documents each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Code {
     /// The file is not TOML.
@@ -273,7 +292,7 @@ impl Code {
 
     /// One sentence for the reference page.
     #[must_use]
-    pub fn meaning(self) -> &'static str {
+    pub(crate) fn meaning(self) -> &'static str {
         self.row().1
     }
 

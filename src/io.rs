@@ -4,6 +4,7 @@
 
 pub mod terminal;
 pub mod clock;
+pub mod who;
 pub mod files;
 pub mod store;
 pub mod nats;
@@ -35,7 +36,7 @@ pub fn run<T>(future: impl Future<Output = T>) -> T {
 
 /// Runs a future until it ends, or until somebody presses Ctrl-C or asks the process to end: then
 /// what it holds is let go of in order, instead of with the process.
-pub async fn unless_interrupted<T>(
+pub(crate) async fn unless_interrupted<T>(
     future: impl Future<Output = T>,
     interrupted: impl FnOnce() -> T,
 ) -> T {

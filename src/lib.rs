@@ -1,4 +1,4 @@
-//! jsplan: NATS JetStream planned, applied and watched from versioned TOML specs.
+//! jsplan: NATS JetStream planned and applied from versioned TOML specs.
 //!
 //! The library exists for the program's own tests and pages; it is not a stable interface.
 //!
@@ -13,8 +13,8 @@
 // The vocabulary: what things are.
 pub mod config;
 pub mod seal;
-pub mod units;
-pub mod subject;
+mod units;
+mod subject;
 pub mod schema;
 pub mod address;
 pub mod finding;

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use crate::{
     finding::Code,
     schema::{
-        Field, Harm, Kind, Loses, Release, Unset, Update, Writer, consumer::CONSUMER,
+        Field, Harm, Kind, Loses, Release, UNLIMITED, Unset, Update, Writer, consumer::CONSUMER,
         stream::STREAM,
     },
 };
@@ -101,7 +101,7 @@ fn left_out(field: &Field) -> String {
         (Writer::Spec, Unset::False) => "`false`".to_owned(),
         (Writer::Spec, Unset::Number(number)) => format!("`{}`", field.show(&number.into())),
         (Writer::Spec, Unset::Name(name)) => format!("`{name}`"),
-        (Writer::Spec, Unset::Unlimited(_)) => "unlimited".to_owned(),
+        (Writer::Spec, Unset::Unlimited(_)) => UNLIMITED.to_owned(),
         (Writer::Spec, Unset::Derived(_)) => "follows from other fields".to_owned(),
         (Writer::Spec, Unset::Kept(_)) => "decided by the server, then kept".to_owned(),
         (Writer::Spec, Unset::AsIs) => "as it is on the server".to_owned(),

@@ -24,7 +24,7 @@ use crate::{
     finding::{Finding, Sources},
     live::{Live, Server},
     plan::{Mode, Plan},
-    spec::{Desired, Environment},
+    spec::Desired,
     state::{Recorded, State},
 };
 
@@ -51,7 +51,7 @@ pub fn plan(plan: &Plan, sources: &Sources) -> String {
 
 /// A saved plan about to be applied: whose it is, where it goes, and its numbers.
 #[must_use]
-pub fn review(plan: &Plan, server: &Server) -> String {
+pub(crate) fn review(plan: &Plan, server: &Server) -> String {
     let label = plan.protected.then_some(PROTECTED);
     let head = head(&labelled(&plan.environment, label), server);
     format!("{head}{}\n{}", made(plan), summary::summary(plan))
@@ -106,17 +106,11 @@ pub fn resource(address: &Address, recorded: &Recorded) -> String {
     state::resource(address, recorded)
 }
 
-/// The line that heads every output: program, environment and server.
-#[must_use]
-pub fn banner(environment: &Environment, server: &Server) -> String {
-    head(&labelled(&environment.name, environment.protected.then_some(PROTECTED)), server)
-}
-
 /// The same text without anything that moves a cursor, reorders letters or hides.
 ///
 /// Every text that comes from a server or a spec passes here before it is shown.
 #[must_use]
-pub fn escape(text: &str) -> Cow<'_, str> {
+pub(crate) fn escape(text: &str) -> Cow<'_, str> {
     if !text.contains(is_harmful) {
         return Cow::Borrowed(text);
     }

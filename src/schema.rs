@@ -155,6 +155,9 @@ pub enum Writer {
     Server,
 }
 
+/// What people write, and are shown, where there is no limit.
+pub(crate) const UNLIMITED: &str = "unlimited";
+
 /// A nats-server release: major, minor, patch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Release(pub u16, pub u16, pub u16);
@@ -194,6 +197,14 @@ impl Harm {
     /// Every class.
     pub const ALL: [Self; 5] =
         [Self::DataLoss, Self::Skipped, Self::Redelivery, Self::OneWay, Self::Availability];
+
+    /// Whether an apply needs it to be allowed by name.
+    pub(crate) fn needs_consent(self) -> bool {
+        match self {
+            Self::DataLoss | Self::Skipped => true,
+            Self::Redelivery | Self::OneWay | Self::Availability => false,
+        }
+    }
 }
 
 impl fmt::Display for Harm {
@@ -275,7 +286,7 @@ impl Field {
 
     /// Whether a release takes this change in place; `Null` stands for absent.
     #[must_use]
-    pub fn verdict(&self, release: Release, before: &Value, after: &Value) -> Verdict {
+    pub(crate) fn verdict(&self, release: Release, before: &Value, after: &Value) -> Verdict {
         match self.rule(release) {
             Update::Free => Verdict::InPlace,
             Update::Fixed => Verdict::Refused("it is fixed at creation"),
@@ -292,7 +303,7 @@ impl Field {
     ///
     /// `kept` is the value that stays where only the server can know it.
     #[must_use]
-    pub fn value(&self, config: &Config, kept: Option<&Value>) -> Option<Value> {
+    pub(crate) fn value(&self, config: &Config, kept: Option<&Value>) -> Option<Value> {
         if let Some(set) = config.get(self.name).and_then(|it| self.kind.canonical(it)) {
             return Some(match (self.unset, set.as_i64()) {
                 (Unset::Unlimited(unlimited), Some(number)) if number < 0 => unlimited.into(),
@@ -317,17 +328,21 @@ impl Field {
     /// A canonical value as a spec would write it: `"7d"`, `50GiB`, `unlimited`.
     #[must_use]
     pub fn show(&self, value: &Value) -> String {
-        if let Unset::Unlimited(wire) = self.unset
-            && value.as_i64() == Some(wire)
-        {
-            return "unlimited".to_owned();
-        }
-        self.kind.show(value)
+        if self.is_unlimited(value) { UNLIMITED.to_owned() } else { self.kind.show(value) }
     }
 
-    /// The row of a name, or of a path such as `placement.tags`.
-    #[must_use]
-    pub fn find(rows: &'static [Self], name: &str) -> Option<&'static Self> {
+    /// Whether a canonical value is the one that stands for no limit.
+    pub(crate) fn is_unlimited(&self, value: &Value) -> bool {
+        matches!(self.unset, Unset::Unlimited(wire) if value.as_i64() == Some(wire))
+    }
+
+    /// The first release that knows this field and this value of it.
+    pub(crate) fn first_release(&self, value: &Value) -> Release {
+        self.kind.first_release(value).map_or(self.since, |it| it.max(self.since))
+    }
+
+    /// The row of a name.
+    pub(crate) fn find(rows: &'static [Self], name: &str) -> Option<&'static Self> {
         rows.iter().find(|it| it.name == name)
     }
 }
@@ -335,7 +350,7 @@ impl Field {
 impl Kind {
     /// One form for every way to write the same value; `None` where it is as good as absent.
     #[must_use]
-    pub fn canonical(&self, value: &Value) -> Option<Value> {
+    pub(crate) fn canonical(&self, value: &Value) -> Option<Value> {
         let zero = value.is_null() || *value == false || *value == 0 || *value == "";
         let present = Some(value).filter(|_| !zero)?;
         match self {
@@ -380,9 +395,26 @@ impl Kind {
         }
     }
 
+    fn first_release(&self, value: &Value) -> Option<Release> {
+        match self {
+            Self::OneOf(choices) => choices.iter().find(|it| value == it.name).map(|it| it.since),
+            Self::Set(kind) | Self::List(kind) => {
+                value.as_array()?.iter().filter_map(|it| kind.first_release(it)).max()
+            }
+            Self::Table(rows) => {
+                let known = |(name, value): (&String, _)| {
+                    Some(Field::find(rows, name)?.first_release(value))
+                };
+                value.as_object()?.iter().filter_map(known).max()
+            }
+            Self::Bool | Self::Number | Self::Bytes | Self::Duration => None,
+            Self::Time | Self::Text | Self::Subject | Self::Labels => None,
+        }
+    }
+
     /// What a person may write, for messages: "a duration such as …".
     #[must_use]
-    pub fn expected(&self) -> String {
+    pub(crate) fn expected(&self) -> String {
         match self {
             Self::Bool => "true or false".to_owned(),
             Self::Number => "a whole number".to_owned(),

@@ -34,7 +34,7 @@ const SEAL: &str = ",\n  \"sha256\": \"";
 
 /// Two-space JSON with sorted keys, its digest last.
 #[must_use]
-pub fn write(content: &impl Serialize) -> String {
+pub(crate) fn write(content: &impl Serialize) -> String {
     // Through a `Value`, so that raw values are indented too and every key is sorted.
     let value = serde_json::to_value(content).expect("what is sealed is always a JSON value");
     let mut text = serde_json::to_string_pretty(&value).expect("a value is always written");

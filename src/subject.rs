@@ -1,7 +1,9 @@
 //! Subjects: whether a text is one, and whether two take the same messages.
 
+use std::collections::BTreeMap;
+
 /// Whether a text is a subject, wildcards allowed; the error says what is wrong with it.
-pub fn check(text: &str) -> Result<(), &'static str> {
+pub(crate) fn check(text: &str) -> Result<(), &'static str> {
     if text.is_empty() {
         return Err("a subject is never empty");
     }
@@ -20,7 +22,7 @@ pub fn check(text: &str) -> Result<(), &'static str> {
 
 /// Whether some literal subject matches both.
 #[must_use]
-pub fn overlap(a: &str, b: &str) -> bool {
+pub(crate) fn overlap(a: &str, b: &str) -> bool {
     let (mut left, mut right) = (a.split('.'), b.split('.'));
     loop {
         match (left.next(), right.next()) {
@@ -34,7 +36,7 @@ pub fn overlap(a: &str, b: &str) -> bool {
 
 /// Whether every literal subject that `inner` matches is matched by `outer`.
 #[must_use]
-pub fn covers(outer: &str, inner: &str) -> bool {
+pub(crate) fn covers(outer: &str, inner: &str) -> bool {
     let (mut outer, mut inner) = (outer.split('.'), inner.split('.'));
     loop {
         match (outer.next(), inner.next()) {
@@ -42,6 +44,83 @@ pub fn covers(outer: &str, inner: &str) -> bool {
             (Some("*"), Some(it)) if it != ">" => {}
             (Some(l), Some(r)) if l == r => {}
             (Some(_) | None, Some(_) | None) => return false,
+        }
+    }
+}
+
+/// Subjects by token, so that one is compared with those it can meet and not with all.
+#[derive(Default)]
+pub(crate) struct Subjects<'a> {
+    next: BTreeMap<&'a str, Subjects<'a>>,
+    /// The numbers given with the subjects that end here.
+    here: Vec<usize>,
+}
+
+impl<'a> Subjects<'a> {
+    /// Adds a subject under a number, which may stand for several.
+    pub(crate) fn insert(&mut self, subject: &'a str, number: usize) {
+        let end = subject.split('.').fold(self, |node, token| node.next.entry(token).or_default());
+        end.here.push(number);
+    }
+
+    /// The numbers of the subjects that share a message with this one, in order.
+    pub(crate) fn meeting(&self, subject: &str) -> Vec<usize> {
+        let tokens: Vec<_> = subject.split('.').collect();
+        let mut found = Vec::new();
+        self.collect(&tokens, &mut found);
+        found.sort_unstable();
+        found
+    }
+
+    fn collect(&self, tokens: &[&str], found: &mut Vec<usize>) {
+        let Some((token, rest)) = tokens.split_first() else {
+            found.extend(&self.here);
+            return;
+        };
+        match *token {
+            ">" => self.next.values().for_each(|it| it.all(found)),
+            "*" => {
+                for (token, node) in &self.next {
+                    if *token == ">" {
+                        found.extend(&node.here);
+                    } else {
+                        node.collect(rest, found);
+                    }
+                }
+            }
+            literal => {
+                for node in [self.next.get(literal), self.next.get("*")].into_iter().flatten() {
+                    node.collect(rest, found);
+                }
+                found.extend(self.next.get(">").into_iter().flat_map(|it| &it.here));
+            }
+        }
+    }
+
+    fn all(&self, found: &mut Vec<usize>) {
+        found.extend(&self.here);
+        self.next.values().for_each(|it| it.all(found));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{Subjects, check, overlap};
+
+    proptest! {
+        #[test]
+        fn those_that_meet_are_those_that_overlap(
+            all in prop::collection::vec("([ab*]\\.){0,3}[ab*>]", 1..8),
+        ) {
+            prop_assume!(all.iter().all(|it| check(it).is_ok()));
+            let mut taken = Subjects::default();
+            all.iter().enumerate().for_each(|(number, it)| taken.insert(it, number));
+            for one in &all {
+                let wanted: Vec<_> = (0..all.len()).filter(|it| overlap(one, &all[*it])).collect();
+                prop_assert_eq!(taken.meeting(one), wanted);
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use bytesize::ByteSize;
 use jiff::{SignedDuration, Span, SpanRelativeTo, SpanRound, Timestamp, Unit, fmt::friendly};
 
 /// Nanoseconds of `"7d"`, `"24h"`, `"1h30m"`, `"250ms"`; the error says what was expected.
-pub fn duration(text: &str) -> Result<i64, String> {
+pub(crate) fn duration(text: &str) -> Result<i64, String> {
     let expected = || "expected a duration such as \"7d\", \"24h\" or \"250ms\"".to_owned();
     let span: Span = text.trim().parse().map_err(|_| expected())?;
     if span.get_years() != 0 || span.get_months() != 0 {
@@ -22,7 +22,7 @@ pub fn duration(text: &str) -> Result<i64, String> {
 
 /// `"7d"`, `"1h30m"`, `"250ms"` for nanoseconds; exact, in the largest units that fit.
 #[must_use]
-pub fn show_duration(nanoseconds: i64) -> String {
+pub(crate) fn show_duration(nanoseconds: i64) -> String {
     if nanoseconds == 0 {
         return "0s".to_owned();
     }
@@ -39,7 +39,7 @@ pub fn show_duration(nanoseconds: i64) -> String {
 }
 
 /// Bytes of `"50GiB"`, `"512KiB"`, `"10MB"`; the error says what was expected.
-pub fn bytes(text: &str) -> Result<i64, String> {
+pub(crate) fn bytes(text: &str) -> Result<i64, String> {
     let size: ByteSize = text
         .trim()
         .parse()
@@ -49,7 +49,7 @@ pub fn bytes(text: &str) -> Result<i64, String> {
 
 /// `50GiB` where the number of bytes is a whole one of a unit, else the plain number.
 #[must_use]
-pub fn show_bytes(bytes: i64) -> String {
+pub(crate) fn show_bytes(bytes: i64) -> String {
     const UNITS: [(&str, u32); 5] =
         [("PiB", 50), ("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
     for (name, shift) in UNITS {
@@ -63,13 +63,13 @@ pub fn show_bytes(bytes: i64) -> String {
 
 /// A rounded size for sentences, never for diffs: `18.2 MiB`.
 #[must_use]
-pub fn about_bytes(bytes: u64) -> String {
+pub(crate) fn about_bytes(bytes: u64) -> String {
     ByteSize::b(bytes).display().iec().to_string()
 }
 
 /// `214,880`.
 #[must_use]
-pub fn show_count(count: u64) -> String {
+pub(crate) fn show_count(count: u64) -> String {
     let digits = count.to_string();
     let mut shown = String::with_capacity(digits.len() + digits.len() / 3);
     for (position, digit) in digits.chars().enumerate() {
@@ -81,8 +81,19 @@ pub fn show_count(count: u64) -> String {
     shown
 }
 
+/// `1 message`, `1,200 messages`.
+pub(crate) fn count(number: u64, thing: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {thing}{plural}", show_count(number))
+}
+
+/// `1 message`, `1,200 messages`, of a number that counts values in memory.
+pub(crate) fn count_of(number: usize, thing: &str) -> String {
+    count(u64::try_from(number).unwrap_or(u64::MAX), thing)
+}
+
 /// An instant in RFC 3339, in UTC, as it is compared; `None` where the text is none.
 #[must_use]
-pub fn instant(text: &str) -> Option<String> {
+pub(crate) fn instant(text: &str) -> Option<String> {
     Some(text.parse::<Timestamp>().ok()?.to_string())
 }

@@ -16,6 +16,7 @@ use crate::{
         apply::{self, PARALLELISM},
         clock, files,
         store::{self, Lock, Store},
+        who,
     },
     plan::{self, Ask, Mode, Plan},
     render,
@@ -34,7 +35,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     ask: Asked,
     /// Most steps at a time
-    #[arg(long, value_name = "N", default_value_t = PARALLELISM as u16,
+    #[arg(long, value_name = "N", default_value_t = PARALLELISM,
         value_parser = clap::value_parser!(u16).range(1..=64))]
     parallelism: u16,
 }
@@ -42,8 +43,7 @@ pub(crate) struct Args {
 impl Args {
     /// Plan, and do not ask.
     pub(crate) fn approved() -> Self {
-        let parallelism = u16::try_from(PARALLELISM).unwrap_or(1);
-        Self { file: None, auto_approve: true, ask: Asked::default(), parallelism }
+        Self { file: None, auto_approve: true, ask: Asked::default(), parallelism: PARALLELISM }
     }
 
     /// A saved plan.
@@ -65,7 +65,7 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
     };
     let environment = project.environment()?;
     let store = project.store(&environment);
-    let lock = store.lock("apply").map_err(Failure::damaged)?;
+    let lock = store.lock("apply").map_err(Failure::of_store)?;
     let gathered = project.gather("apply").await?;
     let (plan, ask) = match saved {
         Some(plan) => (checked(plan, &gathered)?, Ask::default()),
@@ -92,7 +92,7 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
         project.terminal.say(&render::talk::cancelled(plan.mode));
         return Ok(Exit::Failed);
     }
-    let order = Order { plan, ask, parallelism: usize::from(args.parallelism) };
+    let order = Order { plan, ask, parallelism: args.parallelism };
     carry_out(project, gathered, &order, &store, &lock).await
 }
 
@@ -100,7 +100,7 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
 struct Order {
     plan: Plan,
     ask: Ask,
-    parallelism: usize,
+    parallelism: u16,
 }
 
 fn read_plan(project: &Project, path: &Path, ask: &Asked) -> Result<Plan, Failure> {
@@ -158,7 +158,7 @@ async fn carry_out(
 ) -> Result<Exit, Failure> {
     let Gathered { desired, sources, state, live, session } = gathered;
     drop(live);
-    store.settle(&state, lock).map_err(Failure::damaged)?;
+    store.settle(&state, lock).map_err(Failure::of_store)?;
     let mut state = begun(state, &order.plan);
     let journal = store.begin(&state, lock)?;
     let terminal = project.terminal;
@@ -201,7 +201,8 @@ fn begun(mut state: State, plan: &Plan) -> State {
     }
     state.serial += 1;
     state.target = Some(target::of(&plan.server));
-    state.last_apply = Some(LastApply { at: clock::now(), by: clock::who(), plan: plan.id() });
+    state.last_apply =
+        Some(LastApply { at: clock::now(), by: who::user_at_host(), plan: plan.id() });
     state
 }
 

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     address::Address,
-    finding::closest,
+    finding::did_you_mean,
     io::files,
     plan::{self, Ask, Mode, Plan},
     render,
@@ -80,17 +80,14 @@ impl Asked {
 
 fn consent(text: &str) -> Result<(Harm, Address), Failure> {
     let classes = Harm::ALL.map(|it| it.to_string());
-    let known = classes.join(", ");
     let Some((class, address)) = text.split_once('=') else {
         return Err(Failure::new(format!("`--allow {text}` names no resource"))
             .help("write `--allow data-loss=stream.NAME`"));
     };
     let Some(harm) = Harm::ALL.into_iter().find(|it| it.to_string() == class) else {
-        let failure = Failure::new(format!("`{class}` is no class of harm"));
-        return Err(match closest(class, classes.iter().map(String::as_str)) {
-            Some(near) => failure.help(format!("did you mean `{near}`?")),
-            None => failure.help(format!("the classes are: {known}")),
-        });
+        let near = did_you_mean(class, classes.iter().map(String::as_str));
+        return Err(Failure::new(format!("`{class}` is no class of harm"))
+            .help(near.unwrap_or_else(|| format!("the classes are: {}", classes.join(", ")))));
     };
     Ok((harm, address.parse()?))
 }
@@ -101,7 +98,7 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
     let gathered = project.gather("plan").await?;
     let plan = plan::plan(&gathered.desired, &gathered.state, &gathered.live, &ask);
     let shown = if args.json {
-        render::json::line(&render::json::plan(&plan, Some(&plan.id())))
+        render::json::line(&render::json::plan(&plan))
     } else {
         render::plan(&plan, &gathered.sources)
     };

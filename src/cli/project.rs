@@ -5,12 +5,13 @@ use std::{collections::BTreeSet, path::PathBuf};
 use super::{Failure, Global};
 use crate::{
     address::Address,
-    finding::{Finding, Severity, Sources, closest},
+    finding::{Finding, Severity, Sources, did_you_mean},
     io::{
-        clock, files,
+        files,
         nats::{self, Session},
         store::Store,
         terminal::Terminal,
+        who,
     },
     live::Live,
     render,
@@ -64,11 +65,9 @@ impl Project {
         match (&self.global.env, known.as_slice()) {
             (Some(name), _) if known.contains(name) => Ok(name.clone()),
             (Some(name), _) => {
-                let failure = Failure::new(format!("there is no environment `{name}`"));
-                Err(match closest(name, known.iter().map(String::as_str)) {
-                    Some(near) => failure.help(format!("did you mean `{near}`?")),
-                    None => failure.help(format!("`environments/` has: {list}")),
-                })
+                let near = did_you_mean(name, known.iter().map(String::as_str));
+                Err(Failure::new(format!("there is no environment `{name}`"))
+                    .help(near.unwrap_or_else(|| format!("`environments/` has: {list}"))))
             }
             (None, [only]) => Ok(only.clone()),
             (None, []) => Err(Failure::new("`environments/` holds no environment")
@@ -114,7 +113,7 @@ impl Project {
     async fn connect(&self, desired: &Desired, operation: &str) -> Result<Session, Failure> {
         let version = env!("CARGO_PKG_VERSION");
         let environment = &desired.environment.name;
-        let name = format!("jsplan/{version} {environment} {operation} by {}", clock::who());
+        let name = format!("jsplan/{version} {environment} {operation} by {}", who::user_at_host());
         let instead = match (&self.global.server, &self.global.context) {
             (Some(urls), _) => {
                 let urls = urls.split(',').map(|it| it.trim().to_owned()).collect();
@@ -126,13 +125,13 @@ impl Project {
             (None, None) => None,
         };
         let connection = instead.as_ref().unwrap_or(&desired.environment.server);
-        nats::connect(connection, &name).await.map_err(failure)
+        nats::connect(connection, &name).await.map_err(Failure::of_server)
     }
 
     /// Spec, state and server of the environment.
     pub(crate) async fn gather(&self, operation: &str) -> Result<Gathered, Failure> {
         let (desired, sources) = self.load()?;
-        let state = self.store(&desired.environment.name).load().map_err(Failure::damaged)?;
+        let state = self.store(&desired.environment.name).load().map_err(Failure::of_store)?;
         let session = self.connect(&desired, operation).await?;
         let live = observe(&session, &desired, &state).await?;
         Ok(Gathered { desired, sources, state, live, session })
@@ -147,34 +146,7 @@ pub(crate) async fn observe(
 ) -> Result<Live, Failure> {
     let expected: BTreeSet<Address> =
         desired.resources.keys().chain(state.resources.keys()).cloned().collect();
-    session.observe(&expected).await.map_err(failure)
-}
-
-/// What the server or the network did, with its remedy.
-pub(crate) fn failure(error: nats::error::Error) -> Failure {
-    let help = error.help();
-    let failure = Failure::from(error);
-    match help {
-        Some(help) => failure.help(help),
-        None => failure,
-    }
-}
-
-impl Failure {
-    /// A state that cannot be read: what was kept of it is the way back.
-    pub(crate) fn damaged(error: crate::io::store::Error) -> Self {
-        use crate::io::store::Error as It;
-        let help = match &error {
-            It::State { .. } => {
-                "`jsplan state restore` lists the kept predecessors; nothing was changed"
-            }
-            It::OtherEnvironment { .. } => "check `--env`, or put the file back where it belongs",
-            It::Locked { .. } => "wait for it to end; the lock ends with that process",
-            It::NoSuchSerial { .. } => "`jsplan state restore` lists the kept predecessors",
-            It::File(_) => return Self::from(error),
-        };
-        Self::from(error).help(help)
-    }
+    session.observe(&expected).await.map_err(Failure::of_server)
 }
 
 /// Urls as they may be repeated: who connects, and by what secret, stays out.

@@ -3,9 +3,12 @@
 use std::path::PathBuf;
 
 use super::{Exit, Failure, project::Project};
-use crate::io::{
-    binary,
-    sandbox::{Nodes, Options, Sandbox, Status},
+use crate::{
+    io::{
+        binary,
+        sandbox::{Nodes, Options, Sandbox, Status},
+    },
+    units::count_of,
 };
 
 /// What can be done with a sandbox.
@@ -57,8 +60,8 @@ pub(crate) fn run(project: &Project, command: &Command) -> Result<Exit, Failure>
             for note in &ended.notes {
                 project.terminal.say(&format!("{note}\n"));
             }
-            let servers = if ended.servers == 1 { "server" } else { "servers" };
-            let text = format!("Ended {} {servers}; what they stored is gone.\n", ended.servers);
+            let servers = count_of(ended.servers, "server");
+            let text = format!("Ended {servers}; what they stored is gone.\n");
             project.terminal.say(&text);
             Ok(Exit::Done)
         }
@@ -73,10 +76,9 @@ fn describe(project: &Project, sandbox: &Sandbox) -> Result<Exit, Failure> {
         Status::Partly => "runs in part",
         Status::Stopped => "does not run",
     };
-    let count = sandbox.nodes.len();
-    let servers = if count == 1 { "server" } else { "servers" };
+    let servers = count_of(sandbox.nodes.len(), "server");
     project.terminal.say(&format!(
-        "A sandbox of {count} {servers}, nats-server {}, {status}. Use it with:\n    \
+        "A sandbox of {servers}, nats-server {}, {status}. Use it with:\n    \
          jsplan plan --env ENV --server {}\nEnd it with:\n    jsplan sandbox down\n",
         sandbox.version,
         sandbox.url()

@@ -23,13 +23,13 @@ pub(crate) fn run(project: &Project, args: &Args) -> Result<Exit, Failure> {
             let plan = plan::file::read(&text)
                 .map_err(|it| Failure::new(format!("`{}`: {it}", path.display())))?;
             if args.json {
-                render::json::line(&render::json::plan(&plan, Some(&plan.id())))
+                render::json::line(&render::json::plan(&plan))
             } else {
                 render::saved(&plan)
             }
         }
         None => {
-            let state = project.store(&project.environment()?).load().map_err(Failure::damaged)?;
+            let state = project.store(&project.environment()?).load().map_err(Failure::of_store)?;
             if args.json {
                 render::json::line(&render::json::state(&state))
             } else {

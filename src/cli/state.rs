@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::{Exit, Failure, project::Project};
 use crate::{
     address::Address,
-    finding::closest,
+    finding::did_you_mean,
     io::{files, store, store::Store},
     render,
     state::State,
@@ -80,7 +80,7 @@ pub(crate) fn run(project: &Project, command: &Command) -> Result<Exit, Failure>
 }
 
 fn load(store: &Store) -> Result<State, Failure> {
-    store.load().map_err(Failure::damaged)
+    store.load().map_err(Failure::of_store)
 }
 
 fn show(store: &Store, address: &str) -> Result<String, Failure> {
@@ -96,11 +96,10 @@ fn owned(state: &State, text: &str) -> Result<Address, Failure> {
         return Ok(address);
     }
     let names: Vec<_> = state.resources.keys().map(ToString::to_string).collect();
-    let failure = Failure::new(format!("the state does not own `{address}`"));
-    Err(match closest(text, names.iter().map(String::as_str)) {
-        Some(near) => failure.help(format!("did you mean `{near}`?")),
-        None => failure.help("`jsplan state list` names what it owns"),
-    })
+    let near = did_you_mean(text, names.iter().map(String::as_str));
+    let otherwise = || "`jsplan state list` names what it owns".to_owned();
+    Err(Failure::new(format!("the state does not own `{address}`"))
+        .help(near.unwrap_or_else(otherwise)))
 }
 
 /// Changes the state under its lock; the predecessor is kept.
@@ -110,7 +109,7 @@ fn change(
     operation: &str,
     change: impl FnOnce(&mut State) -> Result<String, Failure>,
 ) -> Result<Exit, Failure> {
-    let lock = store.lock(operation).map_err(Failure::damaged)?;
+    let lock = store.lock(operation).map_err(Failure::of_store)?;
     let mut state = load(store)?;
     let said = change(&mut state)?;
     store.keep_predecessor(&lock)?;
@@ -151,7 +150,7 @@ fn push(project: &Project, store: &Store, args: &Push) -> Result<Exit, Failure> 
     let new = store.parse(&path, &files::read(&path)?).map_err(|it| {
         Failure::from(it).help("push what `jsplan state pull` writes; nothing was changed")
     })?;
-    let lock = store.lock("state push").map_err(Failure::damaged)?;
+    let lock = store.lock("state push").map_err(Failure::of_store)?;
     if !args.force {
         let old = load(store)?;
         let known = !old.lineage.is_empty();
@@ -197,8 +196,8 @@ fn kept(project: &Project, store: &Store) -> Result<String, Failure> {
 
 /// The predecessor becomes the present state under a new serial; a damaged present one goes.
 fn restore(project: &Project, store: &Store, serial: u64) -> Result<Exit, Failure> {
-    let lock = store.lock("state restore").map_err(Failure::damaged)?;
-    let mut state = store.load_kept(serial).map_err(Failure::damaged)?;
+    let lock = store.lock("state restore").map_err(Failure::of_store)?;
+    let mut state = store.load_kept(serial).map_err(Failure::of_store)?;
     let latest = store.kept()?.last().copied().unwrap_or(serial);
     let present = store.load().map_or(latest + 1, |it| it.serial);
     if store.load().is_ok() {

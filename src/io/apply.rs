@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Writes in flight: the knee of a single server, and enough to hide elections in a cluster.
-pub const PARALLELISM: usize = 16;
+pub(crate) const PARALLELISM: u16 = 16;
 
 /// Why a step failed.
 #[derive(Debug, thiserror::Error)]
@@ -40,12 +40,12 @@ pub enum Error {
 /// before a new one is begun.
 ///
 /// The first failure lets the steps in flight finish and begins no others; so does Ctrl-C.
-pub async fn apply(
+pub(crate) async fn apply(
     plan: &Plan,
     session: &Session,
     state: &mut State,
     journal: &Journal,
-    parallelism: usize,
+    parallelism: u16,
     tell: &mut dyn FnMut(Event),
 ) -> Result<Outcome, store::Error> {
     let mut outcome = Outcome::default();
@@ -54,7 +54,7 @@ pub async fn apply(
         let mut waiting = wave.iter();
         let mut in_flight = FuturesUnordered::new();
         loop {
-            while in_flight.len() < parallelism && outcome.goes_on() {
+            while in_flight.len() < usize::from(parallelism) && outcome.goes_on() {
                 let Some(step) = waiting.next() else { break };
                 tell(Event::Started { address: step.address.clone(), action: step.action });
                 in_flight.push(timed(session, step));

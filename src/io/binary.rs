@@ -25,7 +25,7 @@ use crate::{
 pub const FETCHED: &str = "2.15.1";
 
 /// The oldest release that is taken where it is found.
-pub const OLDEST: Release = Release(2, 10, 0);
+pub(crate) const OLDEST: Release = Release(2, 10, 0);
 
 /// Where to look, as this process was told.
 #[derive(Debug, Clone)]

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 /// The time by this machine's clock, to the second: RFC 3339, in UTC.
 #[must_use]
-pub fn now() -> String {
+pub(crate) fn now() -> String {
     let now = Timestamp::now();
     now.round(Unit::Second).unwrap_or(now).to_string()
 }
@@ -41,19 +41,6 @@ pub async fn until(
 pub(crate) async fn pause(length: Duration) {
     // A timeout that nothing can beat: the crate forbids plain sleeps, so that each has a name.
     let _elapsed = timeout(length, pending::<()>()).await;
-}
-
-/// `user@host`, as far as the environment says.
-#[must_use]
-pub fn who() -> String {
-    let of = |names: [&str; 2]| names.into_iter().find_map(|it| std::env::var(it).ok());
-    let user = of(["USER", "USERNAME"]).unwrap_or_else(|| "somebody".to_owned());
-    let host = of(["HOSTNAME", "COMPUTERNAME"])
-        .or_else(|| std::fs::read_to_string("/etc/hostname").ok())
-        .map(|it| it.trim().to_owned())
-        .filter(|it| !it.is_empty())
-        .unwrap_or_else(|| "this-host".to_owned());
-    format!("{user}@{host}")
 }
 
 /// Asks again and again, at first quickly, until the condition answers; `None` at the deadline.

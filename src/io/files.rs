@@ -39,7 +39,7 @@ pub fn read(path: &Path) -> Result<String, Error> {
 }
 
 /// The text of a file, or `None` where there is no file.
-pub fn read_if_there(path: &Path) -> Result<Option<String>, Error> {
+pub(crate) fn read_if_there(path: &Path) -> Result<Option<String>, Error> {
     match fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
         Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -49,7 +49,7 @@ pub fn read_if_there(path: &Path) -> Result<Option<String>, Error> {
 
 /// Replaces a file so that a reader, or a crash at any moment, finds the old text or the new one:
 /// written beside it, synced, renamed over it, the folder synced. Only the owner may read it.
-pub fn replace(path: &Path, text: &str) -> Result<(), Error> {
+pub(crate) fn replace(path: &Path, text: &str) -> Result<(), Error> {
     let folder = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let write = || -> io::Result<()> {
         // Of the error only its kind: the name of the temporary file means nothing to anybody.
@@ -63,7 +63,7 @@ pub fn replace(path: &Path, text: &str) -> Result<(), Error> {
 }
 
 /// Removes a file; that there is none is as good.
-pub fn remove_if_there(path: &Path) -> Result<(), Error> {
+pub(crate) fn remove_if_there(path: &Path) -> Result<(), Error> {
     match fs::remove_file(path) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => {
             Err(Error::new("remove", path, source))
@@ -74,21 +74,21 @@ pub fn remove_if_there(path: &Path) -> Result<(), Error> {
 
 /// A rename is durable only once its folder is.
 fn sync_folder(folder: &Path) -> io::Result<()> {
-    if cfg!(unix) { fs::File::open(folder)?.sync_all() } else { Ok(()) }
+    fs::File::open(folder)?.sync_all()
 }
 
 /// A folder that goes with its value.
-pub fn throw_away() -> Result<tempfile::TempDir, Error> {
+pub(crate) fn throw_away() -> Result<tempfile::TempDir, Error> {
     tempfile::tempdir().map_err(|it| Error::new("make a folder in", &std::env::temp_dir(), it))
 }
 
 /// Makes a folder and those above it.
-pub fn make_folder(path: &Path) -> Result<(), Error> {
+pub(crate) fn make_folder(path: &Path) -> Result<(), Error> {
     fs::create_dir_all(path).map_err(|source| Error::new("make the folder", path, source))
 }
 
 /// The environments of a project: the specs in `environments/` that no other spec extends.
-pub fn environments(project: &Path) -> Result<Vec<String>, Error> {
+pub(crate) fn environments(project: &Path) -> Result<Vec<String>, Error> {
     let folder = project.join("environments");
     let entries = fs::read_dir(&folder).map_err(|it| Error::new("read", &folder, it))?;
     let mut names = Vec::new();

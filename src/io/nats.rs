@@ -102,7 +102,7 @@ impl Session {
     }
 
     /// Publishes a message, and waits until a stream has stored it.
-    pub async fn publish(&self, subject: &str, payload: Vec<u8>) -> Result<(), Error> {
+    pub(crate) async fn publish(&self, subject: &str, payload: Vec<u8>) -> Result<(), Error> {
         let message = self.send(subject, payload, self.timeout).await?;
         wire::accept(subject, &message.payload)
     }
@@ -257,7 +257,7 @@ impl Session {
 impl Answer {
     /// The reply as it came: JSON.
     #[must_use]
-    pub fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         &self.message.payload
     }
 

@@ -48,7 +48,7 @@ pub fn run(command: &mut Command, within: Duration) -> Result<String, String> {
 
 /// The last lines of a text, for an error message.
 #[must_use]
-pub fn tail(text: &str) -> String {
+pub(crate) fn tail(text: &str) -> String {
     const LINES: usize = 8;
     let lines: Vec<_> = text.lines().filter(|it| !it.trim().is_empty()).collect();
     lines[lines.len().saturating_sub(LINES)..].join("\n")
@@ -69,7 +69,7 @@ pub fn find(words: &str) -> Option<u32> {
 }
 
 /// Asks a process to end.
-pub fn terminate(pid: u32) {
+pub(crate) fn terminate(pid: u32) {
     signal(pid, Signal::TERM);
 }
 

@@ -187,7 +187,7 @@ impl Server {
     }
 
     /// Asks it to end and waits until it has; one that does not is killed.
-    pub fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         self.end(terminate);
     }
 

@@ -11,7 +11,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{clock, files};
+use super::{clock, files, who};
 use crate::state::{self, Done, State};
 
 /// How many predecessors are kept.
@@ -152,7 +152,7 @@ impl Store {
     }
 
     /// Replaces the state, and ends the journal that led to it.
-    pub fn save(&self, state: &State, _: &Lock) -> Result<(), Error> {
+    pub(crate) fn save(&self, state: &State, _: &Lock) -> Result<(), Error> {
         files::make_folder(&self.folder)?;
         files::replace(&self.path(), &state.write())?;
         Ok(files::remove_if_there(&self.journal())?)
@@ -160,7 +160,7 @@ impl Store {
 
     /// Makes room for an apply: what a killed one left in its journal goes into the state as it
     /// was loaded, and the state is kept as a predecessor.
-    pub fn settle(&self, loaded: &State, lock: &Lock) -> Result<(), Error> {
+    pub(crate) fn settle(&self, loaded: &State, lock: &Lock) -> Result<(), Error> {
         if self.journal().exists() {
             self.save(loaded, lock)?;
         }
@@ -168,7 +168,7 @@ impl Store {
     }
 
     /// Opens the journal of an apply that leads to `next`.
-    pub fn begin(&self, next: &State, _: &Lock) -> Result<Journal, Error> {
+    pub(crate) fn begin(&self, next: &State, _: &Lock) -> Result<Journal, Error> {
         let path = self.journal();
         files::make_folder(&self.folder)?;
         files::replace(&path, &next.journal())?;
@@ -178,7 +178,7 @@ impl Store {
     }
 
     /// Keeps a copy of the present state under its serial, before it is replaced by a later one.
-    pub fn keep_predecessor(&self, _: &Lock) -> Result<(), Error> {
+    pub(crate) fn keep_predecessor(&self, _: &Lock) -> Result<(), Error> {
         let path = self.path();
         let Some(text) = files::read_if_there(&path)? else { return Ok(()) };
         let state = self.parse(&path, &text)?;
@@ -197,7 +197,7 @@ impl Store {
     }
 
     /// The serials of the kept predecessors, oldest first.
-    pub fn kept(&self) -> Result<Vec<u64>, Error> {
+    pub(crate) fn kept(&self) -> Result<Vec<u64>, Error> {
         let folder = self.history();
         let entries = match fs::read_dir(&folder) {
             Ok(entries) => entries,
@@ -211,7 +211,7 @@ impl Store {
     }
 
     /// The kept predecessor with a serial.
-    pub fn load_kept(&self, serial: u64) -> Result<State, Error> {
+    pub(crate) fn load_kept(&self, serial: u64) -> Result<State, Error> {
         let path = self.predecessor(serial);
         match files::read_if_there(&path)? {
             Some(text) => self.parse(&path, &text),
@@ -243,7 +243,7 @@ impl Store {
         let holder = Holder {
             id: Uuid::new_v4().to_string(),
             operation: operation.to_owned(),
-            who: format!("{}, process {}", clock::who(), std::process::id()),
+            who: format!("{}, process {}", who::user_at_host(), std::process::id()),
             since: clock::now(),
         };
         let text = serde_json::to_string(&holder).expect("a holder is always written");
@@ -255,7 +255,7 @@ impl Store {
 
 impl Journal {
     /// Adds finished steps; they are on disk when this returns.
-    pub fn append(&self, steps: &[Done]) -> Result<(), Error> {
+    pub(crate) fn append(&self, steps: &[Done]) -> Result<(), Error> {
         let text: String = steps.iter().map(Done::line).collect();
         let write = || {
             io::Write::write_all(&mut &self.file, text.as_bytes())?;
@@ -267,7 +267,7 @@ impl Journal {
 
 /// A lineage nobody else has.
 #[must_use]
-pub fn lineage() -> String {
+pub(crate) fn lineage() -> String {
     Uuid::new_v4().to_string()
 }
 

@@ -51,20 +51,20 @@ impl Terminal {
     }
 
     /// Writes data.
-    pub fn print(&self, text: &str) -> Result<(), Closed> {
+    pub(crate) fn print(&self, text: &str) -> Result<(), Closed> {
         let mut out = AutoStream::new(io::stdout().lock(), self.color);
         out.write_all(text.as_bytes())?;
         Ok(out.flush()?)
     }
 
     /// Writes talk. Nobody listening is no reason to stop.
-    pub fn say(&self, text: &str) {
+    pub(crate) fn say(&self, text: &str) {
         let mut err = AutoStream::new(io::stderr().lock(), self.color);
         let _ = err.write_all(text.as_bytes()).and_then(|()| err.flush());
     }
 
     /// Asks a question; `None` where the answer is the end of the input.
-    pub fn ask(&self, question: &str) -> Option<String> {
+    pub(crate) fn ask(&self, question: &str) -> Option<String> {
         self.say(question);
         let mut answer = String::new();
         let read = io::stdin().lock().read_line(&mut answer).ok()?;
@@ -73,7 +73,7 @@ impl Terminal {
 
     /// Whether there is somebody to ask.
     #[must_use]
-    pub fn is_interactive(&self) -> bool {
+    pub(crate) fn is_interactive(&self) -> bool {
         io::stdin().is_terminal()
     }
 }

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The version of the format this program writes.
-pub const VERSION: u32 = 1;
+const VERSION: u32 = 1;
 
 /// Why a text is no plan.
 #[derive(Debug, thiserror::Error)]
@@ -95,7 +95,7 @@ struct SavedEntry {
 
 /// The text of a plan's file.
 #[must_use]
-pub fn write(plan: &Plan) -> String {
+pub(crate) fn write(plan: &Plan) -> String {
     let Server { version, api_level, cluster, domain, account, release: _ } = plan.server.clone();
     seal::write(&Saved {
         version: VERSION,
@@ -146,7 +146,7 @@ impl Plan {
     /// What identifies the plan: a digest over its target and everything it would send or record.
     /// The same inputs give the same id.
     #[must_use]
-    pub fn id(&self) -> String {
+    pub(crate) fn id(&self) -> String {
         let steps: Vec<Value> = self
             .steps
             .iter()

@@ -8,7 +8,7 @@ use super::{Action, Step, call};
 use crate::{
     address::Address,
     finding::{Code, Finding},
-    subject,
+    subject::Subjects,
 };
 
 /// Numbers the waves and sorts by them. A circle that no order resolves is a finding.
@@ -106,7 +106,7 @@ fn edges(steps: &[Step], bindings: &[Binding], hand_overs: &HandOvers) -> Vec<Ve
     let mut streams: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     let mut consumers: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (at, step) in steps.iter().enumerate() {
-        let of_kind = if is_stream(&step.address) { &mut streams } else { &mut consumers };
+        let of_kind = if step.address.is_stream() { &mut streams } else { &mut consumers };
         of_kind.entry(step.address.stream_name()).or_default().push(at);
     }
     for (at, step) in steps.iter().enumerate() {
@@ -114,7 +114,7 @@ fn edges(steps: &[Step], bindings: &[Binding], hand_overs: &HandOvers) -> Vec<Ve
         let name = step.address.stream_name();
         before[at].extend(streams.get(name).into_iter().flatten().filter(precedes));
         // Consumers do not wait for each other, and a stream may have thousands.
-        if is_stream(&step.address) {
+        if step.address.is_stream() {
             before[at].extend(consumers.get(name).into_iter().flatten().filter(precedes));
         }
         let makers = bindings[at].origins.iter().filter_map(|it| streams.get(it.as_str()));
@@ -127,30 +127,18 @@ fn edges(steps: &[Step], bindings: &[Binding], hand_overs: &HandOvers) -> Vec<Ve
 type HandOvers = BTreeSet<(usize, usize)>;
 
 fn hand_overs(bindings: &[Binding]) -> HandOvers {
-    // By first token, so that a subject is compared with those it can meet and not with all.
-    let mut taken: BTreeMap<&str, Vec<(usize, &str)>> = BTreeMap::new();
+    let mut taken = Subjects::default();
     for (to, binding) in bindings.iter().enumerate() {
-        for subject in &binding.takes {
-            taken.entry(first_token(subject)).or_default().push((to, subject));
-        }
+        binding.takes.iter().for_each(|it| taken.insert(it, to));
     }
     let mut pairs = HandOvers::new();
     for (from, binding) in bindings.iter().enumerate() {
         for subject in &binding.frees {
-            let first = first_token(subject);
-            let near: Vec<_> = match first {
-                "*" | ">" => taken.values().collect(),
-                literal => [literal, "*", ">"].iter().filter_map(|it| taken.get(it)).collect(),
-            };
-            let meets = |it: &&(usize, &str)| it.0 != from && subject::overlap(subject, it.1);
-            pairs.extend(near.into_iter().flatten().filter(meets).map(|(to, _)| (from, *to)));
+            let others = taken.meeting(subject).into_iter().filter(|to| *to != from);
+            pairs.extend(others.map(|to| (from, to)));
         }
     }
     pairs
-}
-
-fn first_token(subject: &str) -> &str {
-    subject.split('.').next().unwrap_or_default()
 }
 
 /// Deletions that cannot wait for the end: what they free is taken, or their stream goes sooner.
@@ -159,7 +147,7 @@ fn needed_early(steps: &[Step], hand_overs: &HandOvers) -> BTreeSet<usize> {
     let mut early: BTreeSet<usize> =
         hand_overs.iter().map(|(from, _)| *from).filter(deletes).collect();
     let goes = |it: &usize| steps[*it].action == Action::Replace || early.contains(it);
-    let streams = (0..steps.len()).filter(|it| is_stream(&steps[*it].address));
+    let streams = (0..steps.len()).filter(|it| steps[*it].address.is_stream());
     let gone: BTreeSet<&str> = streams.filter(goes).map(|it| steps[it].address.name()).collect();
     let falls = |it: &usize| deletes(it) && gone.contains(steps[*it].address.stream_name());
     let with_them: Vec<usize> = (0..steps.len()).filter(falls).collect();
@@ -200,11 +188,7 @@ fn follows_its_consumers(step: &Step) -> bool {
 
 /// Whether a consumer reads a stream.
 fn stands_on(consumer: &Address, stream: &Address) -> bool {
-    is_stream(stream) && !is_stream(consumer) && consumer.stream_name() == stream.name()
-}
-
-fn is_stream(address: &Address) -> bool {
-    matches!(address, Address::Stream(_))
+    stream.is_stream() && !consumer.is_stream() && consumer.stream_name() == stream.name()
 }
 
 fn circle(steps: &[Step], stuck: &BTreeSet<usize>) -> Finding {

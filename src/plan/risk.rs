@@ -6,13 +6,14 @@ use serde_json::Value;
 
 use super::{Action, Amount, Ask, Change, Risk, Step};
 use crate::{
-    address::Address,
+    address::{Address, consumers_of},
     finding::{Code, Finding, Severity},
     live::{Facts, Live, Observed},
-    schema::{Field, Harm, Kind, Loses, Release, Verdict},
+    schema::{Harm, Loses, Release, Verdict},
     spec::{Declared, Desired},
-    state::State,
-    subject, units,
+    state::{Recorded, State},
+    subject,
+    units::count,
 };
 
 /// What a step is judged against.
@@ -69,22 +70,11 @@ fn sends_fields(step: &Step) -> bool {
     matches!(step.action, Action::Create | Action::Update | Action::Replace)
 }
 
-impl Harm {
-    /// Whether an apply needs it to be allowed by name.
-    #[must_use]
-    pub fn needs_consent(self) -> bool {
-        match self {
-            Self::DataLoss | Self::Skipped => true,
-            Self::Redelivery | Self::OneWay | Self::Availability => false,
-        }
-    }
-}
-
 fn no_consent(address: &Address, risk: &Risk) -> Finding {
     let amount = match risk.messages {
         Amount::Nothing => String::new(),
-        Amount::Exactly(messages) => format!(" ({})", count(messages)),
-        Amount::AtMost(messages) => format!(" (at most {})", count(messages)),
+        Amount::Exactly(messages) => format!(" ({})", count(messages, "message")),
+        Amount::AtMost(messages) => format!(" (at most {})", count(messages, "message")),
     };
     Finding::error(Code::DataLoss, format!("`{address}`: {}{amount}", risk.why))
         .help(format!("to do it all the same, plan with `--allow {}={address}`", risk.harm))
@@ -140,39 +130,7 @@ impl Around<'_> {
     fn protection(&self, step: &Step, wanted: Option<&Declared>, is: &Observed) -> Vec<Finding> {
         let address = &step.address;
         let was = self.recorded.resources.get(address);
-        let said =
-            wanted.map_or_else(|| was.and_then(|it| it.prevent_destroy), |it| it.prevent_destroy);
-        // What the spec says holds at once; what it no longer says must be recorded first.
-        let remedy = match wanted {
-            Some(_) => "set `prevent_destroy = false` in the spec",
-            None => {
-                "put it back into the spec with `prevent_destroy = false`, apply that, then \
-                 remove it"
-            }
-        };
-        let messages = is.messages();
-        let protected = |message| Finding::error(Code::Protected, message);
-        let mut found = Vec::new();
-        if said == Some(true) {
-            let message =
-                format!("`{address}` would be destroyed, and has `prevent_destroy = true`");
-            found.push(protected(message).help(remedy));
-        } else if said.is_none() && messages > 0 && step.action == Action::Delete {
-            let message = format!("`{address}` would be destroyed with its {}", count(messages));
-            let help = format!("what holds messages is protected; {remedy}");
-            found.push(protected(message).help(help));
-        } else if said.is_none() && step.adopts && messages == 0 {
-            let message = format!("`{address}` would be replaced, and jsplan did not make it");
-            let help = match refusal(step) {
-                Some((change, _)) => format!(
-                    "{remedy}, or set `{}` to `{}` to take it over as it is",
-                    change.delta.field.name,
-                    change.delta.field.show(&change.delta.before)
-                ),
-                None => remedy.to_owned(),
-            };
-            found.push(protected(message).help(help));
-        }
+        let mut found: Vec<_> = prevented(step, wanted, was, is).into_iter().collect();
         if was.is_some_and(|was| crate::drift::recreated(address, was, is)) {
             let message =
                 format!("`{address}` is not the one jsplan made: it was created {}", is.created);
@@ -183,7 +141,7 @@ impl Around<'_> {
         if let Some(stranger) = self.stranger(address) {
             let message =
                 format!("destroying `{address}` would destroy `{stranger}`, which is not managed");
-            found.push(protected(message).help("remove or adopt it first"));
+            found.push(Finding::error(Code::Protected, message).help("remove or adopt it first"));
         }
         found
     }
@@ -191,11 +149,8 @@ impl Around<'_> {
     /// A live consumer of a stream that is not recorded.
     fn stranger(&self, stream: &Address) -> Option<&Address> {
         let Address::Stream(name) = stream else { return None };
-        let first = Address::consumer(name, "");
-        let of_it = self.live.resources.range(first..).map(|(it, _)| it);
-        of_it
-            .take_while(|it| it.stream_name() == name)
-            .find(|it| !self.recorded.resources.contains_key(it))
+        let mut consumers = consumers_of(&self.live.resources, name).map(|(it, _)| it);
+        consumers.find(|it| !self.recorded.resources.contains_key(it))
     }
 
     fn risks(&self, step: &Step, is: &Observed) -> Vec<Risk> {
@@ -238,9 +193,9 @@ impl Around<'_> {
     /// A consumer that is destroyed forgets where it was; with its stream goes more than that, and
     /// is counted there.
     fn position_lost(&self, step: &Step, is: &Observed) -> Vec<Cost> {
-        let Facts::Consumer { pending, ack_pending, ack_floor } = is.facts else {
+        if step.address.is_stream() {
             return Vec::new();
-        };
+        }
         let stream = step.address.stream_name();
         let stored = stored(&step.address, self.live);
         if self.gone.contains(stream) || stored == 0 {
@@ -251,33 +206,8 @@ impl Around<'_> {
             let why = "messages that no other consumer needs would be deleted".to_owned();
             costs.push((Harm::DataLoss, Amount::AtMost(stored), why));
         }
-        if step.action == Action::Delete {
-            return costs;
-        }
-        let unread = pending + ack_pending;
-        let again = stored.saturating_sub(pending);
-        let (starts, start) = (will(step, is, "deliver_policy"), will(step, is, "opt_start_seq"));
-        let skips = match starts.as_str() {
-            Some("new") => Some(Amount::Exactly(unread)),
-            Some("last" | "last_per_subject" | "by_start_time") => Some(Amount::AtMost(unread)),
-            Some("by_start_sequence") if start.as_u64() > Some(ack_floor + 1) => {
-                Some(Amount::AtMost(unread))
-            }
-            _ => None,
-        };
-        let follows_on = starts == "by_start_sequence" && start.as_u64() > Some(ack_floor);
-        match skips {
-            Some(amount) if unread > 0 => costs.push((
-                Harm::Skipped,
-                amount,
-                "its position would be lost: what it has not delivered would be skipped".to_owned(),
-            )),
-            None if again > 0 && !follows_on => costs.push((
-                Harm::Redelivery,
-                Amount::AtMost(again),
-                "its position would be lost: it would start again".to_owned(),
-            )),
-            Some(_) | None => {}
+        if step.action == Action::Replace {
+            costs.extend(starts_over(step, is, stored));
         }
         costs
     }
@@ -310,6 +240,78 @@ impl Around<'_> {
     }
 }
 
+/// A consumer that is made again begins where its configuration says.
+fn starts_over(step: &Step, is: &Observed, stored: u64) -> Option<Cost> {
+    let Facts::Consumer { pending, ack_pending, ack_floor } = is.facts else { return None };
+    let unread = pending + ack_pending;
+    let again = stored.saturating_sub(pending);
+    let (starts, start) = (will(step, is, "deliver_policy"), will(step, is, "opt_start_seq"));
+    let skips = match starts.as_str() {
+        Some("new") => Some(Amount::Exactly(unread)),
+        Some("last" | "last_per_subject" | "by_start_time") => Some(Amount::AtMost(unread)),
+        Some("by_start_sequence") if start.as_u64() > Some(ack_floor + 1) => {
+            Some(Amount::AtMost(unread))
+        }
+        _ => None,
+    };
+    let follows_on = starts == "by_start_sequence" && start.as_u64() > Some(ack_floor);
+    match skips {
+        Some(amount) if unread > 0 => Some((
+            Harm::Skipped,
+            amount,
+            "its position would be lost: what it has not delivered would be skipped".to_owned(),
+        )),
+        None if again > 0 && !follows_on => Some((
+            Harm::Redelivery,
+            Amount::AtMost(again),
+            "its position would be lost: it would start again".to_owned(),
+        )),
+        Some(_) | None => None,
+    }
+}
+
+/// What keeps a resource: the spec or else the state says so, or it holds messages.
+fn prevented(
+    step: &Step,
+    wanted: Option<&Declared>,
+    was: Option<&Recorded>,
+    is: &Observed,
+) -> Option<Finding> {
+    let address = &step.address;
+    let said =
+        wanted.map_or_else(|| was.and_then(|it| it.prevent_destroy), |it| it.prevent_destroy);
+    // What the spec says holds at once; what it no longer says must be recorded first.
+    let remedy = match wanted {
+        Some(_) => "set `prevent_destroy = false` in the spec",
+        None => {
+            "put it back into the spec with `prevent_destroy = false`, apply that, then remove it"
+        }
+    };
+    let messages = is.messages();
+    let (message, help) = match said {
+        Some(true) => (
+            format!("`{address}` would be destroyed, and has `prevent_destroy = true`"),
+            remedy.to_owned(),
+        ),
+        None if messages > 0 && step.action == Action::Delete => (
+            format!("`{address}` would be destroyed with its {}", count(messages, "message")),
+            format!("what holds messages is protected; {remedy}"),
+        ),
+        None if step.adopts && messages == 0 => (
+            format!("`{address}` would be replaced, and jsplan did not make it"),
+            refusal(step).map_or_else(
+                || remedy.to_owned(),
+                |(Change { delta, .. }, _)| {
+                    let (name, value) = (delta.field.name, delta.field.show(&delta.before));
+                    format!("{remedy}, or set `{name}` to `{value}` to take it over as it is")
+                },
+            ),
+        ),
+        Some(false) | None => return None,
+    };
+    Some(Finding::error(Code::Protected, message).help(help))
+}
+
 /// A replacement is refused where messages would go with it, or where something else is meant.
 fn replacement(step: &Step, is: &Observed) -> Option<Finding> {
     let (change, why) = refusal(step)?;
@@ -325,7 +327,7 @@ fn replacement(step: &Step, is: &Observed) -> Option<Finding> {
         0 if name == "pause_until" => ("lose its position".to_owned(), back),
         0 => return None,
         messages => (
-            format!("delete its {}", count(messages)),
+            format!("delete its {}", count(messages, "message")),
             format!(
                 "{back}; or declare a second stream beside it and move the messages, since this \
                  jsplan has no migrations yet"
@@ -335,12 +337,6 @@ fn replacement(step: &Step, is: &Observed) -> Option<Finding> {
     let message =
         format!("`{name}` cannot be changed ({why}), and replacing `{address}` would {cost}");
     Some(Finding::error(Code::Replacement, message).help(remedy))
-}
-
-/// `1 message`, `1,234 messages`.
-fn count(messages: u64) -> String {
-    let plural = if messages == 1 { "" } else { "s" };
-    format!("{} message{plural}", units::show_count(messages))
 }
 
 /// The filters of a consumer; without any it reads everything.
@@ -445,31 +441,4 @@ fn will(step: &Step, is: &Observed, name: &str) -> Value {
     let changed = step.changes.iter().find(|it| it.delta.field.name == name);
     let stays = || is.config().get(name).cloned().unwrap_or_default();
     changed.map_or_else(stays, |it| it.delta.after.clone())
-}
-
-impl Field {
-    /// The first release that knows this field and this value of it.
-    #[must_use]
-    pub fn first_release(&self, value: &Value) -> Release {
-        self.kind.first_release(value).map_or(self.since, |it| it.max(self.since))
-    }
-}
-
-impl Kind {
-    fn first_release(&self, value: &Value) -> Option<Release> {
-        match self {
-            Self::OneOf(choices) => choices.iter().find(|it| value == it.name).map(|it| it.since),
-            Self::Set(kind) | Self::List(kind) => {
-                value.as_array()?.iter().filter_map(|it| kind.first_release(it)).max()
-            }
-            Self::Table(rows) => {
-                let known = |(name, value): (&String, _)| {
-                    Some(Field::find(rows, name)?.first_release(value))
-                };
-                value.as_object()?.iter().filter_map(known).max()
-            }
-            Self::Bool | Self::Number | Self::Bytes | Self::Duration => None,
-            Self::Time | Self::Text | Self::Subject | Self::Labels => None,
-        }
-    }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{Ask, Mode};
 use crate::{
     address::Address,
-    finding::{Code, Finding, closest},
+    finding::{Code, Finding, did_you_mean},
     live::Server,
     spec::Desired,
     state::State,
@@ -35,11 +35,9 @@ pub(super) fn scope<'a, I: Iterator<Item = &'a Address>>(
 fn no_such_target(target: &Address, all: &BTreeSet<&Address>) -> Finding {
     let names: Vec<_> = all.iter().map(ToString::to_string).collect();
     let message = format!("`--target {target}` names nothing in the spec or the state");
-    let help = match closest(&target.to_string(), names.iter().map(String::as_str)) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => "`jsplan state list` and the spec name what there is".to_owned(),
-    };
-    Finding::error(Code::NoSuchTarget, message).help(help)
+    let near = did_you_mean(&target.to_string(), names.iter().map(String::as_str));
+    let otherwise = || "`jsplan state list` and the spec name what there is".to_owned();
+    Finding::error(Code::NoSuchTarget, message).help(near.unwrap_or_else(otherwise))
 }
 
 pub(super) fn unreadable(address: &Address, reason: &str) -> Finding {

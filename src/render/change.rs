@@ -8,11 +8,12 @@ use similar::{ChangeTag, TextDiff};
 
 use super::{
     ADDED, ASIDE, CHANGED, REMOVED, escape,
-    text::{WIDTH, beside, count_of, key, quote, width},
+    text::{WIDTH, beside, key, quote, width},
 };
 use crate::{
     diff::Delta,
-    schema::{Field, Kind, Unset},
+    schema::{Field, Kind, UNLIMITED},
+    units::count_of,
 };
 
 /// A field of a block: what changed, and a remark beside it.
@@ -71,16 +72,15 @@ impl<'a> Shape<'a> {
     }
 
     /// The row of a name inside a table; what no row knows is shown as it is.
-    fn inside(rows: &'a [Field], name: &str) -> Self {
-        rows.iter().find(|it| it.name == name).map_or(Self::Plain(&Kind::Text), Self::Row)
+    fn inside(rows: &'static [Field], name: &str) -> Self {
+        Field::find(rows, name).map_or(Self::Plain(&Kind::Text), Self::Row)
     }
 
     fn show(self, value: &Value) -> String {
         if let Self::Row(field) = self
-            && let Unset::Unlimited(wire) = field.unset
-            && value.as_i64() == Some(wire)
+            && field.is_unlimited(value)
         {
-            return "unlimited".to_owned();
+            return UNLIMITED.to_owned();
         }
         match (self.kind(), value) {
             (_, Value::Null) => "unset".to_owned(),
@@ -106,7 +106,7 @@ fn fields<'a>(
     kind: &'a Kind,
     table: &'a Map<String, Value>,
 ) -> Vec<(&'a str, Shape<'a>, &'a Value)> {
-    let rows: &[Field] = if let Kind::Table(rows) = kind { rows } else { &[] };
+    let rows: &'static [Field] = if let Kind::Table(rows) = kind { rows } else { &[] };
     let rank = |name: &str| rows.iter().position(|it| it.name == name).unwrap_or(rows.len());
     let mut fields: Vec<_> = table
         .iter()

@@ -6,7 +6,7 @@ use super::{
     ADDED, ASIDE, CHANGED, DANGER, NAME, REMOVED, apply_command,
     change::brief,
     escape, head, labelled,
-    text::{address, columns, count, joined},
+    text::{address, columns, joined},
 };
 use crate::{
     diff::Delta,
@@ -15,7 +15,7 @@ use crate::{
     plan::{Mode, Plan},
     spec::Desired,
     state::State,
-    units::{about_bytes, show_count},
+    units::{about_bytes, count, show_count},
 };
 
 /// The note above a plan; nothing where nothing moved.

@@ -4,11 +4,11 @@ use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Element, Group, Level, Origin, Renderer, Snippet};
 
-use super::{
-    CHANGED, DANGER, NAME, escape, is_harmful,
-    text::{WIDTH, count_of},
+use super::{CHANGED, DANGER, NAME, escape, is_harmful, text::WIDTH};
+use crate::{
+    finding::{Finding, Severity, Sources},
+    units::count_of,
 };
-use crate::finding::{Finding, Severity, Sources};
 
 /// Every finding, an empty line between two, and how many there are of each severity.
 pub(super) fn findings(findings: &[Finding], sources: &Sources) -> String {
@@ -23,32 +23,6 @@ pub(super) fn findings(findings: &[Finding], sources: &Sources) -> String {
     text + &tally(findings)
 }
 
-/// Line and column, both from 1, of a byte of a text; the end for what lies beyond.
-pub(super) fn position(text: &str, byte: usize) -> (usize, usize) {
-    let before = &text[..boundary(text, byte)];
-    let line = before.matches('\n').count() + 1;
-    let column = before.chars().rev().take_while(|it| *it != '\n').count() + 1;
-    (line, column)
-}
-
-/// A span cut to what the text has, at the borders of its letters.
-pub(super) fn clamped(text: &str, span: Range<usize>) -> Range<usize> {
-    let start = boundary(text, span.start);
-    let mut end = span.end.clamp(start, text.len());
-    while !text.is_char_boundary(end) {
-        end += 1;
-    }
-    start..end
-}
-
-fn boundary(text: &str, byte: usize) -> usize {
-    let mut at = byte.min(text.len());
-    while !text.is_char_boundary(at) {
-        at -= 1;
-    }
-    at
-}
-
 fn drawn(finding: &Finding, sources: &Sources) -> String {
     let level = match finding.severity {
         Severity::Error => Level::ERROR,
@@ -59,8 +33,8 @@ fn drawn(finding: &Finding, sources: &Sources) -> String {
     let mut group = Group::with_title(title);
     match (finding.place, &finding.about) {
         (Some(place), _) => {
-            let (path, span) = (escape(sources.path(place)), place.span());
-            let snippet = excerpt(sources.text(place), span);
+            let path = escape(sources.path(place));
+            let snippet = excerpt(sources.text(place), sources.span(place));
             group = group.element(snippet.path(path));
         }
         (None, Some(about)) if !finding.message.contains(&about.to_string()) => {
@@ -78,7 +52,6 @@ fn excerpt(
     text: &str,
     span: Range<usize>,
 ) -> Snippet<'static, annotate_snippets::Annotation<'static>> {
-    let span = clamped(text, span);
     let mut safe = String::with_capacity(text.len());
     for letter in text.chars() {
         match (letter, letter.len_utf8()) {

@@ -14,9 +14,9 @@ use crate::{
     drift::{self, Class, Entry},
     finding::{Finding, Severity, Sources},
     live::{Live, Server},
-    plan::{Action, Amount, Cause, Counts, Mode, Plan, Step},
+    plan::{Action, Amount, Counts, Plan, Step},
     schema::Verdict,
-    state::{Origin, Recorded, State},
+    state::{Recorded, State},
 };
 
 const PROVIDER: &str = "jsplan/jetstream";
@@ -41,7 +41,7 @@ pub fn line(value: &Value) -> String {
 
 /// Terraform's plan representation, as of `terraform show -json`.
 #[must_use]
-pub fn plan(plan: &Plan, id: Option<&str>) -> Value {
+pub fn plan(plan: &Plan) -> Value {
     let seen = |it: &&Entry| matches!(it.class, Class::Changed | Class::Missing);
     let Counts { import, add, change, destroy, forget } = plan.counts();
     let server = &plan.server;
@@ -56,12 +56,8 @@ pub fn plan(plan: &Plan, id: Option<&str>) -> Value {
         "resource_drift": plan.drift.iter().filter(seen).map(resource_drift).collect::<Vec<_>>(),
         "jsplan": {
             "version": env!("CARGO_PKG_VERSION"),
-            "plan_id": id,
-            "mode": match plan.mode {
-                Mode::Normal => "normal",
-                Mode::Destroy => "destroy",
-                Mode::RefreshOnly => "refresh-only",
-            },
+            "plan_id": plan.id(),
+            "mode": plan.mode,
             "environment": plan.environment,
             "protected": plan.protected,
             "targeted": plan.targeted,
@@ -183,12 +179,11 @@ struct Position {
 
 fn diagnostic<'a>(finding: &'a Finding, sources: &'a Sources) -> Diagnostic<'a> {
     let range = finding.place.map(|place| {
-        let text = sources.text(place);
-        let span = super::findings::clamped(text, place.span());
         let position = |byte| {
-            let (line, column) = super::findings::position(text, byte);
+            let (line, column) = sources.position(place, byte);
             Position { line, column, byte }
         };
+        let span = sources.span(place);
         Range {
             filename: sources.path(place),
             start: position(span.start),
@@ -264,7 +259,7 @@ fn extras(step: &Step) -> Value {
             Amount::AtMost(number) => (number, false),
         };
         json!({
-            "class": it.harm.to_string(),
+            "class": it.harm,
             "messages": messages,
             "exact": exact,
             "why": it.why,
@@ -272,9 +267,9 @@ fn extras(step: &Step) -> Value {
         })
     };
     let causes: BTreeMap<_, _> =
-        step.changes.iter().map(|it| (it.delta.field.name, cause(it.cause))).collect();
+        step.changes.iter().map(|it| (it.delta.field.name, it.cause)).collect();
     json!({
-        "cause": cause(step.cause),
+        "cause": step.cause,
         "causes": causes,
         "blocked": step.blocked,
         "risks": step.risks.iter().map(risk).collect::<Vec<_>>(),
@@ -282,14 +277,6 @@ fn extras(step: &Step) -> Value {
         "wave": step.wave,
         "live_fingerprint": step.premise.as_ref().map(|it| &it.fingerprint),
     })
-}
-
-fn cause(cause: Cause) -> &'static str {
-    match cause {
-        Cause::Edit => "edit",
-        Cause::Drift => "drift",
-        Cause::Both => "both",
-    }
 }
 
 /// The whole configuration on either side where a request carries it, else the fields that differ.
@@ -344,10 +331,7 @@ fn recorded((address, recorded): (&Address, &Recorded)) -> Value {
     resource.insert("values".to_owned(), recorded.config().into_value());
     let extras = json!({
         "created": recorded.created,
-        "origin": match recorded.origin {
-            Origin::Created => "created",
-            Origin::Adopted => "adopted",
-        },
+        "origin": recorded.origin,
         "prevent_destroy": recorded.prevent_destroy,
     });
     resource.insert("x_jsplan".to_owned(), extras);
@@ -361,14 +345,7 @@ fn entry(entry: &Entry) -> Value {
         .map(|it| json!({ "field": it.field.name, "before": it.before, "after": it.after }));
     json!({
         "address": entry.address,
-        "class": match entry.class {
-            Class::Changed => "changed",
-            Class::Missing => "missing",
-            Class::Unknown => "unknown",
-            Class::Pending => "pending",
-            Class::Accepted => "accepted",
-            Class::Unmanaged => "unmanaged",
-        },
+        "class": entry.class,
         "recreated": entry.recreated,
         "changes": changes.collect::<Vec<_>>(),
     })

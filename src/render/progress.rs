@@ -6,13 +6,13 @@ use super::{
     ADDED, DANGER, NAME, apply_command,
     change::brief,
     escape,
-    text::{WIDTH, address, count_of},
+    text::{WIDTH, address},
 };
 use crate::{
     address::Address,
     event::{Event, Outcome},
     plan::{Action, Counts, Mode, Step},
-    units::{show_count, show_duration},
+    units::{count_of, show_count, show_duration},
 };
 
 /// One line for one event.

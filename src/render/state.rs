@@ -4,14 +4,14 @@ use comfy_table::{Table, presets::NOTHING};
 
 use super::{
     ASIDE, NAME, change, escape, labelled,
-    text::{address, count_of, joined, key, width},
+    text::{address, joined, key, width},
 };
 use crate::{
-    address::Address,
+    address::{Address, consumers_of},
     config::Config,
     schema::Field,
     state::{Origin, Recorded, State},
-    units::{show_bytes, show_count, show_duration},
+    units::{count_of, show_bytes, show_count, show_duration},
 };
 
 /// One row a resource, consumers under their stream.
@@ -121,20 +121,19 @@ fn heading(state: &State) -> String {
 
 /// Each stream with its consumers under it; consumers of foreign streams come last.
 fn rows(state: &State) -> Vec<(&'static str, &Address, &Recorded)> {
-    let consumers: Vec<_> =
-        state.resources.iter().filter(|(it, _)| matches!(it, Address::Consumer { .. })).collect();
     let mut rows = Vec::new();
     for (stream, recorded) in &state.resources {
         let Address::Stream(name) = stream else { continue };
         rows.push(("", stream, recorded));
-        let mut own = consumers.iter().filter(|(it, _)| it.stream_name() == name).peekable();
+        let mut own = consumers_of(&state.resources, name).peekable();
         while let Some((address, recorded)) = own.next() {
             let twig = if own.peek().is_some() { "├ " } else { "└ " };
             rows.push((twig, address, recorded));
         }
     }
     let orphaned = |it: &Address| !state.resources.contains_key(&Address::stream(it.stream_name()));
-    rows.extend(consumers.iter().filter(|(it, _)| orphaned(it)).map(|(it, was)| ("", *it, *was)));
+    let orphans = state.resources.iter().filter(|(it, _)| !it.is_stream() && orphaned(it));
+    rows.extend(orphans.map(|(address, recorded)| ("", address, recorded)));
     rows
 }
 

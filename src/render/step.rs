@@ -8,14 +8,14 @@ use super::{
     ADDED, ASIDE, CHANGED, DANGER, NAME, REMOVED,
     change::{Part, block, hidden},
     escape,
-    text::{WIDTH, address, beside, count, count_of, joined, quote, width},
+    text::{WIDTH, address, beside, joined, quote, width},
 };
 use crate::{
     address::Address,
-    finding::{Place, Severity, Sources},
+    finding::{Severity, Sources},
     plan::{Action, Amount, Cause, Change, Mode, Plan, Risk, Step},
     schema::{Harm, Verdict},
-    units::show_count,
+    units::{count, count_of, show_count},
 };
 
 /// The legend, what is about to happen, and every step in order.
@@ -142,7 +142,7 @@ fn group_lines(plan: &Plan, group: &[&Step], sources: &Sources) -> Vec<String> {
         lines.push(format!("  # {why}"));
     }
     let place = if group.len() == 1 { step.place } else { None };
-    let place = place.map(|it| shown_place(it, sources)).unwrap_or_default();
+    let place = place.map(|it| escape(&sources.spot(it)).into_owned()).unwrap_or_default();
     let open = if step.changes.is_empty() { "" } else { " {" };
     let name = if group.len() == 1 { labels(&step.address) } else { String::new() };
     let block_line = format!("{}{}{name}{open}", gutter(step), step.address.kind());
@@ -204,7 +204,7 @@ fn names(group: &[&Step]) -> Vec<String> {
 
 /// What happens to a resource, in the words that follow its address.
 fn fate(plan: &Plan, step: &Step) -> String {
-    let stream = matches!(step.address, Address::Stream(_));
+    let stream = step.address.is_stream();
     match step.action {
         Action::Create if falls_with_its_stream(plan, step) => {
             "goes with its stream, and will be created again".to_owned()
@@ -274,11 +274,6 @@ fn labels(address: &Address) -> String {
         Address::Stream(name) => format!(" {}", quote(name)),
         Address::Consumer { stream, name } => format!(" {} {}", quote(stream), quote(name)),
     }
-}
-
-fn shown_place(place: Place, sources: &Sources) -> String {
-    let (line, _) = super::findings::position(sources.text(place), place.span().start);
-    format!("{}:{line}", escape(sources.path(place)))
 }
 
 fn body(plan: &Plan, step: &Step) -> Vec<String> {
@@ -372,8 +367,7 @@ fn cost(step: &Step, risk: &Risk) -> Vec<String> {
 
 /// Whether a stream goes, and what it holds with it.
 fn takes_stream(step: &Step) -> bool {
-    matches!(step.address, Address::Stream(_))
-        && matches!(step.action, Action::Delete | Action::Replace)
+    step.address.is_stream() && step.destroys()
 }
 
 /// `200 of 1,200 messages`, `at most 1,200 messages`.

@@ -1,9 +1,10 @@
 //! The numbers of a plan: Terraform's line, and under it the one about messages.
 
-use super::{NAME, text::count};
+use super::NAME;
 use crate::{
     plan::{Action, Amount, Counts, Mode, Plan, Step},
     schema::Harm,
+    units::{count, count_of},
 };
 
 /// `Plan: …` and `Data: …`, or the sentence that there is nothing to do.
@@ -21,7 +22,7 @@ pub(super) fn summary(plan: &Plan) -> String {
     }
     let records = plan.steps.iter().filter(|it| it.action == Action::Record).count();
     if records > 0 {
-        let records = super::text::count_of(records, "record");
+        let records = count_of(records, "record");
         text += &format!(
             "{} {records} would be brought up to date; the server is left alone.\n",
             NAME.style("State:")
@@ -54,7 +55,7 @@ fn total(plan: &Plan, harm: Harm) -> Option<(String, String)> {
     if actions == 0 {
         return None;
     }
-    let by = super::text::count_of(actions, "action");
+    let by = count_of(actions, "action");
     Some((amount(plan, harm), by))
 }
 
@@ -82,7 +83,7 @@ fn amount(plan: &Plan, harm: Harm) -> String {
 fn of_stream<'a>(steps: impl Iterator<Item = &'a Step>, harm: Harm) -> (u64, bool) {
     let (mut sum, mut stored, mut exact, mut terms) = (0_u64, 0, true, 0);
     for step in steps {
-        let goes = matches!(step.action, Action::Delete | Action::Replace);
+        let goes = step.destroys();
         for risk in step.risks.iter().filter(|it| it.harm == harm) {
             let (number, is_exact) = match risk.messages {
                 Amount::Nothing => continue,
@@ -116,7 +117,7 @@ fn nothing(plan: &Plan) -> String {
         Mode::Destroy => "No changes. No objects need to be destroyed.",
         Mode::RefreshOnly => "No changes. Your infrastructure still matches the state.",
     };
-    let compared = super::text::count_of(plan.unchanged, "resource");
+    let compared = count_of(plan.unchanged, "resource");
     if plan.unchanged == 0 {
         return format!("{}\n", super::ADDED.style(sentence));
     }

@@ -1,16 +1,16 @@
 //! What is said around a plan: the question, the refusal, the way on.
 
-use super::{ASIDE, CHANGED, DANGER, NAME, escape, text::count_of};
+use super::{ASIDE, CHANGED, DANGER, NAME, escape};
 use crate::{
     plan::{Mode, Plan},
     spec::Desired,
     state::State,
-    units::show_count,
+    units::{count_of, show_count},
 };
 
 /// Why a command stopped, and what to do about it.
 #[must_use]
-pub fn failure(message: &str, help: Option<&str>) -> String {
+pub(crate) fn failure(message: &str, help: Option<&str>) -> String {
     let help =
         help.map_or_else(String::new, |it| format!("  {} {}\n", NAME.style("= help:"), escape(it)));
     let lines: Vec<_> = message.lines().map(|it| escape(it).into_owned()).collect();
@@ -19,7 +19,7 @@ pub fn failure(message: &str, help: Option<&str>) -> String {
 
 /// Where a plan was saved, and how exactly it is applied: with the options it was made with.
 #[must_use]
-pub fn saved(plan: &Plan, options: &str, path: &str) -> String {
+pub(crate) fn saved(plan: &Plan, options: &str, path: &str) -> String {
     let command = format!("jsplan apply {options} {path}");
     let id = &plan.id()[..12];
     format!(
@@ -32,7 +32,7 @@ pub fn saved(plan: &Plan, options: &str, path: &str) -> String {
 
 /// The question before an apply; only `word` passes.
 #[must_use]
-pub fn question(plan: &Plan, word: &str) -> String {
+pub(crate) fn question(plan: &Plan, word: &str) -> String {
     let environment = escape(&plan.environment);
     let accepted = if plan.protected {
         format!("The environment is protected: only its name, '{word}', will be accepted.")
@@ -50,7 +50,7 @@ pub fn question(plan: &Plan, word: &str) -> String {
 
 /// The answer was no.
 #[must_use]
-pub fn cancelled(mode: Mode) -> String {
+pub(crate) fn cancelled(mode: Mode) -> String {
     let word = match mode {
         Mode::Normal | Mode::RefreshOnly => "Apply",
         Mode::Destroy => "Destroy",
@@ -60,7 +60,7 @@ pub fn cancelled(mode: Mode) -> String {
 
 /// What an apply left to do, which should be nothing: names the first field.
 #[must_use]
-pub fn unsettled(again: &Plan) -> String {
+pub(crate) fn unsettled(again: &Plan) -> String {
     let first = again.steps.iter().find_map(|it| Some((it, it.changes.first()?)));
     match first {
         Some((step, change)) => format!(
@@ -74,7 +74,7 @@ pub fn unsettled(again: &Plan) -> String {
 
 /// A spec without errors, and how much it declares.
 #[must_use]
-pub fn valid(desired: &Desired) -> String {
+pub(crate) fn valid(desired: &Desired) -> String {
     let name = escape(&desired.environment.name);
     let resources = count_of(desired.resources.len(), "resource");
     format!("The spec of {name} is valid: {resources}.\n")
@@ -82,14 +82,14 @@ pub fn valid(desired: &Desired) -> String {
 
 /// A state that is what jsplan wrote, and how much it holds.
 #[must_use]
-pub fn whole(state: &State) -> String {
+pub(crate) fn whole(state: &State) -> String {
     let resources = count_of(state.resources.len(), "resource");
     format!("The state is whole: serial {}, {resources}.\n", state.serial)
 }
 
 /// Where the state went.
 #[must_use]
-pub fn recorded(before: u64, after: u64, path: &str) -> String {
+pub(crate) fn recorded(before: u64, after: u64, path: &str) -> String {
     let (before, after) = (show_count(before), show_count(after));
     format!("{}\n", ASIDE.style(format!("State: serial {before} -> {after}, {}", escape(path))))
 }

@@ -1,7 +1,7 @@
 //! Words and columns: what every page is made of.
 
 use super::{ASIDE, escape};
-use crate::{address::Address, units};
+use crate::address::Address;
 
 /// The columns a page is made for.
 pub(super) const WIDTH: usize = 100;
@@ -52,17 +52,6 @@ pub(super) fn key(name: &str) -> String {
 /// An address, made harmless.
 pub(super) fn address(address: &Address) -> String {
     escape(&address.to_string()).into_owned()
-}
-
-/// `1 message`, `1,200 messages`.
-pub(super) fn count(number: u64, thing: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{} {thing}{plural}", units::show_count(number))
-}
-
-/// `1 message`, `1,200 messages`, of a number that counts values in memory.
-pub(super) fn count_of(number: usize, thing: &str) -> String {
-    count(u64::try_from(number).unwrap_or(u64::MAX), thing)
 }
 
 /// Lines as one text that ends with a line break; nothing for no lines.

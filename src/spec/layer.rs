@@ -15,7 +15,7 @@ use super::{
 use crate::{
     address::Address,
     config::{Config, sha256},
-    finding::{Code, Finding, Place, Sources, closest},
+    finding::{Code, Finding, Place, Sources, did_you_mean},
     schema::Field,
 };
 
@@ -104,9 +104,8 @@ fn lay_stream(below: &mut Stream, above: Stream, findings: &mut Vec<Finding>) {
 
 /// A few fields under a new name that is almost one of the base are likely meant for that one.
 fn stranger(kind: &str, name: &str, place: Place, known: &BTreeSet<String>) -> Option<Finding> {
-    let near = closest(name, known.iter().map(String::as_str))?;
+    let help = did_you_mean(name, known.iter().map(String::as_str))?;
     let message = format!("{} is a new {kind}: no base declares it", quoted(name));
-    let help = format!("did you mean `{near}`?");
     Some(Finding::warning(Code::UnknownKey, message).at(place).help(help))
 }
 

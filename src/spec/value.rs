@@ -11,7 +11,7 @@ use toml::{
 use crate::{
     config::SERVER_LABELS,
     finding::{Code, Finding, Place, closest},
-    schema::{Choice, Field, Kind, Unset, Writer},
+    schema::{Choice, Field, Kind, UNLIMITED, Unset, Writer},
     subject, units,
 };
 
@@ -96,7 +96,7 @@ impl Reader<'_> {
         match (kind, given.get_ref()) {
             (Kind::Bool, DeValue::Boolean(it)) => Some((*it).into()),
             (Kind::Number | Kind::Bytes | Kind::Duration, DeValue::String(it))
-                if it == "unlimited" =>
+                if it == UNLIMITED =>
             {
                 self.unlimited(name, kind, unset, place)
             }

@@ -1,8 +1,6 @@
 //! What can go wrong between here and a server: told apart, since each has its own remedy.
 
-use std::fmt::Write as _;
-
-use crate::finding::closest;
+use crate::{finding::did_you_mean, render::escape};
 
 /// What the server or the way to it did not do. No message holds a secret.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -233,32 +231,13 @@ impl Error {
     }
 }
 
-/// Text of a server or a file, with what could steer a terminal made visible, and of bounded length.
+/// Text of a server or a file, made harmless and of bounded length.
 pub(super) fn escaped(text: &str) -> String {
     const LONGEST: usize = 1024;
-    let mut shown = String::with_capacity(text.len().min(LONGEST));
-    for character in text.chars() {
-        if shown.len() >= LONGEST {
-            shown.push('…');
-            break;
-        }
-        if steers(character) {
-            write!(shown, "\\u{{{:x}}}", u32::from(character)).expect("a String takes every write");
-        } else {
-            shown.push(character);
-        }
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", escape(&text[..end])),
+        None => escape(text).into_owned(),
     }
-    shown
-}
-
-/// Control characters, line and paragraph separators, marks of direction, and what has no width.
-fn steers(character: char) -> bool {
-    character.is_control()
-        || matches!(
-            character,
-            '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-                | '\u{2060}'..='\u{206f}' | '\u{feff}'
-        )
 }
 
 fn secret_help(reference: &str) -> String {
@@ -274,8 +253,8 @@ fn context_help(name: &str, known: &[String]) -> String {
     }
     let list: Vec<String> = known.iter().map(|it| format!("`{it}`")).collect();
     let list = list.join(", ");
-    match closest(name, known.iter().map(String::as_str)) {
-        Some(near) => format!("did you mean `{near}`? there are {list}"),
+    match did_you_mean(name, known.iter().map(String::as_str)) {
+        Some(near) => format!("{near} there are {list}"),
         None => format!("there are {list}"),
     }
 }

@@ -7,6 +7,7 @@ use crate::{
     address::Address,
     config::Config,
     finding::{Code, Finding},
+    schema::consumer::CONSUMER,
     spec::Declared,
     units,
 };
@@ -14,31 +15,14 @@ use crate::{
 const PUSH: &str = "add `deliver_subject` to push, or remove it: this consumer is pulled";
 const PULL: &str = "remove it: this consumer is pushed, since it has a `deliver_subject`";
 
-const CONSUMER: &[Rule] = &[
-    Rule::missing(
-        "deliver_group",
-        |it| lacks(it, "deliver_subject"),
-        "`deliver_group` is for push consumers",
-        PUSH,
-    ),
-    Rule::missing(
-        "rate_limit_bps",
-        |it| positive(it, "rate_limit_bps") && lacks(it, "deliver_subject"),
-        "`rate_limit_bps` is for push consumers",
-        PUSH,
-    ),
-    Rule::missing(
-        "idle_heartbeat",
-        |it| positive(it, "idle_heartbeat") && lacks(it, "deliver_subject"),
-        "`idle_heartbeat` is for push consumers",
-        PUSH,
-    ),
-    Rule::missing(
-        "flow_control",
-        |it| on(it, "flow_control") && lacks(it, "deliver_subject"),
-        "`flow_control` is for push consumers",
-        PUSH,
-    ),
+/// Fields that only a push consumer heeds, and those that only a pull consumer does.
+const PUSHED: &[&str] = &["deliver_group", "rate_limit_bps", "idle_heartbeat", "flow_control"];
+const PULLED: &[&str] = &["max_waiting", "max_batch", "max_expires", "max_bytes"];
+
+/// Fields that a stream's `consumer_limits` bound.
+const LIMITED: &[&str] = &["inactive_threshold", "max_ack_pending"];
+
+const RULES: &[Rule] = &[
     Rule::missing(
         "flow_control",
         |it| {
@@ -53,30 +37,6 @@ const CONSUMER: &[Rule] = &[
         |it| it.number("idle_heartbeat").is_some_and(|it| (1..100 * MILLISECOND).contains(&it)),
         "`idle_heartbeat` is under 100ms",
         "write \"100ms\" or more; the server takes no less",
-    ),
-    Rule::conflict(
-        "max_waiting",
-        |it| positive(it, "max_waiting") && it.has("deliver_subject"),
-        "`max_waiting` is for pull consumers",
-        PULL,
-    ),
-    Rule::conflict(
-        "max_batch",
-        |it| positive(it, "max_batch") && it.has("deliver_subject"),
-        "`max_batch` is for pull consumers",
-        PULL,
-    ),
-    Rule::conflict(
-        "max_expires",
-        |it| positive(it, "max_expires") && it.has("deliver_subject"),
-        "`max_expires` is for pull consumers",
-        PULL,
-    ),
-    Rule::conflict(
-        "max_bytes",
-        |it| positive(it, "max_bytes") && it.has("deliver_subject"),
-        "`max_bytes` is for pull consumers",
-        PULL,
     ),
     Rule::conflict(
         "priority_policy",
@@ -225,7 +185,8 @@ const CONSUMER: &[Rule] = &[
 
 impl Check<'_> {
     pub(super) fn consumer(&mut self, address: &Address, declared: &Declared) {
-        self.rules(CONSUMER, address, declared);
+        self.rules(RULES, address, declared);
+        self.delivery(address, declared);
         self.acknowledges(address, declared);
         self.backoff(address, declared);
         self.shared(address, declared);
@@ -233,9 +194,25 @@ impl Check<'_> {
         let Some(stream) = self.desired.resources.get(&stream) else { return };
         self.filters(address, declared, stream);
         self.limits(address, declared, stream);
+        self.inherited_limits(address, declared, stream);
         self.copies(address, declared, stream);
         if stream.config.text("retention") == Some("workqueue") {
             self.queued(address, declared);
+        }
+    }
+
+    /// Fields of the other way to deliver.
+    fn delivery(&mut self, address: &Address, declared: &Declared) {
+        let config = &declared.config;
+        let (fields, way, code, help) = match config.get("deliver_subject") {
+            None => (PUSHED, "push", Code::Missing, PUSH),
+            Some(Value::Null) => return,
+            Some(_) => (PULLED, "pull", Code::Conflict, PULL),
+        };
+        let asks = |it: &str| positive(config, it) || on(config, it) || config.text(it).is_some();
+        for name in fields.iter().filter(|it| asks(it)) {
+            let finding = Finding::error(code, format!("`{name}` is for {way} consumers"));
+            self.report(address, declared, name, finding.help(help));
         }
     }
 
@@ -300,37 +277,29 @@ impl Check<'_> {
         }
     }
 
-    /// The stream's `consumer_limits`.
+    /// What is over the stream's `consumer_limits`.
     fn limits(&mut self, address: &Address, declared: &Declared, stream: &Declared) {
-        let config = &declared.config;
-        let of_stream = |name: &str| {
-            let limits = stream.config.get("consumer_limits")?;
-            limits.get(name)?.as_i64().filter(|it| *it > 0)
-        };
-        // Counting lines costs a walk over the file, so only where something is found.
-        let sources = self.sources;
-        let limits = stream.places.get("consumer_limits").copied().unwrap_or(stream.place);
-        let spot = || sources.spot(limits);
-        for name in ["inactive_threshold", "max_ack_pending"] {
-            let Some(limit) = of_stream(name) else { continue };
-            let shown = if name == "inactive_threshold" {
-                units::show_duration(limit)
-            } else {
-                limit.to_string()
-            };
-            if config.number(name).is_some_and(|it| it > limit) {
-                let message =
-                    format!("`{name}` is over the stream's limit of {shown}: see {}", spot());
+        for field in CONSUMER.iter().filter(|it| LIMITED.contains(&it.name)) {
+            let name = field.name;
+            let Some(limit) = limit(stream, name) else { continue };
+            if declared.config.number(name).is_some_and(|it| it > limit) {
+                let (shown, spot) = (field.show(&limit.into()), self.spot_of_limits(stream));
+                let message = format!("`{name}` is over the stream's limit of {shown}: see {spot}");
                 let help = "lower it, or raise the stream's `consumer_limits`";
                 let finding = Finding::error(Code::Conflict, message).help(help);
                 self.report(address, declared, name, finding);
             }
         }
-        if of_stream("inactive_threshold").is_some() && lacks(config, "inactive_threshold") {
+    }
+
+    /// What the stream's `consumer_limits` make of a field that is left out.
+    fn inherited_limits(&mut self, address: &Address, declared: &Declared, stream: &Declared) {
+        let config = &declared.config;
+        if limit(stream, "inactive_threshold").is_some() && lacks(config, "inactive_threshold") {
             let message = format!(
                 "`{}` would be deleted when idle: the stream's `consumer_limits` say so at {}",
                 address.name(),
-                spot()
+                self.spot_of_limits(stream)
             );
             let help = "add `inactive_threshold` to say so here, or remove it from the limits";
             let finding = Finding::warning(Code::Conflict, message).help(help);
@@ -338,16 +307,21 @@ impl Check<'_> {
         }
         let pushed_unacknowledged =
             config.has("deliver_subject") && config.text("ack_policy") == Some("none");
-        if of_stream("max_ack_pending").is_some() && pushed_unacknowledged {
+        if limit(stream, "max_ack_pending").is_some() && pushed_unacknowledged {
             let message = format!(
                 "the stream limits `max_ack_pending` ({}), which a push consumer without \
                  acknowledgements cannot have",
-                spot()
+                self.spot_of_limits(stream)
             );
             let help = "set `ack_policy = \"explicit\"`, or pull";
             let finding = Finding::error(Code::Conflict, message).help(help);
             self.report(address, declared, "ack_policy", finding);
         }
+    }
+
+    fn spot_of_limits(&self, stream: &Declared) -> String {
+        let place = stream.places.get("consumer_limits").copied().unwrap_or(stream.place);
+        self.sources.spot(place)
     }
 
     /// Its own replicas beside those of the stream.
@@ -396,4 +370,10 @@ impl Check<'_> {
             self.report(address, declared, "deliver_policy", finding);
         }
     }
+}
+
+/// What a stream lets its consumers have at most.
+fn limit(stream: &Declared, name: &str) -> Option<i64> {
+    let limits = stream.config.get("consumer_limits")?;
+    limits.get(name)?.as_i64().filter(|it| *it > 0)
 }

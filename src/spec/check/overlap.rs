@@ -1,71 +1,15 @@
 //! Which subjects take the same messages: of streams, and of the filters of consumers.
 
-use std::collections::BTreeMap;
-
 use serde_json::Value;
 
 use super::{Check, Last};
 use crate::{
-    address::Address,
+    address::{Address, consumers_of},
     config::Config,
     finding::{Code, Finding, Place},
     spec::Declared,
-    subject,
+    subject::{self, Subjects},
 };
-
-/// Subjects by token, so that one is compared with those it can meet and not with all.
-#[derive(Default)]
-struct Taken<'a> {
-    next: BTreeMap<&'a str, Taken<'a>>,
-    /// Numbers of the subjects that end here.
-    here: Vec<usize>,
-}
-
-impl<'a> Taken<'a> {
-    fn insert(&mut self, subject: &'a str, number: usize) {
-        let end = subject.split('.').fold(self, |node, token| node.next.entry(token).or_default());
-        end.here.push(number);
-    }
-
-    /// The subjects that share a message with this one, by number.
-    fn meeting(&self, subject: &str) -> Vec<usize> {
-        let tokens: Vec<_> = subject.split('.').collect();
-        let mut found = Vec::new();
-        self.collect(&tokens, &mut found);
-        found.sort_unstable();
-        found
-    }
-
-    fn collect(&self, tokens: &[&str], found: &mut Vec<usize>) {
-        let Some((token, rest)) = tokens.split_first() else {
-            found.extend(&self.here);
-            return;
-        };
-        match *token {
-            ">" => self.next.values().for_each(|it| it.all(found)),
-            "*" => {
-                for (token, node) in &self.next {
-                    if *token == ">" {
-                        found.extend(&node.here);
-                    } else {
-                        node.collect(rest, found);
-                    }
-                }
-            }
-            literal => {
-                for node in [self.next.get(literal), self.next.get("*")].into_iter().flatten() {
-                    node.collect(rest, found);
-                }
-                found.extend(self.next.get(">").into_iter().flat_map(|it| &it.here));
-            }
-        }
-    }
-
-    fn all(&self, found: &mut Vec<usize>) {
-        found.extend(&self.here);
-        self.next.values().for_each(|it| it.all(found));
-    }
-}
 
 /// What a stream stores: its subjects, or its own name where it has none and copies nothing.
 fn stored(config: &Config) -> Vec<&str> {
@@ -104,13 +48,13 @@ impl Check<'_> {
     /// Within an account a subject is stored by one stream, and by that once.
     pub(super) fn subjects(&mut self) {
         let desired = self.desired;
-        let streams = desired.resources.iter().filter(|it| matches!(it.0, Address::Stream(_)));
+        let streams = desired.resources.iter().filter(|it| it.0.is_stream());
         // Mirrors own no subjects.
         let owners = streams.filter(|it| !it.1.config.has("mirror"));
         let owned: Vec<_> = owners
             .flat_map(|(address, it)| stored(&it.config).into_iter().map(move |s| (address, it, s)))
             .collect();
-        let mut taken = Taken::default();
+        let mut taken = Subjects::default();
         for (number, (address, declared, text)) in owned.iter().enumerate() {
             // A few findings for each subject are enough: a `>` among a thousand meets them all.
             for earlier in taken.meeting(text).into_iter().take(3) {
@@ -149,7 +93,7 @@ impl Check<'_> {
     }
 
     /// What is pushed into a stream's subjects is stored again.
-    fn deliveries(&mut self, taken: &Taken<'_>, owned: &[(&Address, &Declared, &str)]) {
+    fn deliveries(&mut self, taken: &Subjects<'_>, owned: &[(&Address, &Declared, &str)]) {
         for (address, declared) in &self.desired.resources {
             let Some(subject) = declared.config.text("deliver_subject") else { continue };
             let meeting = taken.meeting(subject);
@@ -173,7 +117,7 @@ impl Check<'_> {
     pub(super) fn filters(&mut self, address: &Address, declared: &Declared, stream: &Declared) {
         let config = &declared.config;
         let filters = filters(config);
-        let mut taken = Taken::default();
+        let mut taken = Subjects::default();
         for (number, text) in filters.iter().enumerate() {
             for earlier in taken.meeting(text).into_iter().filter_map(|it| filters.get(it)) {
                 self.filter_overlap(address, declared, text, earlier);
@@ -223,8 +167,8 @@ impl Check<'_> {
     /// In a work queue a message belongs to one consumer.
     pub(super) fn queue(&mut self, stream: &Address) {
         let mut owned: Vec<(&Address, &str, Place)> = Vec::new();
-        let mut taken = Taken::default();
-        for (address, declared) in self.consumers_of(stream) {
+        let mut taken = Subjects::default();
+        for (address, declared) in consumers_of(&self.desired.resources, stream.name()) {
             let filters = filters(&declared.config);
             for text in &filters {
                 let Some((other, earlier, place)) =

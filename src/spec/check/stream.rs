@@ -6,14 +6,14 @@ use serde_json::Value;
 
 use super::{Check, MILLISECOND, Rule, differs, lacks, on, positive};
 use crate::{
-    address::Address,
+    address::{Address, consumers_of},
     config::Config,
     finding::{Code, Finding},
     spec::Declared,
     subject,
 };
 
-const STREAM: &[Rule] = &[
+const RULES: &[Rule] = &[
     Rule::conflict(
         "subjects",
         |it| it.has("mirror"),
@@ -199,9 +199,9 @@ const RESERVED: &[(&str, &str)] = &[
     ("$SYS.>", "$SYS.ACCOUNT.>"),
 ];
 
-impl<'a> Check<'a> {
+impl Check<'_> {
     pub(super) fn stream(&mut self, address: &Address, declared: &Declared) {
-        self.rules(STREAM, address, declared);
+        self.rules(RULES, address, declared);
         self.reserved(address, declared);
         self.republish(address, declared);
         self.sources(address, declared);
@@ -215,7 +215,7 @@ impl<'a> Check<'a> {
         if config.text("retention") == Some("workqueue") {
             self.queue(address);
         }
-        let consumers = self.consumers_of(address).count();
+        let consumers = consumers_of(&self.desired.resources, address.name()).count();
         let most = config.number("max_consumers").and_then(|it| usize::try_from(it).ok());
         if most.is_some_and(|most| most < consumers) {
             let message =
@@ -223,17 +223,6 @@ impl<'a> Check<'a> {
             let finding = Finding::error(Code::Conflict, message);
             self.report(address, declared, "max_consumers", finding.help("raise it, or remove it"));
         }
-    }
-
-    /// The consumers that are declared for a stream.
-    pub(super) fn consumers_of(
-        &self,
-        stream: &Address,
-    ) -> impl Iterator<Item = (&'a Address, &'a Declared)> + use<'a> {
-        let name = stream.name().to_owned();
-        let first = Address::consumer(&name, "");
-        let rest = self.desired.resources.range(first..);
-        rest.take_while(move |it| it.0.stream_name() == name)
     }
 
     fn reserved(&mut self, address: &Address, declared: &Declared) {
@@ -324,7 +313,7 @@ impl<'a> Check<'a> {
         for (address, declared) in &self.desired.resources {
             let here = copied(&declared.config).filter(|(_, it)| it.get("external").is_none());
             let names = here.filter_map(|(_, it)| it.get("name")?.as_str());
-            if matches!(address, Address::Stream(_)) {
+            if address.is_stream() {
                 origins.insert(address.name(), names.collect());
             }
         }
