@@ -17,7 +17,7 @@ use clap::{CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 
 use crate::io::{
     nats, store,
-    terminal::{Closed, Color, Terminal},
+    terminal::{Color, Terminal},
 };
 
 /// How a command ended. Nothing else is ever returned to the shell.
@@ -164,6 +164,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
 }
 
 fn dispatch(cli: Cli, terminal: Terminal) -> Result<Exit, Failure> {
+    if let Some(folder) = &cli.global.chdir {
+        crate::io::files::enter(folder)?;
+    }
     let project = project::Project::new(cli.global, terminal);
     match cli.command {
         Command::Validate(args) => validate::run(&project, &args),
@@ -191,16 +194,12 @@ fn report(terminal: &Terminal, result: Result<Exit, Failure>) -> Exit {
     }
 }
 
-impl From<Result<(), Closed>> for Exit {
-    fn from(printed: Result<(), Closed>) -> Self {
-        printed.map_or_else(Self::from, |()| Self::Done)
-    }
-}
-
-impl From<Closed> for Exit {
-    /// A reader of stdout that has seen enough, such as `head`, is no failure.
-    fn from(Closed(error): Closed) -> Self {
-        if error.kind() == std::io::ErrorKind::BrokenPipe { Self::Done } else { Self::Failed }
+/// Writes data. A reader that has seen enough, such as `head`, is no failure, and changes nothing
+/// about how the command ends.
+fn shown(terminal: &Terminal, text: &str) -> Result<(), Failure> {
+    match terminal.print(text) {
+        Err(closed) if !closed.is_by_reader() => Err(closed.into()),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 
@@ -210,7 +209,7 @@ fn usage(error: &clap::Error) -> Exit {
     let text = error.render().ansi().to_string();
     let terminal = Terminal::new(Color::Auto);
     if wanted {
-        return terminal.print(&text).into();
+        return report(&terminal, shown(&terminal, &text).map(|()| Exit::Done));
     }
     terminal.say(&text);
     Exit::Failed

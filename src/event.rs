@@ -35,6 +35,8 @@ pub enum Event {
         /// Why it did not.
         error: String,
     },
+    /// Somebody wants it to end: the steps in flight are waited for, and no others begin.
+    Interrupted,
     /// Everything that was touched was read again, and is as planned.
     Verified {
         /// How many resources.
@@ -49,8 +51,24 @@ pub struct Outcome {
     pub done: Vec<Address>,
     /// Those that failed.
     pub failed: Vec<Address>,
-    /// Those that nobody tried after a failure.
+    /// Those that nobody tried after a failure or an interruption.
     pub not_started: Vec<Address>,
+    /// Whether somebody asked for the end before it was there.
+    pub interrupted: bool,
     /// What those that were done add up to.
     pub counts: Counts,
+}
+
+impl Outcome {
+    /// Whether another step may begin.
+    #[must_use]
+    pub fn goes_on(&self) -> bool {
+        self.failed.is_empty() && !self.interrupted
+    }
+
+    /// Whether every step was done.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.failed.is_empty() && self.not_started.is_empty()
+    }
 }

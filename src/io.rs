@@ -42,6 +42,22 @@ pub(crate) async fn unless_interrupted<T>(
 ) -> T {
     tokio::select! {
         result = future => result,
-        _ = tokio::signal::ctrl_c() => interrupted(),
+        () = self::interrupted() => interrupted(),
     }
+}
+
+/// Ends once somebody presses Ctrl-C, or asks the process to end as schedulers do.
+async fn interrupted() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut asked) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = asked.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+            return;
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
 }

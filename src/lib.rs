@@ -23,6 +23,7 @@ pub mod finding;
 pub mod spec;
 pub mod live;
 pub mod state;
+pub mod target;
 pub mod sides;
 pub mod diff;
 pub mod drift;

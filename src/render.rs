@@ -53,9 +53,20 @@ pub fn plan(plan: &Plan, sources: &Sources) -> String {
 #[must_use]
 pub(crate) fn review(plan: &Plan, server: &Server) -> String {
     let label = plan.protected.then_some(PROTECTED);
-    let made = format!("plan {} · made {}", &plan.id()[..12], plan.at);
     let head = head(&labelled(&plan.environment, label), server);
-    format!("{head}{}\n\n{}", ASIDE.style(made), summary::summary(plan))
+    format!("{head}{}\n{}", made(plan), summary::summary(plan))
+}
+
+/// A saved plan as its reviewer reads it: which one it is, and all of it.
+#[must_use]
+pub fn saved(plan: &Plan) -> String {
+    format!("{}\n{}", made(plan), self::plan(plan, &Sources::default()))
+}
+
+fn made(plan: &Plan) -> String {
+    let id = &plan.id()[..12];
+    let line = format!("plan {id} · made {} from state serial {}", escape(&plan.at), plan.serial);
+    format!("{}\n", ASIDE.style(line))
 }
 
 /// Findings as rustc draws them, and how many there are.
@@ -64,15 +75,17 @@ pub fn findings(findings: &[Finding], sources: &Sources) -> String {
     findings::findings(findings, sources)
 }
 
-/// Live against recorded: every resource that is not in sync, the numbers, and what to do.
+/// Live against recorded: every resource that is not in sync, the numbers, and what to do with the
+/// options that lead here again.
 #[must_use]
 pub fn drift(
     report: &crate::drift::Report,
     desired: &Desired,
     recorded: &State,
     live: &Live,
+    options: &str,
 ) -> String {
-    drift::report(report, desired, recorded, live)
+    drift::report(report, desired, recorded, live) + &drift::hints(report, options)
 }
 
 /// What jsplan owns, as a table.
@@ -141,12 +154,12 @@ fn head(environment: &str, server: &Server) -> String {
     parts.join(" · ") + "\n"
 }
 
-/// The command that applies, for hints.
-fn apply_command(environment: &str, mode: Mode) -> String {
+/// The command that applies, for hints; `options` lead to the same environment and server again.
+fn apply_command(options: &str, mode: Mode) -> String {
     let flag = match mode {
         Mode::Normal => "",
         Mode::Destroy => " --destroy",
         Mode::RefreshOnly => " --refresh-only",
     };
-    format!("jsplan apply{flag} --env {}", escape(environment))
+    format!("jsplan apply{flag} {}", escape(options))
 }

@@ -162,7 +162,8 @@ impl World {
 
     fn drift(&self) -> String {
         let report = drift::compare(&self.desired, &self.recorded, &self.live);
-        tidy(&render::drift(&report, &self.desired, &self.recorded, &self.live))
+        let options = format!("--env {}", self.desired.environment.name);
+        tidy(&render::drift(&report, &self.desired, &self.recorded, &self.live, &options))
     }
 }
 
@@ -693,9 +694,17 @@ fn an_apply_that_stops_says_what_was_done_and_what_was_not() {
         done: vec![address("stream.ORDERS")],
         failed: vec![address("stream.INGEST_V2")],
         not_started: many,
+        interrupted: false,
         counts: Counts { change: 1, ..Counts::default() },
     };
-    shows!(tidy(&render::progress::stopped(&outcome, "prod", Mode::Normal)));
+    let told = |it: &Outcome| tidy(&render::progress::stopped(it, "--env prod", Mode::Normal));
+    shows!(told(&outcome));
+    let interrupted = Outcome { failed: Vec::new(), interrupted: true, ..outcome };
+    let told = told(&interrupted);
+    assert!(
+        told.contains("Apply interrupted: ") && told.contains("To see what is left: "),
+        "{told}"
+    );
 }
 
 fn pretty(value: &Value) -> String {
@@ -733,7 +742,7 @@ fn state_drift_and_findings_have_json_forms() {
         .help("did you mean `y`?");
     let pages = [
         pretty(&render::json::state(&world.recorded)),
-        pretty(&render::json::drift(&report, "prod")),
+        pretty(&render::json::drift(&report, &world.recorded, &world.live)),
         pretty(&render::json::findings(&[finding], &world.sources)),
     ];
     shows!(pages.join("\n----\n"));

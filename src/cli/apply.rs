@@ -1,6 +1,9 @@
 //! `jsplan apply`: a saved plan carried out, or a plan made, shown and asked about.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use super::{
     Exit, Failure,
@@ -15,10 +18,10 @@ use crate::{
         store::{self, Lock, Store},
         who,
     },
-    live::Server,
     plan::{self, Ask, Mode, Plan},
     render,
-    state::{LastApply, State, Target},
+    state::{LastApply, State},
+    target,
 };
 
 /// What `apply` takes.
@@ -76,9 +79,8 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
         Some(_) => render::review(&plan, &gathered.live.server),
         None => render::plan(&plan, &gathered.sources),
     };
-    if let Err(closed) = project.terminal.print(&shown) {
-        return Ok(closed.into());
-    }
+    // A plan that nobody saw to its end is not carried out.
+    project.terminal.print(&shown).map_err(|it| Failure::from(it).help("nothing was changed"))?;
     project.show_findings(&plan.findings, &gathered.sources);
     if refused(&plan.findings) {
         return Err(Failure::shown());
@@ -128,8 +130,8 @@ fn checked(plan: Plan, gathered: &Gathered) -> Result<Plan, Failure> {
         ))
         .help(again));
     }
-    if target(&plan.server) != target(&live.server) {
-        return Err(Failure::new("the plan was made against another server or account").help(again));
+    if let Some(moved) = target::moved(&plan.server, &live.server) {
+        return Err(Failure::new(moved).help(again));
     }
     for step in plan.steps.iter().filter(|_| plan.mode == Mode::Normal) {
         let declared = desired.resources.get(&step.address).map(|it| &it.sha256);
@@ -166,9 +168,9 @@ async fn carry_out(
     let outcome =
         apply::apply(plan, &session, &mut state, &journal, *parallelism, &mut tell).await?;
     store.save(&state, lock)?;
-    if !outcome.failed.is_empty() {
-        let environment = &desired.environment.name;
-        terminal.say(&render::progress::stopped(&outcome, environment, plan.mode));
+    if !outcome.is_complete() {
+        let options = project.options(&desired.environment.name);
+        terminal.say(&render::progress::stopped(&outcome, &options, plan.mode));
         return Ok(Exit::Failed);
     }
     let live = observe(&session, &desired, &state).await?;
@@ -182,12 +184,14 @@ async fn carry_out(
              `jsplan plan` shows it again",
         ));
     }
-    tell(Event::Verified { resources: outcome.done.len() });
+    let resources = outcome.done.iter().collect::<BTreeSet<_>>().len();
+    tell(Event::Verified { resources });
     let path = store.path();
     let path = path.strip_prefix(&project.dir).unwrap_or(&path).display().to_string();
     terminal.say(&render::talk::recorded(order.plan.serial, state.serial, &path));
     let done = render::progress::complete(plan.mode, outcome.counts);
-    Ok(terminal.print(&done).into())
+    project.show(&done)?;
+    Ok(Exit::Done)
 }
 
 /// The state that the first finished step is saved into.
@@ -196,15 +200,10 @@ fn begun(mut state: State, plan: &Plan) -> State {
         state.lineage = store::lineage();
     }
     state.serial += 1;
-    state.target = Some(target(&plan.server));
+    state.target = Some(target::of(&plan.server));
     state.last_apply =
         Some(LastApply { at: clock::now(), by: who::user_at_host(), plan: plan.id() });
     state
-}
-
-fn target(server: &Server) -> Target {
-    let Server { account, cluster, domain, .. } = server.clone();
-    Target { account, cluster, domain }
 }
 
 /// Whether nothing is left to do for the resources that were applied.

@@ -62,11 +62,11 @@ impl Demo {
     fn new(project: &Project, folder: &Path, url: &str) -> Self {
         let global = Global {
             env: Some("dev".to_owned()),
-            chdir: Some(folder.to_owned()),
             server: Some(url.to_owned()),
             ..Global::default()
         };
-        Self { project: Project::new(global, project.terminal), url: url.to_owned() }
+        let project = Project::staged(global, project.terminal, folder.to_owned());
+        Self { project, url: url.to_owned() }
     }
 
     async fn play(&self) -> Result<Exit, Failure> {
@@ -86,7 +86,7 @@ impl Demo {
         self.plan(1).await?;
         self.tell("That edit is taken back. Version 2 of a stream goes beside version 1:");
         self.write_spec(V2)?;
-        self.project.terminal.print(&V2.green().to_string()).map_err(|it| Failure::from(it.0))?;
+        self.project.show(&V2.green().to_string())?;
         self.apply().await?;
         self.plan(0).await?;
         self.tell(

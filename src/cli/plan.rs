@@ -102,9 +102,7 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
     } else {
         render::plan(&plan, &gathered.sources)
     };
-    if let Err(closed) = project.terminal.print(&shown) {
-        return Ok(closed.into());
-    }
+    project.show(&shown)?;
     project.show_findings(&plan.findings, &gathered.sources);
     if refused(&plan.findings) {
         return Err(Failure::shown());
@@ -118,6 +116,7 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
 
 fn save(project: &Project, plan: &Plan, path: &Path) -> Result<(), Failure> {
     files::replace(&project.dir.join(path), &plan::file::write(plan))?;
-    project.terminal.say(&render::talk::saved(plan, &path.display().to_string()));
+    let options = project.options(&plan.environment);
+    project.terminal.say(&render::talk::saved(plan, &options, &path.display().to_string()));
     Ok(())
 }

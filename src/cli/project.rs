@@ -24,6 +24,7 @@ pub(crate) struct Project {
     pub(crate) dir: PathBuf,
     pub(crate) terminal: Terminal,
     global: Global,
+    is_staged: bool,
 }
 
 /// What a plan is made of.
@@ -37,8 +38,22 @@ pub(crate) struct Gathered {
 
 impl Project {
     pub(crate) fn new(global: Global, terminal: Terminal) -> Self {
-        let dir = global.chdir.clone().unwrap_or_default();
-        Self { dir, terminal, global }
+        Self { dir: PathBuf::new(), terminal, global, is_staged: false }
+    }
+
+    /// A project in a folder that what is said does not name, nor its server.
+    pub(crate) fn staged(global: Global, terminal: Terminal, dir: PathBuf) -> Self {
+        Self { dir, terminal, global, is_staged: true }
+    }
+
+    /// The options that lead to the same environment, folder and server again, for hints.
+    pub(crate) fn options(&self, environment: &str) -> String {
+        let Global { chdir, context, server, env: _, color: _, no_color: _ } = &self.global;
+        let chdir = chdir.as_ref().map(|it| format!(" --chdir {}", it.display()));
+        let context = context.as_ref().map(|it| format!(" --context {it}"));
+        let server = server.as_ref().map(|it| format!(" --server {}", without_secrets(it)));
+        let more = [chdir, context, server].into_iter().flatten().filter(|_| !self.is_staged);
+        format!("--env {environment}{}", more.collect::<String>())
     }
 
     /// The environment that was named, or the only one there is.
@@ -75,7 +90,7 @@ impl Project {
     /// The spec of the environment with its findings, none of them shown.
     pub(crate) fn read_spec(&self) -> Result<spec::Loaded, Failure> {
         let path = format!("environments/{}.toml", self.environment()?);
-        let text_of = |path: &str| files::read(&self.dir.join(path)).map_err(|it| it.to_string());
+        let text_of = |path: &str| files::read(&self.dir.join(path)).map_err(|it| it.why());
         Ok(spec::load(&path, text_of))
     }
 
@@ -83,6 +98,11 @@ impl Project {
         if !findings.is_empty() {
             self.terminal.say(&format!("\n{}", render::findings(findings, sources)));
         }
+    }
+
+    /// Writes data to stdout; see [`super::shown`].
+    pub(crate) fn show(&self, text: &str) -> Result<(), Failure> {
+        super::shown(&self.terminal, text)
     }
 
     pub(crate) fn store(&self, environment: &str) -> Store {
@@ -127,6 +147,19 @@ pub(crate) async fn observe(
     let expected: BTreeSet<Address> =
         desired.resources.keys().chain(state.resources.keys()).cloned().collect();
     session.observe(&expected).await.map_err(Failure::of_server)
+}
+
+/// Urls as they may be repeated: who connects, and by what secret, stays out.
+fn without_secrets(urls: &str) -> String {
+    let one = |url: &str| {
+        let (scheme, rest) = url.split_once("://").map_or(("", url), |(it, rest)| (it, rest));
+        let between = if scheme.is_empty() { "" } else { "://" };
+        match rest.rsplit_once('@') {
+            Some((_, host)) => format!("{scheme}{between}***@{host}"),
+            None => url.to_owned(),
+        }
+    };
+    urls.split(',').map(one).collect::<Vec<_>>().join(",")
 }
 
 /// Whether a finding ends the command.

@@ -83,6 +83,6 @@ fn describe(project: &Project, sandbox: &Sandbox) -> Result<Exit, Failure> {
         sandbox.version,
         sandbox.url()
     ));
-    let printed = project.terminal.print(&format!("{}\n", sandbox.url()));
-    Ok(printed.into())
+    project.show(&format!("{}\n", sandbox.url()))?;
+    Ok(Exit::Done)
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{Exit, Failure, project::Project};
-use crate::{finding::Sources, io::files, plan, render};
+use crate::{io::files, plan, render};
 
 /// What `show` takes.
 #[derive(Debug, clap::Args)]
@@ -25,7 +25,7 @@ pub(crate) fn run(project: &Project, args: &Args) -> Result<Exit, Failure> {
             if args.json {
                 render::json::line(&render::json::plan(&plan))
             } else {
-                render::plan(&plan, &Sources::default())
+                render::saved(&plan)
             }
         }
         None => {
@@ -37,5 +37,6 @@ pub(crate) fn run(project: &Project, args: &Args) -> Result<Exit, Failure> {
             }
         }
     };
-    Ok(project.terminal.print(&shown).into())
+    project.show(&shown)?;
+    Ok(Exit::Done)
 }

@@ -72,10 +72,11 @@ pub(crate) fn run(project: &Project, command: &Command) -> Result<Exit, Failure>
         Command::Pull => load(&store)?.write(),
         Command::Push(args) => return push(project, &store, args),
         Command::Verify => verify(&store)?,
-        Command::Restore { serial: None } => kept(&store)?,
+        Command::Restore { serial: None } => kept(project, &store)?,
         Command::Restore { serial: Some(serial) } => return restore(project, &store, *serial),
     };
-    Ok(project.terminal.print(&shown).into())
+    project.show(&shown)?;
+    Ok(Exit::Done)
 }
 
 fn load(store: &Store) -> Result<State, Failure> {
@@ -146,7 +147,9 @@ fn rename(state: &mut State, from: &str, to: &str) -> Result<String, Failure> {
 
 fn push(project: &Project, store: &Store, args: &Push) -> Result<Exit, Failure> {
     let path = project.dir.join(&args.file);
-    let new = store.parse(&path, &files::read(&path)?).map_err(Failure::of_store)?;
+    let new = store.parse(&path, &files::read(&path)?).map_err(|it| {
+        Failure::from(it).help("push what `jsplan state pull` writes; nothing was changed")
+    })?;
     let lock = store.lock("state push").map_err(Failure::of_store)?;
     if !args.force {
         let old = load(store)?;
@@ -164,6 +167,9 @@ fn push(project: &Project, store: &Store, args: &Push) -> Result<Exit, Failure> 
             return Err(Failure::new(message)
                 .help("it is older, or differs; `--force` replaces the present one all the same"));
         }
+    }
+    // A damaged one is no predecessor to go back to, and must not be in the way of a mended one.
+    if store.load().is_ok() {
         store.keep_predecessor(&lock)?;
     }
     store.save(&new, &lock)?;
@@ -173,14 +179,17 @@ fn push(project: &Project, store: &Store, args: &Push) -> Result<Exit, Failure> 
 
 fn verify(store: &Store) -> Result<String, Failure> {
     let state = load(store)?;
-    let (serial, count) = (state.serial, state.resources.len());
-    Ok(format!("The state is whole: serial {serial}, {count} resources.\n"))
+    Ok(render::talk::whole(&state))
 }
 
-fn kept(store: &Store) -> Result<String, Failure> {
+/// The serials of the predecessors, the latest first. Where there are none, that is talk.
+fn kept(project: &Project, store: &Store) -> Result<String, Failure> {
     let serials = store.kept()?;
     if serials.is_empty() {
-        return Ok("No predecessor is kept yet.\n".to_owned());
+        project.terminal.say(
+            "No predecessor is kept yet. If the state is lost: move its file away, and the next \
+             apply adopts what the spec declares.\n",
+        );
     }
     Ok(serials.iter().rev().map(|it| format!("{it}\n")).collect())
 }

@@ -17,15 +17,11 @@ pub(crate) fn run(project: &Project, args: &Args) -> Result<Exit, Failure> {
     let valid = loaded.desired.is_some();
     if args.json {
         let json = render::json::findings(&loaded.findings, &loaded.sources);
-        if let Err(closed) = project.terminal.print(&render::json::line(&json)) {
-            return Ok(closed.into());
-        }
+        project.show(&render::json::line(&json))?;
     } else {
         project.show_findings(&loaded.findings, &loaded.sources);
         if let Some(desired) = &loaded.desired {
-            let count = desired.resources.len();
-            let name = &desired.environment.name;
-            project.terminal.say(&format!("The spec of {name} is valid: {count} resources.\n"));
+            project.terminal.say(&render::talk::valid(desired));
         }
     }
     Ok(if valid { Exit::Done } else { Exit::Failed })

@@ -3,7 +3,7 @@
 //! The decisions are all in the plan. What is added here is the order in time: steps of one wave
 //! side by side, waves one after another, the state on disk before anything new is begun.
 
-use std::time::Instant;
+use std::{pin::pin, time::Instant};
 
 use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use serde_json::Value;
@@ -39,7 +39,7 @@ pub enum Error {
 /// Carries out a plan and changes the state with it. Each finished step is in the journal, on disk,
 /// before a new one is begun.
 ///
-/// The first failure lets the steps in flight finish and begins no others.
+/// The first failure lets the steps in flight finish and begins no others; so does Ctrl-C.
 pub(crate) async fn apply(
     plan: &Plan,
     session: &Session,
@@ -49,16 +49,25 @@ pub(crate) async fn apply(
     tell: &mut dyn FnMut(Event),
 ) -> Result<Outcome, store::Error> {
     let mut outcome = Outcome::default();
+    let mut interrupted = pin!(super::interrupted());
     for wave in plan.steps.chunk_by(|a, b| a.wave == b.wave) {
         let mut waiting = wave.iter();
         let mut in_flight = FuturesUnordered::new();
         loop {
-            while in_flight.len() < usize::from(parallelism) && outcome.failed.is_empty() {
+            while in_flight.len() < usize::from(parallelism) && outcome.goes_on() {
                 let Some(step) = waiting.next() else { break };
                 tell(Event::Started { address: step.address.clone(), action: step.action });
                 in_flight.push(timed(session, step));
             }
-            let Some(first) = in_flight.next().await else { break };
+            let first = tokio::select! {
+                ended = in_flight.next() => ended,
+                () = &mut interrupted, if !outcome.interrupted => {
+                    outcome.interrupted = true;
+                    tell(Event::Interrupted);
+                    continue;
+                }
+            };
+            let Some(first) = first else { break };
             let mut ended = vec![first];
             while let Some(Some(more)) = in_flight.next().now_or_never() {
                 ended.push(more);

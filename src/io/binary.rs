@@ -130,7 +130,8 @@ pub fn version(server: &Path) -> Result<String, String> {
     let mut command = Command::new(server);
     let answer = run(command.arg("--version"), Duration::from_secs(20))?;
     let version = answer.lines().find_map(|it| it.trim().strip_prefix("nats-server: v"));
-    version.map(str::to_owned).ok_or_else(|| format!("it does not answer as nats-server: {answer}"))
+    let first = answer.lines().next().unwrap_or_default();
+    version.map(str::to_owned).ok_or_else(|| format!("it does not answer as nats-server: {first}"))
 }
 
 impl Places {

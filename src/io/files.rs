@@ -20,6 +20,17 @@ impl Error {
     pub(super) fn new(doing: &'static str, path: &Path, source: io::Error) -> Self {
         Self { doing, path: path.to_owned(), source }
     }
+
+    /// The cause alone, for those who name the path themselves.
+    #[must_use]
+    pub fn why(&self) -> String {
+        self.source.to_string()
+    }
+}
+
+/// Makes a folder the one that relative paths start from: those in a spec too.
+pub fn enter(folder: &Path) -> Result<(), Error> {
+    std::env::set_current_dir(folder).map_err(|it| Error::new("work in", folder, it))
 }
 
 /// The text of a file.
@@ -41,10 +52,11 @@ pub(crate) fn read_if_there(path: &Path) -> Result<Option<String>, Error> {
 pub(crate) fn replace(path: &Path, text: &str) -> Result<(), Error> {
     let folder = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let write = || -> io::Result<()> {
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        // Of the error only its kind: the name of the temporary file means nothing to anybody.
+        let mut file = tempfile::NamedTempFile::new_in(folder).map_err(|it| it.kind())?;
         file.write_all(text.as_bytes())?;
         file.as_file().sync_all()?;
-        file.persist(path)?;
+        file.persist(path).map_err(|it| it.error)?;
         sync_folder(folder)
     };
     write().map_err(|source| Error::new("write", path, source))
@@ -88,11 +100,13 @@ pub(crate) fn environments(project: &Path) -> Result<Vec<String>, Error> {
             continue;
         }
         names.push(name.to_owned());
-        bases.extend(fs::read_to_string(&path).ok().as_deref().and_then(extended));
+        let base = fs::read_to_string(&path).ok().as_deref().and_then(extended);
+        bases.extend(base);
     }
-    names.retain(|it| !bases.contains(it));
     names.sort();
-    Ok(names)
+    let roots: Vec<_> = names.iter().filter(|it| !bases.contains(it)).cloned().collect();
+    // Where every spec is extended they go in a circle, and reading any of them says so.
+    Ok(if roots.is_empty() { names } else { roots })
 }
 
 /// The name of the spec that a spec extends: `extends` stands above the first table, so no more

@@ -25,10 +25,18 @@ pub struct Terminal {
     color: ColorChoice,
 }
 
-/// The reader of stdout went away: there is nobody left to talk to.
+/// Nothing more goes to stdout: its reader went away, or there is no room for it.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write to stdout: {0}")]
-pub struct Closed(#[from] pub io::Error);
+pub struct Closed(#[from] io::Error);
+
+impl Closed {
+    /// Whether the reader went away, as `head` does once it has seen enough.
+    #[must_use]
+    pub fn is_by_reader(&self) -> bool {
+        self.0.kind() == io::ErrorKind::BrokenPipe
+    }
+}
 
 impl Terminal {
     /// The terminal of this process.

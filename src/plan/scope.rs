@@ -9,6 +9,7 @@ use crate::{
     live::Server,
     spec::Desired,
     state::State,
+    target,
 };
 
 /// The targets and what they stand on; `None` where a plan is about everything. What falls with a
@@ -45,38 +46,12 @@ pub(super) fn unreadable(address: &Address, reason: &str) -> Finding {
         .help("nothing is decided about it; plan again once its servers answer")
 }
 
-/// Refuses a server that is not the one the spec expects, or the state was applied to.
+/// See [`target::check`].
 pub(super) fn check_target(
     desired: &Desired,
     recorded: &State,
     server: &Server,
     into: &mut Vec<Finding>,
 ) {
-    let expect = &desired.environment.expect;
-    let target = recorded.target.as_ref();
-    let rows = [
-        ("account", &expect.account, target.map(|it| &it.account), &server.account),
-        ("cluster", &expect.cluster, target.map(|it| &it.cluster), &server.cluster),
-        ("domain", &expect.domain, target.map(|it| &it.domain), &server.domain),
-    ];
-    for (what, expected, applied, found) in rows {
-        let shown = found.as_deref().unwrap_or("none");
-        if let Some(expected) = expected.as_ref().filter(|it| Some(*it) != found.as_ref()) {
-            let message = format!("the spec expects {what} `{expected}`, and this is `{shown}`");
-            into.push(Finding::error(Code::WrongTarget, message).help(
-                "check `--env`, the server's url and the credentials; or correct `[server.expect]`",
-            ));
-        } else if let Some(applied) =
-            applied.filter(|it| *it != found && !recorded.resources.is_empty())
-        {
-            let applied = applied.as_deref().unwrap_or("none");
-            let message =
-                format!("the state was applied to {what} `{applied}`, and this is `{shown}`");
-            into.push(
-                Finding::error(Code::WrongTarget, message).help(
-                    "check `--env` and the server's url; a new server needs a state of its own",
-                ),
-            );
-        }
-    }
+    into.extend(target::check(desired, recorded, server));
 }

@@ -69,7 +69,6 @@ pub(super) fn report(report: &Report, desired: &Desired, recorded: &State, live:
         format!("{banner}{}", ASIDE.style(compared.trim_end())) + "\n",
         joined(&columns("  ", &table)),
         numbers(report),
-        hints(report, &environment.name),
     ];
     parts.into_iter().filter(|it| !it.is_empty()).collect::<Vec<_>>().join("\n")
 }
@@ -188,15 +187,17 @@ fn numbers(report: &Report) -> String {
 }
 
 /// What to type next.
-fn hints(report: &Report, environment: &str) -> String {
-    let back = apply_command(environment, Mode::Normal);
-    let over = apply_command(environment, Mode::RefreshOnly);
+pub(super) fn hints(report: &Report, options: &str) -> String {
+    let back = apply_command(options, Mode::Normal);
+    let over = apply_command(options, Mode::RefreshOnly);
     let has = |class| report.entries.iter().any(|it| it.class == class);
     if has(Class::Changed) || has(Class::Missing) {
-        return format!("To put the server back:     {back}\nTo take over what is live:  {over}\n");
+        return format!(
+            "\nTo put the server back:     {back}\nTo take over what is live:  {over}\n"
+        );
     }
     if has(Class::Pending) {
-        return format!("To apply what is pending:   {back}\n");
+        return format!("\nTo apply what is pending:   {back}\n");
     }
     String::new()
 }

@@ -13,6 +13,7 @@ use crate::{
     address::Address,
     drift::{self, Class, Entry},
     finding::{Finding, Severity, Sources},
+    live::{Live, Server},
     plan::{Action, Amount, Counts, Plan, Step},
     schema::Verdict,
     state::{Recorded, State},
@@ -62,13 +63,7 @@ pub fn plan(plan: &Plan) -> Value {
             "targeted": plan.targeted,
             "lineage": plan.lineage,
             "serial": plan.serial,
-            "server": {
-                "version": server.version,
-                "api_level": server.api_level,
-                "account": server.account,
-                "cluster": server.cluster,
-                "domain": server.domain,
-            },
+            "server": whose(server),
             "summary": {
                 "import": import,
                 "add": add,
@@ -106,11 +101,14 @@ pub fn state(state: &State) -> Value {
 
 /// One comparison of live and recorded.
 #[must_use]
-pub fn drift(report: &drift::Report, environment: &str) -> Value {
+pub fn drift(report: &drift::Report, recorded: &State, live: &Live) -> Value {
     let of = |class| report.entries.iter().filter(|it| it.class == class).count();
     json!({
         "format_version": "1.0",
-        "environment": environment,
+        "timestamp": live.at,
+        "environment": recorded.environment,
+        "serial": recorded.serial,
+        "server": whose(&live.server),
         "drifted": report.drifted(),
         "summary": {
             "changed": of(Class::Changed),
@@ -124,6 +122,16 @@ pub fn drift(report: &drift::Report, environment: &str) -> Value {
         "coverage": { "managed": report.coverage.0, "live": report.coverage.1 },
         "entries": report.entries.iter().map(entry).collect::<Vec<_>>(),
         "unmanaged": report.unmanaged,
+    })
+}
+
+fn whose(server: &Server) -> Value {
+    json!({
+        "version": server.version,
+        "api_level": server.api_level,
+        "account": server.account,
+        "cluster": server.cluster,
+        "domain": server.domain,
     })
 }
 

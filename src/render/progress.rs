@@ -28,6 +28,10 @@ pub fn event(event: &Event) -> String {
             let failed = DANGER.style(format!("{} failed", done(*action)));
             (address, format!("{failed}: {}", escape(error)))
         }
+        Event::Interrupted => {
+            let line = NAME.style("Interrupt received.");
+            return format!("\n{line} Waiting for the steps in flight...\n\n");
+        }
         Event::Verified { resources } => {
             let resources = count_of(*resources, "resource");
             return format!("\nVerified: {resources} re-read, all as planned.\n");
@@ -75,12 +79,15 @@ pub fn complete(mode: Mode, counts: Counts) -> String {
 
 /// What came of an apply that stopped half-way, and how to go on.
 #[must_use]
-pub fn stopped(outcome: &Outcome, environment: &str, mode: Mode) -> String {
-    let Outcome { done, failed, not_started, counts: _ } = outcome;
+pub fn stopped(outcome: &Outcome, options: &str, mode: Mode) -> String {
+    let Outcome { done, failed, not_started, interrupted, counts: _ } = outcome;
+    let word = if *interrupted { "interrupted" } else { "stopped" };
+    let next =
+        if failed.is_empty() { "To see what is left:" } else { "Fix the cause, then look again:" };
     let number = |it: &[Address]| show_count(it.len() as u64);
     let steps = count_of(done.len() + failed.len() + not_started.len(), "action");
     let line = format!(
-        "Apply stopped: {} of {steps} done, {} failed, {} not started.",
+        "Apply {word}: {} of {steps} done, {} failed, {} not started.",
         number(done),
         number(failed),
         number(not_started)
@@ -96,8 +103,8 @@ pub fn stopped(outcome: &Outcome, environment: &str, mode: Mode) -> String {
             text += &listed(&style.style(format!("{word:<11}")).to_string(), addresses);
         }
     }
-    let again = apply_command(environment, mode).replacen("apply", "plan", 1);
-    text + &format!("\nThe state holds what was done. Fix the cause, then look again: {again}\n")
+    let again = apply_command(options, mode).replacen("apply", "plan", 1);
+    text + &format!("\nThe state holds what was done. {next} {again}\n")
 }
 
 /// A word and the addresses it is about, over as many lines as they take.

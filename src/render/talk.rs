@@ -3,7 +3,9 @@
 use super::{ASIDE, CHANGED, DANGER, NAME, escape};
 use crate::{
     plan::{Mode, Plan},
-    units::show_count,
+    spec::Desired,
+    state::State,
+    units::{count_of, show_count},
 };
 
 /// Why a command stopped, and what to do about it.
@@ -15,10 +17,10 @@ pub(crate) fn failure(message: &str, help: Option<&str>) -> String {
     format!("{}: {}\n{help}", DANGER.style("error"), NAME.style(lines.join("\n")))
 }
 
-/// Where a plan was saved, and how exactly it is applied.
+/// Where a plan was saved, and how exactly it is applied: with the options it was made with.
 #[must_use]
-pub(crate) fn saved(plan: &Plan, path: &str) -> String {
-    let command = format!("jsplan apply --env {} {path}", plan.environment);
+pub(crate) fn saved(plan: &Plan, options: &str, path: &str) -> String {
+    let command = format!("jsplan apply {options} {path}");
     let id = &plan.id()[..12];
     format!(
         "\nSaved the plan to: {}   {}\n\nTo perform exactly these actions, run:\n    {}\n",
@@ -68,6 +70,21 @@ pub(crate) fn unsettled(again: &Plan) -> String {
         ),
         None => "the apply is done, and the plan is still not empty".to_owned(),
     }
+}
+
+/// A spec without errors, and how much it declares.
+#[must_use]
+pub(crate) fn valid(desired: &Desired) -> String {
+    let name = escape(&desired.environment.name);
+    let resources = count_of(desired.resources.len(), "resource");
+    format!("The spec of {name} is valid: {resources}.\n")
+}
+
+/// A state that is what jsplan wrote, and how much it holds.
+#[must_use]
+pub(crate) fn whole(state: &State) -> String {
+    let resources = count_of(state.resources.len(), "resource");
+    format!("The state is whole: serial {}, {resources}.\n", state.serial)
 }
 
 /// Where the state went.

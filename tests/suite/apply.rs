@@ -1,10 +1,12 @@
 //! Applying on a real server: what is done, what is refused, what is asked.
 
+use std::process::Command;
+
 use serde_json::{Value, json};
 
 use crate::support::{
     client::{ask, create, meddle, messages, publish, stream, streams},
-    project::Project,
+    project::{Project, wait_for},
     server::server,
 };
 
@@ -197,8 +199,10 @@ fn a_saved_plan_does_exactly_what_was_reviewed_and_only_once() {
     let server = server();
     let project = Project::new(&server, ORDERS);
     project.run(&["plan", "--out", "plan.jsplan"]).ended(0).says("Saved the plan to: plan.jsplan");
-    project.run(&["show", "plan.jsplan"]).ended(0).says("Plan: 2 to add");
-    project.run(&["apply", "plan.jsplan"]).ended(0).says("Apply complete!");
+    let shown = project.run(&["show", "plan.jsplan"]).ended(0).says("Plan: 2 to add").stdout;
+    let first = shown.lines().next().unwrap_or_default();
+    assert!(first.starts_with("plan ") && first.ends_with(" from state serial 0"), "{first}");
+    project.run(&["apply", "plan.jsplan"]).ended(0).says(first).says("Apply complete!");
     project.run(&["apply", "plan.jsplan"]).ended(1).says("stale");
     project.plans_empty();
 }
@@ -290,6 +294,37 @@ fn two_applies_at_once_are_never_both_at_work() {
     project.run(&["apply", "--auto-approve"]).ended(1).says("is locked by").says("a test");
     drop(held);
     project.apply();
+}
+
+#[test]
+fn ctrl_c_lets_what_is_in_flight_finish_and_says_what_is_left() {
+    let server = server();
+    let spec: String =
+        (0..200).map(|it| format!("[streams.S{it:03}]\nsubjects = [\"s.{it}\"]\n")).collect();
+    let project = Project::new(&server, &spec);
+    for signal in ["-INT", "-TERM"] {
+        let before = streams(&server).len();
+        let apply = project.start(&["apply", "--auto-approve", "--parallelism", "1"]);
+        wait_for("a stream appears", || streams(&server).len() > before);
+        let sent = Command::new("kill").args([signal, &apply.id().to_string()]).status();
+        assert!(sent.expect("`kill` runs").success());
+        let ended = apply.wait_with_output().expect("it ends");
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(1), "{said}");
+        assert!(said.contains("Interrupt received.") && said.contains("Apply interrupted:"));
+        let owned = project.run(&["state", "list"]).ended(0).stdout;
+        assert_eq!(owned.lines().count(), streams(&server).len(), "what was begun was finished");
+    }
+    project.apply();
+    project.plans_empty();
+}
+
+#[test]
+fn a_resource_of_two_steps_is_counted_once() {
+    let server = server();
+    let spec = "[streams.S]\nsubjects = [\"s\"]\nretention = \"interest\"\n\
+                [streams.S.consumers.C]\nack_policy = \"explicit\"\n";
+    Project::new(&server, spec).apply().says("Verified: 2 resources re-read");
 }
 
 #[test]

@@ -3,13 +3,14 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader},
+    process::Command,
 };
 
 use serde_json::{Value, json};
 
 use crate::support::{
-    client::create,
-    project::Project,
+    client::{create, meddle},
+    project::{Project, wait_for},
     server::{nats_server, server},
 };
 
@@ -63,6 +64,81 @@ fn a_reader_that_has_seen_enough_is_no_failure() {
     let stdout = plan.stdout.take().expect("it was piped");
     BufReader::with_capacity(16, stdout).read_line(&mut first).expect("it writes");
     assert!(plan.wait().expect("it ends").success());
+}
+
+#[test]
+fn how_a_command_ends_does_not_hang_on_its_reader() {
+    let server = server();
+    let project = Project::new(&server, SPEC);
+    let ends = |arguments: &[&str]| {
+        let mut child = project.start(arguments);
+        drop(child.stdout.take());
+        child.wait().expect("it ends").code()
+    };
+    assert_eq!(ends(&["plan", "--detailed-exitcode"]), Some(2));
+    assert_eq!(ends(&["apply", "--auto-approve"]), Some(1), "nobody saw the plan");
+    assert_eq!(project.run(&["state", "list"]).ended(0).stdout, "");
+    project.apply();
+    meddle(&server, "S", &json!({ "max_msgs": 5 }));
+    assert_eq!(ends(&["drift"]), Some(2));
+}
+
+#[test]
+fn a_hint_leads_to_the_same_folder_and_server_and_repeats_no_secret() {
+    let server = server();
+    let project = Project::new(&server, SPEC);
+    let plan = project.run(&["plan", "--out", "p.jsplan"]).ended(0);
+    let command = format!("jsplan apply --env test --server {} p.jsplan", server.url());
+    assert!(plan.stderr.contains(&command), "{plan}");
+    let url = server.url().replace("://", "://ann:secret@");
+    let plan = project.run_elsewhere(&["plan", "--chdir", ".", "--out", "p"], &url).ended(0);
+    plan.says("--chdir . --server nats://***@127.0.0.1").never_says("secret");
+}
+
+#[test]
+fn paths_start_from_the_folder_that_is_named() {
+    let server = server();
+    let project = Project::new(&server, SPEC);
+    let spec = format!("[server]\nurl = \"{}\"\nuser = \"ann\"\n", server.url());
+    let spec = format!("{spec}password = \"file:secrets/word\"\n");
+    fs::create_dir_all(project.path("inner/environments")).expect("a folder can be made");
+    fs::create_dir_all(project.path("inner/secrets")).expect("a folder can be made");
+    fs::write(project.path("inner/environments/test.toml"), spec).expect("it can be written");
+    fs::write(project.path("inner/secrets/word"), "secret").expect("it can be written");
+    project.run_as_the_spec_says(&["plan", "--chdir", "inner"]).ended(0).says("No changes.");
+    project.run(&["plan", "--chdir", "nowhere"]).ended(1).says("cannot work in `nowhere`");
+}
+
+#[test]
+fn specs_that_extend_each_other_are_still_found_and_refused() {
+    let server = server();
+    let project = Project::new(&server, "");
+    fs::write(project.path("environments/test.toml"), "extends = \"test.toml\"\n")
+        .expect("a file can be written");
+    project.run(&["validate"]).ended(1).says("environments/test.toml:1:11");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named_once() {
+    let server = server();
+    let project = Project::new(&server, "");
+    fs::write(project.path("environments/test.toml"), b"\xff\xfe").expect("it can be written");
+    project
+        .run(&["validate"])
+        .ended(1)
+        .says("`environments/test.toml` cannot be read: stream did not contain valid UTF-8");
+    fs::create_dir(project.path("taken")).expect("a folder can be made");
+    let project = Project::new(&server, SPEC);
+    project.run(&["plan", "--out", "no/such/folder"]).ended(1).never_says(".tmp");
+}
+
+#[test]
+fn one_is_not_many() {
+    let server = server();
+    let project = Project::new(&server, SPEC);
+    project.run(&["validate"]).ended(0).says("is valid: 1 resource.");
+    project.apply();
+    project.run(&["state", "verify"]).ended(0).says("serial 1, 1 resource.");
 }
 
 #[test]
@@ -169,6 +245,15 @@ fn the_demo_shows_the_main_job_and_leaves_nothing_behind() {
         .says("Apply complete! Resources: 0 added, 1 changed, 0 destroyed.")
         .says("900 messages would be deleted by 1 action.")
         .says("stream.INGEST_RAW_V2: Creation complete");
+    assert_eq!(fs::read_dir(&temporary).expect("it is there").count(), 0);
+    let mut ended = project.start_with(&variables, &["demo", "--nats-server", &binary]);
+    wait_for("it is at work", || {
+        let folders = fs::read_dir(&temporary).expect("it is there");
+        folders.filter_map(Result::ok).any(|it| it.path().join("state/dev.lock").exists())
+    });
+    let sent = Command::new("kill").args(["-TERM", &ended.id().to_string()]).status();
+    assert!(sent.expect("`kill` runs").success());
+    assert_eq!(ended.wait().expect("it ends").code(), Some(1));
     assert_eq!(fs::read_dir(&temporary).expect("it is there").count(), 0);
     fs::remove_dir(&temporary).expect("it is empty");
     assert_eq!(project.files(), before);

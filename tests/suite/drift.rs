@@ -1,11 +1,12 @@
 //! Drift: what other clients did, seen with old and new.
 
+use jsplan::io::server::JETSTREAM;
 use serde_json::{Value, json};
 
 use crate::support::{
     client::{ask, create, meddle, publish, streams},
     project::Project,
-    server::server,
+    server::{server, server_with},
 };
 
 const SPEC: &str = "[streams.S]\nsubjects = [\"s\"]\nmax_age = \"7d\"\n\
@@ -40,6 +41,48 @@ fn drift_as_json_names_class_field_old_and_new() {
     for part in ["stream.S", "changed", "max_msgs"] {
         assert!(text.contains(part), "{part} in {json:#}");
     }
+}
+
+#[test]
+fn a_wrong_server_is_refused_and_no_drift() {
+    let server = server();
+    let project = Project::new(&server, SPEC);
+    project.apply();
+    let other = server_with(&accounts("APP", "none"));
+    project
+        .run_elsewhere(&["drift"], other.url())
+        .ended(1)
+        .says("the state was applied to account `$G`, and this is `APP`")
+        .never_says("MISSING");
+    let other = server_with(&accounts("APP", "$SYS.REQ.USER.INFO"));
+    project
+        .run_elsewhere(&["drift"], other.url())
+        .ended(1)
+        .says("account `$G`, and this server does not say which this is")
+        .says("let the user publish to `$SYS.REQ.USER.INFO`");
+}
+
+#[test]
+fn a_user_who_may_not_ask_for_the_account_is_in_no_other_one() {
+    let server = server_with(&accounts("APP", "$SYS.REQ.USER.INFO"));
+    let project = Project::new(&server, SPEC);
+    project.run(&["plan", "--out", "plan.jsplan"]).ended(0);
+    let admin = server.url().replace("://", "://all:p@");
+    project.run_elsewhere(&["apply", "plan.jsplan"], &admin).ended(0);
+    project.run_elsewhere(&["drift"], &admin).ended(0);
+    meddle(&server, "S", &json!({ "max_msgs": 5 }));
+    project.run_elsewhere(&["apply", "--auto-approve"], &admin).ended(0);
+    assert_eq!(project.state()["target"]["account"], "APP");
+    project.run_elsewhere(&["drift"], &admin).ended(0);
+}
+
+/// One account, in which whoever says nothing may not publish to this subject.
+fn accounts(name: &str, denied: &str) -> String {
+    format!(
+        "accounts {{ {name} {{ jetstream: enabled, users: [ {{ user: all, password: p }}, \
+         {{ user: some, password: p, permissions: {{ publish: {{ deny: \"{denied}\" }} }} }} \
+         ] }} }}\nno_auth_user: some\n{JETSTREAM}"
+    )
 }
 
 #[test]

@@ -73,6 +73,8 @@ fn a_kept_predecessor_is_restored_under_a_new_serial() {
     let server = server();
     let project = Project::new(&server, SPEC);
     project.apply();
+    let none = project.run(&["state", "restore"]).ended(0).says("move its file away");
+    assert_eq!(none.stdout, "", "talk is no list");
     project.run(&["state", "rm", "consumer.S.C"]).ended(0);
     fs::write(project.path("state/test.json"), "").expect("a file can be written");
     project.run(&["state", "restore"]).ended(0).says("1");
@@ -92,6 +94,11 @@ fn push_refuses_what_would_lose_something() {
     project.run(&["state", "push", "one.json"]).ended(1).says("serial 1, and the present one 2");
     project.run(&["state", "push", "--force", "one.json"]).ended(0);
     assert_eq!(project.run(&["state", "pull"]).ended(0).stdout, pulled);
+    project.run(&["state", "restore"]).ended(0).says("2\n");
+    fs::write(project.path("state/test.json"), "damaged").expect("a file can be written");
+    project.run(&["state", "push", "--force", "one.json"]).ended(0);
+    fs::write(project.path("no.json"), "{}").expect("a file can be written");
+    project.run(&["state", "push", "no.json"]).ended(1).says("push what `jsplan state pull`");
     let other = Project::new(&server, SPEC);
     other.apply();
     let foreign = other.run(&["state", "pull"]).ended(0).stdout;

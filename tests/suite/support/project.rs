@@ -156,6 +156,13 @@ impl Project {
         Output::of(self.command(arguments, url).output().expect("jsplan runs"))
     }
 
+    /// Runs jsplan to its end on the server that the spec names.
+    pub(crate) fn run_as_the_spec_says(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(JSPLAN);
+        command.args(arguments).args(["--env", &self.env]).current_dir(self.folder.path());
+        Output::of(command.env_clear().stdin(Stdio::null()).output().expect("jsplan runs"))
+    }
+
     /// Runs jsplan on a terminal of its own, with this typed into it.
     pub(crate) fn run_on_terminal(&self, arguments: &[&str], typed: &str) -> Output {
         let plain = self.command(arguments, &self.url);
@@ -181,7 +188,13 @@ impl Project {
 
     /// Starts jsplan and does not wait for it.
     pub(crate) fn start(&self, arguments: &[&str]) -> Child {
-        self.command(arguments, &self.url).spawn().expect("jsplan runs")
+        self.start_with(&[], arguments)
+    }
+
+    /// Starts jsplan with some variables set, and does not wait for it.
+    pub(crate) fn start_with(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Child {
+        let mut command = self.command(arguments, &self.url);
+        command.envs(variables.iter().copied()).spawn().expect("jsplan runs")
     }
 
     /// Applies, and expects success.
