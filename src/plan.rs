@@ -25,6 +25,7 @@ use crate::{
     sides::{Sides, sides},
     spec::{Declared, Desired},
     state::{Origin, Recorded, State},
+    target,
 };
 
 /// What is asked of a plan beyond its three values.
@@ -210,7 +211,6 @@ pub struct Intent {
 /// Decides. Pure; what could be refused is a finding in the plan.
 #[must_use]
 pub fn plan(desired: &Desired, recorded: &State, live: &Live, ask: &Ask) -> Plan {
-    let report = drift::compare(desired, recorded, live);
     let mut plan = Plan {
         environment: desired.environment.name.clone(),
         protected: desired.environment.protected,
@@ -221,19 +221,25 @@ pub fn plan(desired: &Desired, recorded: &State, live: &Live, ask: &Ask) -> Plan
         lineage: recorded.lineage.clone(),
         serial: recorded.serial,
         steps: Vec::new(),
-        drift: report.entries,
-        findings: Vec::new(),
+        drift: Vec::new(),
+        findings: target::check(desired, recorded, &live.server),
         unchanged: 0,
-        unmanaged: report.unmanaged,
+        unmanaged: Vec::new(),
     };
-    scope::check_target(desired, recorded, &live.server, &mut plan.findings);
+    if !plan.findings.is_empty() {
+        // Of another server nothing is decided: to it everything would seem to be missing.
+        return plan;
+    }
+    let report = drift::compare(desired, recorded, live);
+    (plan.drift, plan.unmanaged) = (report.entries, report.unmanaged);
     let nothing = BTreeMap::new();
     let wanted = if ask.mode == Mode::Destroy { &nothing } else { &desired.resources };
-    let known = || sides(wanted, recorded, live).filter(Sides::is_known);
-    let scope = scope::scope(|| known().map(|it| it.address), ask, &mut plan.findings);
+    let known = |wanted| sides(wanted, recorded, live).filter(Sides::is_known);
+    let named = || known(&desired.resources).map(|it| it.address);
+    let scope = scope::scope(named, ask, &mut plan.findings);
     // Streams come before consumers, so it is known by then which consumers lose theirs.
     let mut gone = BTreeSet::new();
-    for sides in known() {
+    for sides in known(wanted) {
         let Sides { address, wanted, .. } = sides;
         let falls = gone.contains(address.stream_name());
         if !falls && scope.as_ref().is_some_and(|it| !it.contains(address)) {
@@ -454,7 +460,8 @@ fn refresh(sides: Sides<'_>) -> Option<Step> {
     step.record = Some(Intent {
         origin: was.origin,
         prevent_destroy: was.prevent_destroy,
-        spec_sha256: was.spec_sha256.clone(),
+        // What is recorded now follows no declaration: the next plan has to compare the two.
+        spec_sha256: String::new(),
     });
     Some(step)
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::{Action, Amount, Ask, Change, Risk, Step};
+use super::{Action, Amount, Ask, Change, Mode, Risk, Step};
 use crate::{
     address::{Address, consumers_of},
     finding::{Code, Finding, Severity},
@@ -146,11 +146,14 @@ impl Around<'_> {
         found
     }
 
-    /// A live consumer of a stream that is not recorded.
+    /// A live consumer of a stream that is neither recorded nor about to be adopted.
     fn stranger(&self, stream: &Address) -> Option<&Address> {
         let Address::Stream(name) = stream else { return None };
+        let adopted = |it: &Address| {
+            self.ask.mode != Mode::Destroy && self.desired.resources.contains_key(it)
+        };
         let mut consumers = consumers_of(&self.live.resources, name).map(|(it, _)| it);
-        consumers.find(|it| !self.recorded.resources.contains_key(it))
+        consumers.find(|it| !self.recorded.resources.contains_key(it) && !adopted(it))
     }
 
     fn risks(&self, step: &Step, is: &Observed) -> Vec<Risk> {

@@ -1,4 +1,4 @@
-//! What a plan is about, and whether it is made against the right server.
+//! What a plan is about.
 
 use std::collections::BTreeSet;
 
@@ -6,10 +6,6 @@ use super::{Ask, Mode};
 use crate::{
     address::Address,
     finding::{Code, Finding, did_you_mean},
-    live::Server,
-    spec::Desired,
-    state::State,
-    target,
 };
 
 /// The targets and what they stand on; `None` where a plan is about everything. What falls with a
@@ -19,12 +15,17 @@ pub(super) fn scope<'a, I: Iterator<Item = &'a Address>>(
     ask: &Ask,
     findings: &mut Vec<Finding>,
 ) -> Option<BTreeSet<Address>> {
-    if ask.targets.is_empty() {
+    if ask.targets.is_empty() && ask.allow.is_empty() {
         return None;
     }
     let all: BTreeSet<&Address> = known().collect();
-    let missing = ask.targets.iter().filter(|it| !all.contains(it));
-    findings.extend(missing.map(|it| no_such_target(it, &all)));
+    let targets = ask.targets.iter().map(|it| (format!("--target {it}"), it));
+    let allowed = ask.allow.iter().map(|(harm, it)| (format!("--allow {harm}={it}"), it));
+    let missing = targets.chain(allowed).filter(|(_, it)| !all.contains(it));
+    findings.extend(missing.map(|(flag, it)| no_such_target(&flag, it, &all)));
+    if ask.targets.is_empty() {
+        return None;
+    }
     let mut scope = ask.targets.clone();
     if ask.mode != Mode::Destroy {
         scope.extend(ask.targets.iter().map(|it| Address::stream(it.stream_name())));
@@ -32,10 +33,10 @@ pub(super) fn scope<'a, I: Iterator<Item = &'a Address>>(
     Some(scope)
 }
 
-fn no_such_target(target: &Address, all: &BTreeSet<&Address>) -> Finding {
+fn no_such_target(flag: &str, address: &Address, all: &BTreeSet<&Address>) -> Finding {
     let names: Vec<_> = all.iter().map(ToString::to_string).collect();
-    let message = format!("`--target {target}` names nothing in the spec or the state");
-    let near = did_you_mean(&target.to_string(), names.iter().map(String::as_str));
+    let message = format!("`{flag}` names nothing in the spec or the state");
+    let near = did_you_mean(&address.to_string(), names.iter().map(String::as_str));
     let otherwise = || "`jsplan state list` and the spec name what there is".to_owned();
     Finding::error(Code::NoSuchTarget, message).help(near.unwrap_or_else(otherwise))
 }
@@ -44,14 +45,4 @@ pub(super) fn unreadable(address: &Address, reason: &str) -> Finding {
     Finding::error(Code::Unreadable, format!("`{address}` could not be read: {reason}"))
         .about(address)
         .help("nothing is decided about it; plan again once its servers answer")
-}
-
-/// See [`target::check`].
-pub(super) fn check_target(
-    desired: &Desired,
-    recorded: &State,
-    server: &Server,
-    into: &mut Vec<Finding>,
-) {
-    into.extend(target::check(desired, recorded, server));
 }

@@ -160,9 +160,9 @@ fn free(field: &Field) -> bool {
         && !["sources", "subject_delete_marker_ttl"].contains(&field.name)
 }
 
-fn all_harm(side: &Side) -> BTreeSet<(Harm, Address)> {
-    let each = |it: &(Address, Option<Config>)| Harm::ALL.map(|harm| (harm, it.0.clone()));
-    side.iter().flat_map(each).collect()
+fn all_harm(wanted: &Desired, state: &State) -> BTreeSet<(Harm, Address)> {
+    let known = wanted.resources.keys().chain(state.resources.keys());
+    known.flat_map(|it| Harm::ALL.map(|harm| (harm, it.clone()))).collect()
 }
 
 proptest! {
@@ -197,11 +197,10 @@ proptest! {
         is in side(free),
         mode in sample::select(&[Mode::Normal, Mode::Destroy][..]),
     ) {
-        let allow = all_harm(&wanted);
         let wanted = desired(&wanted, Some(false));
         let mut state = record_all(desired(&was, Some(false)), &said("2.15.1").server);
         let mut live = observe(&desired(&is, None), said("2.15.1"));
-        let ask = Ask { mode, allow, ..Ask::default() };
+        let ask = Ask { mode, allow: all_harm(&wanted, &state), ..Ask::default() };
         let first = plan(&wanted, &state, &live, &ask);
         // Consumers that nobody manages, and circles of subjects, are refused.
         prop_assume!(!first.is_refused());

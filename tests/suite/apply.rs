@@ -257,7 +257,10 @@ fn refresh_only_lets_the_state_follow_the_server() {
     project.run(&["drift"]).ended(2);
     project.run(&["apply", "--refresh-only", "--auto-approve"]).ended(0);
     assert_eq!(stream(&server, "ORDERS")["description"], "by hand");
-    project.run(&["drift"]).ended(0);
+    project.run(&["drift"]).ended(0).says("PENDING");
+    project.run(&["plan", "--detailed-exitcode"]).ended(2).says("- description = \"by hand\"");
+    project.apply();
+    project.plans_empty();
 }
 
 #[test]
