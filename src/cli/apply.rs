@@ -11,7 +11,9 @@ use super::{
     project::{Gathered, Project, observe, refused},
 };
 use crate::{
+    address::Address,
     event::Event,
+    finding::{Finding, Severity},
     io::{
         apply::{self, PARALLELISM},
         clock, files,
@@ -59,6 +61,7 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
             "save a plan with `jsplan plan --out FILE` and apply that, or add `--auto-approve`",
         ));
     }
+    let ask = args.ask.ask()?;
     let saved = match &args.file {
         Some(path) => Some(read_plan(project, path, &args.ask)?),
         None => None,
@@ -67,12 +70,9 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
     let store = project.store(&environment);
     let lock = store.lock("apply").map_err(Failure::of_store)?;
     let gathered = project.gather("apply").await?;
-    let (plan, ask) = match saved {
-        Some(plan) => (checked(plan, &gathered)?, Ask::default()),
-        None => {
-            let ask = args.ask.ask()?;
-            (plan::plan(&gathered.desired, &gathered.state, &gathered.live, &ask), ask)
-        }
+    let plan = match saved {
+        Some(plan) => checked(plan, &gathered)?,
+        None => plan::plan(&gathered.desired, &gathered.state, &gathered.live, &args.ask.ask()?),
     };
     // A saved plan was read when it was reviewed: its numbers are enough here.
     let shown = match args.file {
@@ -92,14 +92,13 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
         project.terminal.say(&render::talk::cancelled(plan.mode));
         return Ok(Exit::Failed);
     }
-    let order = Order { plan, ask, parallelism: args.parallelism };
+    let order = Order { plan, parallelism: args.parallelism };
     carry_out(project, gathered, &order, &store, &lock).await
 }
 
 /// What is to be carried out.
 struct Order {
     plan: Plan,
-    ask: Ask,
     parallelism: u16,
 }
 
@@ -164,7 +163,7 @@ async fn carry_out(
     let terminal = project.terminal;
     let mut tell = |event: Event| terminal.say(&render::progress::event(&event));
     terminal.say("\n");
-    let Order { plan, ask, parallelism } = order;
+    let Order { plan, parallelism } = order;
     let outcome =
         apply::apply(plan, &session, &mut state, &journal, *parallelism, &mut tell).await?;
     store.save(&state, lock)?;
@@ -174,7 +173,8 @@ async fn carry_out(
         return Ok(Exit::Failed);
     }
     let live = observe(&session, &desired, &state).await?;
-    let again = plan::plan(&desired, &state, &live, ask);
+    // Targets and consent may name what is gone by now.
+    let again = plan::plan(&desired, &state, &live, &Ask { mode: plan.mode, ..Ask::default() });
     state.recognise(outcome.done.iter(), &live);
     store.save(&state, lock)?;
     if !is_settled(&again, plan) {
@@ -206,8 +206,11 @@ fn begun(mut state: State, plan: &Plan) -> State {
     state
 }
 
-/// Whether nothing is left to do for the resources that were applied.
+/// Whether nothing is left to do: of what was applied where a plan had targets, else at all.
 fn is_settled(again: &Plan, applied: &Plan) -> bool {
-    let concerned = |it: &plan::Step| applied.steps.iter().any(|done| done.address == it.address);
-    !again.steps.iter().any(concerned) && !again.is_refused()
+    let done: BTreeSet<_> = applied.steps.iter().map(|it| &it.address).collect();
+    let concerned = |it: &Address| !applied.targeted || done.contains(it);
+    let unread =
+        |it: &Finding| it.severity == Severity::Error && it.about.as_ref().is_none_or(concerned);
+    !again.steps.iter().any(|it| concerned(&it.address)) && !again.findings.iter().any(unread)
 }

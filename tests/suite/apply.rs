@@ -344,3 +344,16 @@ fn a_field_the_server_is_too_old_for_and_replicas_without_a_cluster_are_found_at
     let project = Project::new(&server, "[streams.S]\nnum_replicas = 3\n");
     project.run(&["plan"]).ended(1).says("error[replicas]").says("environments/test.toml:4");
 }
+
+#[test]
+fn a_target_that_is_gone_after_its_apply_is_no_failure() {
+    let server = server();
+    let project = Project::new(&server, &format!("{ORDERS}[streams.OTHER]\nsubjects = [\"o\"]\n"));
+    project.apply();
+    project.write_spec(ORDERS);
+    project
+        .run(&["apply", "--auto-approve", "--target", "stream.OTHER"])
+        .ended(0)
+        .says("1 destroyed");
+    project.plans_empty();
+}
