@@ -207,7 +207,7 @@ fn small() {
 /// Creates with 16 in flight against one at a time, each as a whole apply on a new server.
 fn creates(streams: usize) {
     let (mut wide, mut narrow) = (Vec::new(), Vec::new());
-    for _ in 0..5 {
+    for _ in 0..ROUNDS {
         for (parallelism, times) in [("16", &mut wide), ("1", &mut narrow)] {
             let server = start();
             let folder = tempfile::tempdir().expect("a folder can be made");

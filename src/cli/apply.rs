@@ -72,7 +72,7 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
     let gathered = project.gather("apply").await?;
     let plan = match saved {
         Some(plan) => checked(plan, &gathered)?,
-        None => plan::plan(&gathered.desired, &gathered.state, &gathered.live, &args.ask.ask()?),
+        None => plan::plan(&gathered.desired, &gathered.state, &gathered.live, &ask),
     };
     // A saved plan was read when it was reviewed: its numbers are enough here.
     let shown = match args.file {
@@ -166,8 +166,8 @@ async fn carry_out(
     let Order { plan, parallelism } = order;
     let outcome =
         apply::apply(plan, &session, &mut state, &journal, *parallelism, &mut tell).await?;
-    store.save(&state, lock)?;
     if !outcome.is_complete() {
+        store.save(&state, lock)?;
         let options = project.options(&desired.environment.name);
         terminal.say(&render::progress::stopped(&outcome, &options, plan.mode));
         return Ok(Exit::Failed);
@@ -175,7 +175,9 @@ async fn carry_out(
     let live = observe(&session, &desired, &state).await?;
     // Targets and consent may name what is gone by now.
     let again = plan::plan(&desired, &state, &live, &Ask { mode: plan.mode, ..Ask::default() });
-    state.recognise(outcome.done.iter(), &live);
+    let left: BTreeSet<_> = again.steps.iter().map(|it| &it.address).collect();
+    state.recognise(outcome.done.iter().filter(|it| !left.contains(it)), &live);
+    // Until here the journal holds what was done.
     store.save(&state, lock)?;
     if !is_settled(&again, plan) {
         terminal.say(&render::plan(&again, &sources));
