@@ -5,11 +5,11 @@
 
 pub mod call;
 pub mod file;
-pub mod order;
-pub mod risk;
+mod order;
+mod risk;
 mod scope;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -211,7 +211,26 @@ pub struct Intent {
 /// Decides. Pure; what could be refused is a finding in the plan.
 #[must_use]
 pub fn plan(desired: &Desired, recorded: &State, live: &Live, ask: &Ask) -> Plan {
-    let mut plan = Plan {
+    let mut plan = blank(desired, recorded, live, ask);
+    plan.findings = target::check(desired, recorded, &live.server);
+    if !plan.findings.is_empty() {
+        // Of another server nothing is decided: to it everything would seem to be missing.
+        return plan;
+    }
+    let report = drift::compare(desired, recorded, live);
+    (plan.drift, plan.unmanaged) = (report.entries, report.unmanaged);
+    let gone = decide_each(&mut plan, desired, recorded, live, ask);
+    call::bind_later(&mut plan.steps);
+    let around = risk::Around { desired, recorded, live, ask, gone };
+    for step in &mut plan.steps {
+        around.assess(step, &mut plan.findings);
+    }
+    order::order(&mut plan.steps, &mut plan.findings);
+    plan
+}
+
+fn blank(desired: &Desired, recorded: &State, live: &Live, ask: &Ask) -> Plan {
+    Plan {
         environment: desired.environment.name.clone(),
         protected: desired.environment.protected,
         mode: ask.mode,
@@ -222,53 +241,54 @@ pub fn plan(desired: &Desired, recorded: &State, live: &Live, ask: &Ask) -> Plan
         serial: recorded.serial,
         steps: Vec::new(),
         drift: Vec::new(),
-        findings: target::check(desired, recorded, &live.server),
+        findings: Vec::new(),
         unchanged: 0,
         unmanaged: Vec::new(),
-    };
-    if !plan.findings.is_empty() {
-        // Of another server nothing is decided: to it everything would seem to be missing.
-        return plan;
     }
-    let report = drift::compare(desired, recorded, live);
-    (plan.drift, plan.unmanaged) = (report.entries, report.unmanaged);
-    let nothing = BTreeMap::new();
-    let wanted = if ask.mode == Mode::Destroy { &nothing } else { &desired.resources };
-    let known = |wanted| sides(wanted, recorded, live).filter(Sides::is_known);
-    let named = || known(&desired.resources).map(|it| it.address);
-    let scope = scope::scope(named, ask, &mut plan.findings);
+}
+
+/// Adds a step for each resource in scope that needs one, in the order of addresses; gives the
+/// streams that are taken away, if only for a moment.
+fn decide_each<'a>(
+    plan: &mut Plan,
+    desired: &'a Desired,
+    recorded: &'a State,
+    live: &'a Live,
+    ask: &Ask,
+) -> BTreeSet<&'a str> {
+    let known = || sides(&desired.resources, recorded, live).filter(Sides::is_known);
+    let scope = scope::scope(|| known().map(|it| it.address), ask, &mut plan.findings);
     // Streams come before consumers, so it is known by then which consumers lose theirs.
     let mut gone = BTreeSet::new();
-    for sides in known(wanted) {
-        let Sides { address, wanted, .. } = sides;
+    let aim = |it: Sides<'a>| match ask.mode {
+        Mode::Destroy => Sides { wanted: None, ..it },
+        Mode::Normal | Mode::RefreshOnly => it,
+    };
+    for mut sides in known().map(aim).filter(Sides::is_known) {
+        let address = sides.address;
         let falls = gone.contains(address.stream_name());
         if !falls && scope.as_ref().is_some_and(|it| !it.contains(address)) {
             continue;
         }
         if let Some(reason) = live.doubt(address) {
-            let place = wanted.map(|it| it.place);
+            let place = sides.wanted.map(|it| it.place);
             plan.findings.push(scope::unreadable(address, reason).at(place));
             continue;
         }
-        // What goes with its stream and is wanted is made anew.
-        let sides =
-            if falls && wanted.is_some() { Sides { was: None, is: None, ..sides } } else { sides };
+        if falls && sides.wanted.is_some() {
+            // What goes with its stream and is wanted is made anew.
+            (sides.was, sides.is) = (None, None);
+        }
         let Some(step) = decide(sides, ask.mode, live.server.release) else {
             plan.unchanged += 1;
             continue;
         };
-        if step.destroys() && matches!(address, Address::Stream(_)) {
+        if step.destroys() && address.is_stream() {
             gone.insert(address.stream_name());
         }
         plan.steps.push(step);
     }
-    call::bind_later(&mut plan.steps);
-    let around = risk::Around { desired, recorded, live, ask, gone };
-    for step in &mut plan.steps {
-        around.assess(step, &mut plan.findings);
-    }
-    order::order(&mut plan.steps, &mut plan.findings);
-    plan
+    gone
 }
 
 /// The judgement about one resource; `None` where nothing has to be done.
