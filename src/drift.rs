@@ -83,7 +83,7 @@ pub fn compare(desired: &Desired, recorded: &State, live: &Live) -> Report {
         entries: Vec::new(),
         unmanaged: Vec::new(),
         in_sync: 0,
-        coverage: (0, live.resources.len()),
+        coverage: (0, live.resources.len() + live.unknown.len()),
     };
     for sides in sides(&desired.resources, recorded, live) {
         let Sides { address, wanted, was, is } = sides;
@@ -91,7 +91,8 @@ pub fn compare(desired: &Desired, recorded: &State, live: &Live) -> Report {
             report.unmanaged.push(address.clone());
             continue;
         }
-        report.coverage.0 += usize::from(is.is_some());
+        let exists = is.is_some() || live.unknown.contains_key(address);
+        report.coverage.0 += usize::from(exists);
         let entry =
             |class, deltas, recreated| Entry { address: address.clone(), class, deltas, recreated };
         if live.doubt(address).is_some() {
@@ -109,6 +110,11 @@ pub fn compare(desired: &Desired, recorded: &State, live: &Live) -> Report {
             (None, _) => report.entries.push(entry(Class::Pending, Vec::new(), false)),
         }
     }
+    // What could not be read is there all the same.
+    let known =
+        |it: &Address| desired.resources.contains_key(it) || recorded.resources.contains_key(it);
+    report.unmanaged.extend(live.unknown.keys().filter(|it| !known(it)).cloned());
+    report.unmanaged.sort();
     report
 }
 

@@ -62,7 +62,8 @@ pub(super) fn report(report: &Report, desired: &Desired, recorded: &State, live:
     }
     for one in &report.unmanaged {
         let start = vec![word(Class::Unmanaged), address(one)];
-        let held = live.resources.get(one).map(held).unwrap_or_default();
+        let unread = || live.unknown.get(one).map(|it| escape(it).into_owned());
+        let held = live.resources.get(one).map(held).or_else(unread).unwrap_or_default();
         table.extend(rows(start, &[(String::new(), held)]));
     }
     let parts = [
