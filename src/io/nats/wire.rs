@@ -90,43 +90,26 @@ pub(super) fn user(payload: &[u8]) -> Option<String> {
 
 /// A page of `STREAM.NAMES`.
 pub(super) fn names(subject: &str, payload: &[u8]) -> Result<Page<String>, Error> {
-    #[derive(Deserialize)]
-    struct Reply<'a> {
-        #[serde(borrow)]
-        error: Option<Failure<'a>>,
-        #[serde(default)]
-        total: usize,
-        streams: Option<Vec<String>>,
-    }
-    let Reply { error, total, streams } = parse(subject, payload)?;
-    refuse(error)?;
-    let entries = streams.unwrap_or_default();
-    Ok(Page { total, entries, missing: Vec::new(), bytes: payload.len() })
+    list(subject, payload)
 }
 
 /// A page of `STREAM.LIST`.
 pub(super) fn streams(subject: &str, payload: &[u8]) -> Result<Page<Entry>, Error> {
-    let List { entries, rest } = list::<Stream<'_>>(subject, payload)?;
+    let Page { total, entries, missing, bytes } = list::<Stream<'_>>(subject, payload)?;
     let entries = entries.into_iter().map(|it| it.entry(subject)).collect::<Result<_, _>>()?;
-    Ok(Page { entries, ..rest })
+    Ok(Page { total, entries, missing, bytes })
 }
 
 /// A page of `CONSUMER.LIST`, without the consumers that the server keeps for itself.
 pub(super) fn consumers(subject: &str, payload: &[u8]) -> Result<Page<Entry>, Error> {
-    let List { entries, rest } = list::<Consumer<'_>>(subject, payload)?;
+    let Page { total, entries, missing, bytes } = list::<Consumer<'_>>(subject, payload)?;
     let entries = entries.into_iter().filter(|it| !it.is_internal());
     let entries = entries.map(|it| it.entry(subject)).collect::<Result<_, _>>()?;
-    Ok(Page { entries, ..rest })
+    Ok(Page { total, entries, missing, bytes })
 }
 
-/// A page of a list whose entries are not judged yet.
-struct List<T> {
-    entries: Vec<T>,
-    rest: Page<Entry>,
-}
-
-/// What both lists have in common: all but the name under which the entries stand.
-fn list<'a, T: Deserialize<'a>>(subject: &str, payload: &'a [u8]) -> Result<List<T>, Error> {
+/// What every list has in common: all but the name under which the entries stand.
+fn list<'a, T: Deserialize<'a>>(subject: &str, payload: &'a [u8]) -> Result<Page<T>, Error> {
     #[derive(Deserialize)]
     #[serde(bound(deserialize = "T: Deserialize<'de>"))]
     struct Reply<'a, T> {
@@ -144,9 +127,8 @@ fn list<'a, T: Deserialize<'a>>(subject: &str, payload: &'a [u8]) -> Result<List
     let Reply { error, total, entries, missing, offline } =
         parse::<Reply<'a, T>>(subject, payload)?;
     refuse(error)?;
-    let missing = reasons(missing, offline);
-    let rest = Page { total, entries: Vec::new(), missing, bytes: payload.len() };
-    Ok(List { entries: entries.unwrap_or_default(), rest })
+    let (entries, missing) = (entries.unwrap_or_default(), reasons(missing, offline));
+    Ok(Page { total, entries, missing, bytes: payload.len() })
 }
 
 /// One resource, from an INFO or from the reply to a create or update.
