@@ -34,7 +34,7 @@ const SEAL: &str = ",\n  \"sha256\": \"";
 
 /// Two-space JSON with sorted keys, its digest last.
 #[must_use]
-pub(crate) fn write(content: &impl Serialize) -> String {
+pub fn write(content: &impl Serialize) -> String {
     // Through a `Value`, so that raw values are indented too and every key is sorted.
     let value = serde_json::to_value(content).expect("what is sealed is always a JSON value");
     let mut text = serde_json::to_string_pretty(&value).expect("a value is always written");
@@ -44,7 +44,11 @@ pub(crate) fn write(content: &impl Serialize) -> String {
 }
 
 /// Reads a sealed text of a format version up to `known`; what is not exactly as written is refused.
-pub fn read<'a, T: Deserialize<'a>>(text: &'a str, known: u32) -> Result<T, Error> {
+pub fn read<'a, T: Deserialize<'a>>(
+    text: &'a str,
+    known: u32,
+    version: impl Fn(&T) -> u32,
+) -> Result<T, Error> {
     #[derive(Deserialize)]
     struct Version {
         version: u32,
@@ -57,9 +61,14 @@ pub fn read<'a, T: Deserialize<'a>>(text: &'a str, known: u32) -> Result<T, Erro
     if sha256(body) != digest {
         return Err(Error::Digest);
     }
-    let Version { version: found } = serde_json::from_str(text)?;
+    // A large state is parsed once; only what does not fit is asked for its version alone.
+    let content: Result<T, _> = serde_json::from_str(text);
+    let found = match &content {
+        Ok(content) => version(content),
+        Err(_) => serde_json::from_str::<Version>(text)?.version,
+    };
     if found > known {
         return Err(Error::TooNew { found, known });
     }
-    Ok(serde_json::from_str(text)?)
+    Ok(content?)
 }

@@ -158,7 +158,7 @@ impl State {
 
     /// Reads the text of a state file; whatever is not exactly what was written is an error.
     pub fn read(text: &str) -> Result<Self, Error> {
-        let state: Self = seal::read(text, VERSION)?;
+        let state: Self = seal::read(text, VERSION, |it: &Self| it.version)?;
         let odd = state.resources.iter().find(|(_, it)| !it.config.get().starts_with('{'));
         match odd {
             Some((address, _)) => Err(Error::Config(address.clone())),
@@ -181,7 +181,16 @@ impl State {
     /// The first line of the journal of an apply: the state it will become, without resources.
     #[must_use]
     pub fn journal(&self) -> String {
-        line(&Self { resources: BTreeMap::new(), ..self.clone() })
+        line(&Self {
+            version: self.version,
+            jsplan_version: self.jsplan_version.clone(),
+            serial: self.serial,
+            lineage: self.lineage.clone(),
+            environment: self.environment.clone(),
+            target: self.target.clone(),
+            last_apply: self.last_apply.clone(),
+            resources: BTreeMap::new(),
+        })
     }
 
     /// Takes over what a journal says was done since this state was saved. A journal of another

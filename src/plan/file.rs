@@ -119,7 +119,7 @@ pub(crate) fn write(plan: &Plan) -> String {
 
 /// Reads the text of a plan's file; whatever is not exactly what was written is an error.
 pub fn read(text: &str) -> Result<Plan, Error> {
-    let saved: Saved = seal::read(text, VERSION)?;
+    let saved: Saved = seal::read(text, VERSION, |it: &Saved| it.version)?;
     let Target { account, cluster, domain } = saved.target;
     let SavedServer { version, api_level } = saved.server;
     let release = Release::parse(&version);

@@ -189,3 +189,22 @@ fn destroy_takes_only_what_is_owned_and_leaves_an_empty_state() {
     assert!(streams(&server).is_empty());
     assert_eq!(project.run(&["state", "list"]).ended(0).stdout, "");
 }
+
+#[test]
+fn a_state_of_a_later_format_is_refused_by_its_version_whatever_else_it_holds() {
+    let server = server();
+    let project = Project::new(&server, SPEC);
+    project.apply();
+    let state = project.state();
+    let seal = |mut value: serde_json::Value| {
+        value["version"] = 2.into();
+        value.as_object_mut().expect("an object").remove("sha256");
+        jsplan::seal::write(&value)
+    };
+    let mut strange = state.clone();
+    strange["resources"] = "kept elsewhere since version 2".into();
+    for later in [state, strange] {
+        fs::write(project.path("state/test.json"), seal(later)).expect("a file can be written");
+        project.run(&["plan"]).ended(1).says("format version 2").says("knows up to 1");
+    }
+}
