@@ -111,8 +111,8 @@ fn change(
 ) -> Result<Exit, Failure> {
     let lock = store.lock(operation).map_err(Failure::of_store)?;
     let mut state = load(store)?;
+    store.settle(&state, &lock)?;
     let said = change(&mut state)?;
-    store.keep_predecessor(&lock)?;
     state.serial += 1;
     if state.lineage.is_empty() {
         state.lineage = store::lineage();
@@ -151,30 +151,40 @@ fn push(project: &Project, store: &Store, args: &Push) -> Result<Exit, Failure> 
         Failure::from(it).help("push what `jsplan state pull` writes; nothing was changed")
     })?;
     let lock = store.lock("state push").map_err(Failure::of_store)?;
-    if !args.force {
-        let old = load(store)?;
-        let known = !old.lineage.is_empty();
-        if known && old.lineage != new.lineage {
-            return Err(Failure::new("the pushed state has another lineage")
-                .help("it is the state of something else; `--force` replaces it all the same"));
+    let present = match store.load() {
+        Err(error) if !args.force => return Err(Failure::of_store(error)),
+        // A damaged one is no predecessor to go back to, and must not be in the way of a mended one.
+        present => present.ok(),
+    };
+    if let Some(present) = &present {
+        if !args.force {
+            loses_nothing(present, &new)?;
         }
-        let same = new.serial == old.serial && new.write() != old.write();
-        if known && (new.serial < old.serial || same) {
-            let message = format!(
-                "the pushed state has serial {}, and the present one {}",
-                new.serial, old.serial
-            );
-            return Err(Failure::new(message)
-                .help("it is older, or differs; `--force` replaces the present one all the same"));
-        }
-    }
-    // A damaged one is no predecessor to go back to, and must not be in the way of a mended one.
-    if store.load().is_ok() {
-        store.keep_predecessor(&lock)?;
+        store.settle(present, &lock)?;
     }
     store.save(&new, &lock)?;
     project.terminal.say(&format!("The state was replaced. State serial {}.\n", new.serial));
     Ok(Exit::Done)
+}
+
+/// Refuses a state that is another one's, or no later than the present one.
+fn loses_nothing(present: &State, new: &State) -> Result<(), Failure> {
+    if present.lineage.is_empty() {
+        return Ok(());
+    }
+    if present.lineage != new.lineage {
+        return Err(Failure::new("the pushed state has another lineage")
+            .help("it is the state of something else; `--force` replaces it all the same"));
+    }
+    let differs = new.serial == present.serial && new.write() != present.write();
+    if new.serial < present.serial || differs {
+        let (pushed, present) = (new.serial, present.serial);
+        let message =
+            format!("the pushed state has serial {pushed}, and the present one {present}");
+        return Err(Failure::new(message)
+            .help("it is older, or differs; `--force` replaces the present one all the same"));
+    }
+    Ok(())
 }
 
 fn verify(store: &Store) -> Result<String, Failure> {
@@ -199,11 +209,12 @@ fn restore(project: &Project, store: &Store, serial: u64) -> Result<Exit, Failur
     let lock = store.lock("state restore").map_err(Failure::of_store)?;
     let mut state = store.load_kept(serial).map_err(Failure::of_store)?;
     let latest = store.kept()?.last().copied().unwrap_or(serial);
-    let present = store.load().map_or(latest + 1, |it| it.serial);
-    if store.load().is_ok() {
-        store.keep_predecessor(&lock)?;
+    let present = store.load().ok();
+    if let Some(present) = &present {
+        store.settle(present, &lock)?;
     }
-    state.serial = present.max(latest) + 1;
+    // A damaged one may have been a step ahead of the latest that was kept.
+    state.serial = present.map_or(latest + 1, |it| it.serial).max(latest) + 1;
     store.save(&state, &lock)?;
     let now = state.serial;
     project.terminal.say(&format!("Serial {serial} was restored. State serial {now}.\n"));

@@ -47,6 +47,15 @@ pub(crate) fn read_if_there(path: &Path) -> Result<Option<String>, Error> {
     }
 }
 
+/// The text of a file that a crash may have cut within a letter, or `None` where there is no file.
+pub(crate) fn read_torn(path: &Path) -> Result<Option<String>, Error> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+        Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(Error::new("read", path, source)),
+    }
+}
+
 /// Replaces a file so that a reader, or a crash at any moment, finds the old text or the new one:
 /// written beside it, synced, renamed over it, the folder synced. Only the owner may read it.
 pub(crate) fn replace(path: &Path, text: &str) -> Result<(), Error> {

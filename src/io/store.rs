@@ -125,7 +125,7 @@ impl Store {
     /// journal.
     pub fn load(&self) -> Result<State, Error> {
         // The journal first: a state that is saved in between has taken it in.
-        let journal = files::read_if_there(&self.journal())?;
+        let journal = files::read_torn(&self.journal())?;
         let path = self.path();
         let state = match files::read_if_there(&path)? {
             Some(text) => self.parse(&path, &text)?,
@@ -158,8 +158,8 @@ impl Store {
         Ok(files::remove_if_there(&self.journal())?)
     }
 
-    /// Makes room for an apply: what a killed one left in its journal goes into the state as it
-    /// was loaded, and the state is kept as a predecessor.
+    /// Makes room for another state: what a killed apply left in its journal goes into the present
+    /// one as it was loaded, and that is kept as a predecessor.
     pub(crate) fn settle(&self, loaded: &State, lock: &Lock) -> Result<(), Error> {
         if self.journal().exists() {
             self.save(loaded, lock)?;
@@ -178,7 +178,7 @@ impl Store {
     }
 
     /// Keeps a copy of the present state under its serial, before it is replaced by a later one.
-    pub(crate) fn keep_predecessor(&self, _: &Lock) -> Result<(), Error> {
+    fn keep_predecessor(&self, _: &Lock) -> Result<(), Error> {
         let path = self.path();
         let Some(text) = files::read_if_there(&path)? else { return Ok(()) };
         let state = self.parse(&path, &text)?;

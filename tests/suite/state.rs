@@ -170,6 +170,35 @@ fn a_torn_line_of_a_journal_is_left_aside_and_a_journal_of_another_state_wholly(
 }
 
 #[test]
+fn a_journal_that_was_cut_within_a_letter_stops_nothing() {
+    let server = server();
+    let project = Project::new(&server, SPEC);
+    project.apply();
+    let mut state = State::read(&project.run(&["state", "pull"]).stdout).expect("it is whole");
+    state.serial += 1;
+    let gone = Done { address: "consumer.S.C".parse().expect("an address"), recorded: None };
+    let mut torn = (state.journal() + &gone.line()).into_bytes();
+    torn.extend(&"0123456789abcdef {\"é".as_bytes()[..20]);
+    fs::write(project.path("state/test.journal"), torn).expect("a file can be written");
+    assert_eq!(project.run(&["state", "list"]).ended(0).stdout, "stream.S\n");
+}
+
+#[test]
+fn what_a_killed_apply_did_is_kept_before_the_state_is_changed_by_hand() {
+    let server = server();
+    let project = Project::new(&server, SPEC);
+    project.apply();
+    let mut state = State::read(&project.run(&["state", "pull"]).stdout).expect("it is whole");
+    state.serial += 1;
+    let gone = Done { address: "consumer.S.C".parse().expect("an address"), recorded: None };
+    let journal = state.journal() + &gone.line();
+    fs::write(project.path("state/test.journal"), journal).expect("a file can be written");
+    project.run(&["state", "rm", "stream.S"]).ended(0).says("State serial 3.");
+    project.run(&["state", "restore", "2"]).ended(0);
+    assert_eq!(project.run(&["state", "list"]).ended(0).stdout, "stream.S\n");
+}
+
+#[test]
 fn destroy_takes_only_what_is_owned_and_leaves_an_empty_state() {
     let server = server();
     let project = Project::new(&server, SPEC);
