@@ -29,6 +29,9 @@ pub(crate) struct Args {
 const BASE: &str = include_str!("../../environments/base.toml");
 const DEV: &str = include_str!("../../environments/dev.toml");
 
+/// The table of `dev` that a limit is added to.
+const RAW: &str = "[streams.INGEST_RAW_V1]\n";
+
 /// The second version of a stream, beside the first.
 const V2: &str = r#"
 [streams.INGEST_RAW_V2]
@@ -48,7 +51,7 @@ pub(crate) fn run(project: &Project, args: &Args) -> Result<Exit, Failure> {
     let folder = files::throw_away()?;
     files::make_folder(&folder.path().join("environments"))?;
     let demo = Demo::new(project, folder.path(), server.url());
-    demo.write_spec("")?;
+    demo.write_spec(DEV)?;
     io::run(io::unless_interrupted(demo.play(), || Err(Failure::new("interrupted"))))
 }
 
@@ -82,10 +85,10 @@ impl Demo {
         self.tell("An apply puts it back.");
         self.apply().await?;
         self.tell("A limit that would delete messages is counted first, and stopped.");
-        self.write_spec("\n[streams.INGEST_RAW_V1]\nmax_msgs = 100\n")?;
+        self.write_spec(&DEV.replacen(RAW, &format!("{RAW}max_msgs = 100\n"), 1))?;
         self.plan(1).await?;
         self.tell("That edit is taken back. Version 2 of a stream goes beside version 1:");
-        self.write_spec(V2)?;
+        self.write_spec(&format!("{DEV}{V2}"))?;
         self.project.show(&V2.green().to_string())?;
         self.apply().await?;
         self.plan(0).await?;
@@ -104,19 +107,11 @@ impl Demo {
         self.project.terminal.say(&format!("\n{} {}\n", "$".dimmed(), text.cyan()));
     }
 
-    /// dev as it ships, and what is added to it. A stream that dev lays over already is one
-    /// table, so its lines go into that one.
-    fn write_spec(&self, added: &str) -> Result<(), Failure> {
+    /// The base as it ships, and `dev` with this text.
+    fn write_spec(&self, dev: &str) -> Result<(), Failure> {
         let folder = self.project.dir.join("environments");
         files::replace(&folder.join("base.toml"), BASE)?;
-        let table = "[streams.INGEST_RAW_V1]\n";
-        let text = match added.trim_start().strip_prefix(table) {
-            Some(lines) if DEV.contains(table) => {
-                DEV.replacen(table, &format!("{table}{lines}"), 1)
-            }
-            Some(_) | None => format!("{DEV}{added}"),
-        };
-        Ok(files::replace(&folder.join("dev.toml"), &text)?)
+        Ok(files::replace(&folder.join("dev.toml"), dev)?)
     }
 
     async fn plan(&self, expected: u8) -> Result<(), Failure> {
