@@ -33,6 +33,8 @@ pub struct Field {
     pub update: Update,
     /// A different rule, from a later release on.
     pub later: Option<(Release, Update)>,
+    /// The server's `err_code` where it refuses a change.
+    pub refusal: u16,
     /// What an accepted update can cost.
     pub loses: Loses,
     /// Who decides the value.
@@ -155,12 +157,18 @@ pub enum Writer {
     Server,
 }
 
+/// `err_code` of a stream update that is refused, where the field has none of its own.
+const INVALID_STREAM: u16 = 10052;
+
 /// What people write, and are shown, where there is no limit.
 pub(crate) const UNLIMITED: &str = "unlimited";
 
 /// A nats-server release: major, minor, patch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Release(pub u16, pub u16, pub u16);
+
+/// The oldest release that is supported.
+pub const OLDEST: Release = Release(2, 10, 0);
 
 /// Whether a change can be made in place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -240,6 +248,7 @@ impl Field {
             since: Release(2, 2, 0),
             update: Update::Free,
             later: None,
+            refusal: INVALID_STREAM,
             loses: Loses::Nothing,
             writer: Writer::Spec,
         }
@@ -262,6 +271,11 @@ impl Field {
 
     const fn update_from(mut self, major: u16, minor: u16, patch: u16, rule: Update) -> Self {
         self.later = Some((Release(major, minor, patch), rule));
+        self
+    }
+
+    const fn refused_with(mut self, err_code: u16) -> Self {
+        self.refusal = err_code;
         self
     }
 
@@ -476,6 +490,24 @@ fn canonical_table(rows: &'static [Field], value: &Value) -> Option<Value> {
         }
     }
     (!table.is_empty()).then(|| table.into())
+}
+
+/// The level of the JetStream API that the fields and values of a configuration need; 0 where every
+/// server knows them.
+#[must_use]
+pub(crate) fn api_level(rows: &'static [Field], config: &Config) -> u32 {
+    const LEVELS: [(Release, u32); 4] = [
+        (Release(2, 11, 0), 1),
+        (Release(2, 12, 0), 2),
+        (Release(2, 14, 0), 4),
+        (Release(2, 15, 0), 5),
+    ];
+    let needed = rows.iter().filter_map(|it| {
+        let value = it.kind.canonical(config.get(it.name)?)?;
+        Some(it.first_release(&value))
+    });
+    let needed = needed.max().unwrap_or(Release(0, 0, 0));
+    LEVELS.iter().rev().find(|(since, _)| needed >= *since).map_or(0, |(_, level)| *level)
 }
 
 /// The configuration that a server would read back: every field with what is filled in.

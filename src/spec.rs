@@ -4,7 +4,7 @@
 //! knows `[server]`, `layer` lays an environment over its base, `check` judges what no single row
 //! can. After that a [`Desired`] is right, and nobody asks again.
 
-mod check;
+pub(crate) mod check;
 mod connection;
 mod layer;
 mod read;

@@ -165,11 +165,11 @@ fn done(exit: Exit) -> Result<(), Failure> {
 }
 
 async fn shorten(session: &Session) -> Result<(), Failure> {
-    let answer = session.request("STREAM.INFO.INGEST_RAW_V1", Vec::new()).await?;
+    let answer = session.request("STREAM.INFO.INGEST_RAW_V1", Vec::new(), 0).await?;
     let mut answer: Value = serde_json::from_slice(answer.bytes())?;
     let mut config = answer["config"].take();
     config["max_age"] = (12_u64 * 3600 * 1_000_000_000).into();
     let body = serde_json::to_vec(&config)?;
-    session.request("STREAM.UPDATE.INGEST_RAW_V1", body).await?;
+    session.request("STREAM.UPDATE.INGEST_RAW_V1", body, 0).await?;
     Ok(())
 }

@@ -163,7 +163,7 @@ async fn check_premise(session: &Session, step: &Step) -> Result<(), Error> {
 async fn send(session: &Session, step: &Step, call: &Call) -> Result<Option<Observed>, Error> {
     let deletes = call.body.is_null();
     let body = if deletes { Vec::new() } else { call.body.to_string().into_bytes() };
-    match session.request(&call.subject, body).await {
+    match session.request(&call.subject, body, call.level).await {
         Ok(_) if deletes => Ok(None),
         Ok(answer) => Ok(Some(answer.observed(&step.address)?)),
         Err(error) if error.is_loss() => settle(session, step, call, error).await,

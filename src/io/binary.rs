@@ -18,14 +18,11 @@ use std::{
 use crate::{
     config::sha256,
     io::process::{run, tail},
-    schema::Release,
+    schema::{OLDEST, Release},
 };
 
 /// The release that is fetched.
 pub const FETCHED: &str = "2.15.1";
-
-/// The oldest release that is taken where it is found.
-pub(crate) const OLDEST: Release = Release(2, 10, 0);
 
 /// Where to look, as this process was told.
 #[derive(Debug, Clone)]

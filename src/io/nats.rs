@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use async_nats::{Client, Message, Request, RequestError, RequestErrorKind};
+use async_nats::{Client, HeaderMap, Message, Request, RequestError, RequestErrorKind};
 use tokio::{sync::watch, time::timeout};
 
 use self::{
@@ -92,18 +92,26 @@ pub async fn connect(connection: &Connection, name: &str) -> Result<Session, Err
 impl Session {
     /// Sends one request and waits for its reply; it is never sent twice.
     ///
-    /// `subject` is what stands behind the API prefix: `STREAM.CREATE.ORDERS`. After
-    /// [`Error::Timeout`] and [`Error::Lost`] it is unknown whether it was carried out.
-    pub async fn request(&self, subject: &str, body: Vec<u8>) -> Result<Answer, Error> {
+    /// `subject` is what stands behind the API prefix: `STREAM.CREATE.ORDERS`. A server whose API is
+    /// below `level` refuses it. After [`Error::Timeout`] and [`Error::Lost`] it is unknown whether
+    /// it was carried out.
+    pub async fn request(&self, subject: &str, body: Vec<u8>, level: u32) -> Result<Answer, Error> {
         let subject = self.full(subject);
-        let message = self.send(&subject, body, self.timeout).await?;
+        let mut request = Request::new().payload(body.into());
+        if level > 0 {
+            let mut headers = HeaderMap::new();
+            headers.insert("Nats-Required-Api-Level", level.to_string());
+            request = request.headers(headers);
+        }
+        let message = self.send(&subject, request, self.timeout).await?;
         wire::accept(&subject, &message.payload)?;
         Ok(Answer { subject, message })
     }
 
     /// Publishes a message, and waits until a stream has stored it.
     pub(crate) async fn publish(&self, subject: &str, payload: Vec<u8>) -> Result<(), Error> {
-        let message = self.send(subject, payload, self.timeout).await?;
+        let request = Request::new().payload(payload.into());
+        let message = self.send(subject, request, self.timeout).await?;
         wire::accept(subject, &message.payload)
     }
 
@@ -148,7 +156,7 @@ impl Session {
 
     /// The account's name, where the server says it: users may be denied the question.
     async fn account(&self) -> Option<String> {
-        let reply = self.send("$SYS.REQ.USER.INFO", Vec::new(), COURTESY).await.ok()?;
+        let reply = self.send("$SYS.REQ.USER.INFO", Request::new(), COURTESY).await.ok()?;
         wire::user(&reply.payload)
     }
 
@@ -202,7 +210,8 @@ impl Session {
     ) -> Result<T, Error> {
         let subject = self.full(subject);
         loop {
-            let reply = self.send(&subject, body.into(), self.timeout).await;
+            let request = Request::new().payload(body.to_owned().into());
+            let reply = self.send(&subject, request, self.timeout).await;
             let answer = reply.and_then(|it| read(&subject, &it.payload));
             // Nobody answers for a moment where a server starts again, too.
             let silent =
@@ -220,11 +229,11 @@ impl Session {
     async fn send(
         &self,
         subject: &str,
-        body: Vec<u8>,
+        request: Request,
         longest: Duration,
     ) -> Result<Message, Error> {
         let watch = Watch::new(&self.reports);
-        let request = Request::new().payload(body.into()).timeout(Some(longest));
+        let request = request.timeout(Some(longest));
         tokio::select! {
             biased;
             reply = self.client.send_request(subject.to_owned(), request) => {

@@ -11,6 +11,7 @@ use crate::{
     config::Config,
     diff::{Delta, overlay},
     live::Observed,
+    schema::api_level,
     spec::Declared,
 };
 
@@ -21,6 +22,9 @@ pub struct Call {
     pub subject: String,
     /// The body; `Null` is an empty request.
     pub body: Value,
+    /// The API level below which a server must refuse it rather than drop fields it does not know;
+    /// 0 asks for none. Servers before 2.12 do not look at it.
+    pub level: u32,
 }
 
 /// The requests of a step, in order.
@@ -48,28 +52,32 @@ pub(super) fn parked(stream: &str) -> String {
 }
 
 fn create(address: &Address, config: &Config) -> Call {
-    let body = config.clone().into_value();
     match address {
-        Address::Stream(name) => Call { subject: format!("STREAM.CREATE.{name}"), body },
-        Address::Consumer { stream, name } => consumer(stream, name, body, "create"),
+        Address::Stream(name) => write(address, format!("STREAM.CREATE.{name}"), config.clone()),
+        Address::Consumer { .. } => consumer(address, config.clone(), "create"),
     }
 }
 
 fn update(address: &Address, live: &Config, changes: &[Change]) -> Call {
     let deltas: Vec<Delta> = changes.iter().map(|it| it.delta.clone()).collect();
-    let body = overlay(live, &deltas).into_value();
+    let config = overlay(live, &deltas);
     match address {
-        Address::Stream(name) => Call { subject: format!("STREAM.UPDATE.{name}"), body },
-        Address::Consumer { stream, name } => consumer(stream, name, body, "update"),
+        Address::Stream(name) => write(address, format!("STREAM.UPDATE.{name}"), config),
+        Address::Consumer { .. } => consumer(address, config, "update"),
     }
 }
 
+/// A request that carries a configuration, and the level that its fields need.
+fn write(address: &Address, subject: String, config: Config) -> Call {
+    Call { subject, level: api_level(address.rows(), &config), body: config.into_value() }
+}
+
 /// `action` turns a race into an error: a create never overwrites, an update never makes anew.
-fn consumer(stream: &str, name: &str, config: Value, action: &str) -> Call {
-    Call {
-        subject: format!("CONSUMER.CREATE.{stream}.{name}"),
-        body: json!({ "stream_name": stream, "config": config, "action": action }),
-    }
+fn consumer(address: &Address, config: Config, action: &str) -> Call {
+    let (stream, name) = (address.stream_name(), address.name());
+    let call = write(address, format!("CONSUMER.CREATE.{stream}.{name}"), config);
+    let body = json!({ "stream_name": stream, "config": call.body, "action": action });
+    Call { body, ..call }
 }
 
 fn delete(address: &Address) -> Call {
@@ -77,7 +85,7 @@ fn delete(address: &Address) -> Call {
         Address::Stream(name) => format!("STREAM.DELETE.{name}"),
         Address::Consumer { stream, name } => format!("CONSUMER.DELETE.{stream}.{name}"),
     };
-    Call { subject, body: Value::Null }
+    Call { subject, body: Value::Null, level: 0 }
 }
 
 /// Interest streams take their subjects only once their consumers are there: a message that
@@ -91,7 +99,8 @@ pub(super) fn bind_later(steps: &mut Vec<Step>) {
     let mut binds = Vec::new();
     for step in steps.iter_mut() {
         let Address::Stream(name) = &step.address else { continue };
-        let body = step.calls.last().map(|it| it.body.clone()).unwrap_or_default();
+        let Some(create) = step.calls.last().cloned() else { continue };
+        let body = &create.body;
         let made = matches!(step.action, Action::Create | Action::Replace);
         // A mirror takes no subjects, so there is nothing to bind.
         let waits = body["retention"] == "interest" && body["mirror"].is_null();
@@ -104,7 +113,7 @@ pub(super) fn bind_later(steps: &mut Vec<Step>) {
             adopts: false,
             cause: Cause::Edit,
             changes: Vec::new(),
-            calls: vec![Call { subject: format!("STREAM.UPDATE.{name}"), body }],
+            calls: vec![Call { subject: format!("STREAM.UPDATE.{name}"), ..create }],
             premise: None,
             ..step.clone()
         });

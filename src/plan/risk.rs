@@ -10,7 +10,7 @@ use crate::{
     finding::{Code, Finding, Severity},
     live::{Facts, Live, Observed},
     schema::{Harm, Loses, Release, Verdict},
-    spec::{Declared, Desired},
+    spec::{Declared, Desired, check},
     state::{Recorded, State},
     subject,
     units::count,
@@ -85,7 +85,8 @@ fn refused(step: &Step, wanted: &Declared, live: &Live) -> Vec<Finding> {
     let found = too_new(step, wanted, live.server.release).into_iter();
     let at = |name: &str, it: Finding| it.at(wanted.places.get(name).copied());
     let changes = |name: &str| step.changes.iter().any(|it| it.delta.field.name == name);
-    let mut found: Vec<Finding> = found.collect();
+    let gated = check::refused_by(live.server.release, &step.address, wanted);
+    let mut found: Vec<Finding> = found.chain(gated).collect();
     let replicas = wanted.config.number("num_replicas").unwrap_or(1);
     if changes("num_replicas") && replicas > 1 && live.server.cluster.is_none() {
         // nats-server 2.10 to 2.14.5 accept such an update and never make the copies.

@@ -35,14 +35,19 @@ const PRIORITY: &[Choice] = &[
     Choice::new("prioritized").since(2, 12, 0),
 ];
 
+/// `err_code` of an update that the server refuses.
+const INVALID_CONSUMER: u16 = 10012;
+
 /// The rows of a consumer.
 pub const CONSUMER: &[Field] = &[
     Field::new("name", Text, "The consumer's name.")
         .since(2, 9, 0)
         .update(Fixed)
+        .refused_with(INVALID_CONSUMER)
         .written_by(Writer::Key),
     Field::new("durable_name", Text, "The name under which it outlives its clients.")
         .update(Fixed)
+        .refused_with(INVALID_CONSUMER)
         .written_by(Writer::Key),
     Field::new("description", Text, "What the consumer is for."),
     Field::new("filter_subject", Subject, "Only messages on these subjects.").loses(Filtered),
@@ -51,12 +56,18 @@ pub const CONSUMER: &[Field] = &[
         .loses(Filtered),
     Field::new("deliver_policy", OneOf(DELIVER), "Where in the stream it starts.")
         .unset(Name("all"))
-        .update(Fixed),
-    Field::new("opt_start_seq", Number, "The sequence to start at.").update(Fixed),
-    Field::new("opt_start_time", Time, "The instant to start at.").update(Fixed),
+        .update(Fixed)
+        .refused_with(INVALID_CONSUMER),
+    Field::new("opt_start_seq", Number, "The sequence to start at.")
+        .update(Fixed)
+        .refused_with(INVALID_CONSUMER),
+    Field::new("opt_start_time", Time, "The instant to start at.")
+        .update(Fixed)
+        .refused_with(INVALID_CONSUMER),
     Field::new("ack_policy", OneOf(ACK), "Which messages must be acknowledged.")
         .unset(Name("none"))
-        .update(Fixed),
+        .update(Fixed)
+        .refused_with(INVALID_CONSUMER),
     Field::new("ack_wait", Duration, "How long an acknowledgement may take.")
         .unset(Derived(ack_wait)),
     Field::new("backoff", List(&Duration), "Waits between redeliveries; the first is `ack_wait`."),
@@ -64,20 +75,25 @@ pub const CONSUMER: &[Field] = &[
     Field::new("max_ack_pending", Number, "Most messages in flight.").unset(Kept(in_flight)),
     Field::new("replay_policy", OneOf(REPLAY), "At full speed or at the pace of publishing.")
         .unset(Name("instant"))
-        .update(Fixed),
+        .update(Fixed)
+        .refused_with(INVALID_CONSUMER),
     Field::new("deliver_subject", Subject, "Where messages are pushed; absent for pull.")
-        .update(Only("a push consumer stays push and a pull consumer pull", same_mode)),
+        .update(Only("a push consumer stays push and a pull consumer pull", same_mode))
+        .refused_with(INVALID_CONSUMER),
     Field::new("deliver_group", Text, "The queue group that shares the pushed messages."),
     Field::new("flow_control", Bool, "Pause pushing until the client catches up.")
         .unset(Derived(flows))
-        .update(Fixed),
+        .update(Fixed)
+        .refused_with(INVALID_CONSUMER),
     Field::new("idle_heartbeat", Duration, "How often an idle push consumer says so.")
         .unset(Derived(heartbeat))
-        .update(Fixed),
+        .update(Fixed)
+        .refused_with(INVALID_CONSUMER),
     Field::new("rate_limit_bps", Number, "Most bits pushed a second."),
     Field::new("max_waiting", Number, "Most pull requests waiting.")
         .unset(Derived(waiting))
-        .update(Fixed),
+        .update(Fixed)
+        .refused_with(INVALID_CONSUMER),
     Field::new("max_batch", Number, "Most messages of one pull.").unset(Kept(kept)),
     Field::new("max_expires", Duration, "Longest wait of one pull."),
     Field::new("max_bytes", Bytes, "Most bytes of one pull."),
@@ -92,7 +108,10 @@ pub const CONSUMER: &[Field] = &[
     Field::new("num_replicas", Number, "How many servers hold its state; 0 follows the stream.")
         .unset(Count(0)),
     // Accepted without effect up to 2.14.3, refused from 2.14.4.
-    Field::new("mem_storage", Bool, "Keep its state in memory.").unset(False).update(Fixed),
+    Field::new("mem_storage", Bool, "Keep its state in memory.")
+        .unset(False)
+        .update(Fixed)
+        .refused_with(INVALID_CONSUMER),
     Field::new("pause_until", Time, "Deliver nothing before this instant.")
         .since(2, 11, 0)
         .unset(AsIs)
@@ -108,11 +127,13 @@ pub const CONSUMER: &[Field] = &[
     Field::new("direct", Bool, "Made by the server to mirror or source.")
         .unset(False)
         .update(Fixed)
+        .refused_with(INVALID_CONSUMER)
         .written_by(Writer::Server),
     Field::new("sourcing", Bool, "Made by the server to source.")
         .since(2, 14, 0)
         .unset(False)
         .update(Fixed)
+        .refused_with(INVALID_CONSUMER)
         .written_by(Writer::Server),
 ];
 

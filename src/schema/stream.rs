@@ -112,6 +112,7 @@ pub const STREAM: &[Field] = &[
     Field::new("mirror", Table(SOURCE), "Copy another stream, and nothing else.")
         .update(Fixed)
         .update_from(2, 12, 0, Only("a mirror may only be removed", removed))
+        .refused_with(10055)
         .loses(When(
             super::Harm::OneWay,
             "it never mirrors again, and what was not copied yet stays behind",

@@ -2,6 +2,9 @@
 //! beside its stream, and resources among themselves.
 //!
 //! A value that was found wrong before is `Null` here: it is there, and nothing is said of it.
+//!
+//! What every supported release refuses is an error here. What only some releases refuse is judged
+//! by [`refused_by`], once it is known which release it is.
 
 mod consumer;
 mod overlap;
@@ -14,6 +17,7 @@ use crate::{
     address::Address,
     config::Config,
     finding::{Code, Finding, Place, Sources},
+    schema::{OLDEST, Release},
 };
 
 /// Judges an environment as a whole.
@@ -43,9 +47,66 @@ struct Rule {
     broken: fn(&Config) -> bool,
     message: &'static str,
     help: &'static str,
+    /// The first release that refuses it.
+    since: Release,
+    /// The first release that takes it again.
+    until: Option<Release>,
+}
+
+/// What a release refuses of one resource and others of the supported releases take.
+pub(crate) fn refused_by(
+    release: Release,
+    address: &Address,
+    declared: &Declared,
+) -> impl Iterator<Item = Finding> {
+    let rules = match address {
+        Address::Stream(_) => stream::RULES,
+        Address::Consumer { .. } => consumer::RULES,
+    };
+    let here = move |it: &&Rule| !it.is_everywhere() && it.holds_at(release);
+    rules.iter().filter(here).filter_map(move |rule| {
+        let place = declared.places.get(rule.at).copied().unwrap_or(declared.place);
+        let message = format!("{}, and nats-server {release} refuses that", rule.message);
+        let finding = Finding::error(rule.code, message).at(place).about(address).help(rule.help);
+        rule.is_broken(&declared.config).then_some(finding)
+    })
 }
 
 impl Rule {
+    const fn new(
+        at: &'static str,
+        code: Code,
+        broken: fn(&Config) -> bool,
+        message: &'static str,
+        help: &'static str,
+    ) -> Self {
+        Self { at, code, broken, message, help, since: OLDEST, until: None }
+    }
+
+    /// A rule that older releases do not have.
+    const fn since(mut self, major: u16, minor: u16, patch: u16) -> Self {
+        self.since = Release(major, minor, patch);
+        self
+    }
+
+    /// A rule that a release gave up.
+    const fn until(mut self, major: u16, minor: u16, patch: u16) -> Self {
+        self.until = Some(Release(major, minor, patch));
+        self
+    }
+
+    fn is_everywhere(&self) -> bool {
+        self.since == OLDEST && self.until.is_none()
+    }
+
+    fn holds_at(&self, release: Release) -> bool {
+        release >= self.since && self.until.is_none_or(|it| release < it)
+    }
+
+    fn is_broken(&self, config: &Config) -> bool {
+        config.has(self.at) && (self.broken)(config)
+    }
+
     /// Two fields, or values of them, that exclude each other.
     const fn conflict(
         at: &'static str,
@@ -53,7 +114,7 @@ impl Rule {
         message: &'static str,
         help: &'static str,
     ) -> Self {
-        Self { at, code: Code::Conflict, broken, message, help }
+        Self::new(at, Code::Conflict, broken, message, help)
     }
 
     /// A field that needs another, or another value of it.
@@ -63,7 +124,7 @@ impl Rule {
         message: &'static str,
         help: &'static str,
     ) -> Self {
-        Self { at, code: Code::Missing, broken, message, help }
+        Self::new(at, Code::Missing, broken, message, help)
     }
 
     /// A value outside what the server takes.
@@ -73,14 +134,14 @@ impl Rule {
         message: &'static str,
         help: &'static str,
     ) -> Self {
-        Self { at, code: Code::BadValue, broken, message, help }
+        Self::new(at, Code::BadValue, broken, message, help)
     }
 }
 
 impl Check<'_> {
     fn rules(&mut self, rules: &'static [Rule], address: &Address, declared: &Declared) {
-        for rule in rules {
-            if declared.config.has(rule.at) && (rule.broken)(&declared.config) {
+        for rule in rules.iter().filter(|it| it.is_everywhere()) {
+            if rule.is_broken(&declared.config) {
                 let finding = Finding::error(rule.code, rule.message).help(rule.help);
                 self.report(address, declared, rule.at, finding);
             }

@@ -105,7 +105,7 @@ fn a_request_without_an_answer_names_its_subject_and_the_wait() {
         let connection = Connection { timeout: Some(4_100_000_000), ..to(&server) };
         let session = connect(&connection).await.expect("a session");
         freeze(&server);
-        session.request("STREAM.CREATE.A", br#"{"name":"A"}"#.to_vec()).await.err()
+        session.request("STREAM.CREATE.A", br#"{"name":"A"}"#.to_vec(), 0).await.err()
     });
     insta::assert_snapshot!(told(&error.expect("a failure"), place(&server)));
 }
@@ -324,7 +324,7 @@ fn a_write_that_is_denied_is_named() {
     let error = run(async {
         Client::connect(server.url()).await.stream("A").await;
         let session = connect(&to(&server)).await.expect("a session");
-        session.request("STREAM.DELETE.A", Vec::new()).await.err()
+        session.request("STREAM.DELETE.A", Vec::new(), 0).await.err()
     });
     insta::assert_snapshot!(told(&error.expect("a denial"), place(&server)));
 }

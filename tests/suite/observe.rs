@@ -278,13 +278,13 @@ fn a_reply_to_a_create_is_its_read_back_and_an_error_keeps_its_codes() {
             json!({ "name": "A", "subjects": [subjects] }).to_string().into_bytes()
         };
         let address = Address::stream("A");
-        let answer = session.request("STREAM.CREATE.A", create("a")).await.expect("a stream");
+        let answer = session.request("STREAM.CREATE.A", create("a"), 0).await.expect("a stream");
         let observed = answer.observed(&address).expect("a read-back");
         assert_eq!(observed.config().texts("subjects"), ["a"]);
         let read = session.read(&address).await.expect("an answer").expect("a stream");
         assert_eq!(observed.created, read.created);
 
-        let refused = session.request("STREAM.CREATE.A", create("b")).await;
+        let refused = session.request("STREAM.CREATE.A", create("b"), 0).await;
         let Err(Error::Api { code, err_code, .. }) = refused else { panic!("not refused") };
         assert_eq!((code, err_code), (400, 10058));
     });
@@ -300,7 +300,7 @@ fn a_read_survives_a_restart_of_the_server_and_a_write_says_that_it_is_unknown()
         session.server().await.expect("an answer");
 
         freeze(&server);
-        let write = session.request("STREAM.CREATE.B", br#"{"name":"B"}"#.to_vec());
+        let write = session.request("STREAM.CREATE.B", br#"{"name":"B"}"#.to_vec(), 0);
         let (written, ()) = tokio::join!(write, async { server.kill() });
         assert!(matches!(written, Err(Error::Lost { .. })), "{:?}", written.err());
 

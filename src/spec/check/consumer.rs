@@ -22,7 +22,7 @@ const PULLED: &[&str] = &["max_waiting", "max_batch", "max_expires", "max_bytes"
 /// Fields that a stream's `consumer_limits` bound.
 const LIMITED: &[&str] = &["inactive_threshold", "max_ack_pending"];
 
-const RULES: &[Rule] = &[
+pub(super) const RULES: &[Rule] = &[
     Rule::missing(
         "flow_control",
         |it| {

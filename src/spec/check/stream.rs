@@ -13,7 +13,7 @@ use crate::{
     subject,
 };
 
-const RULES: &[Rule] = &[
+pub(super) const RULES: &[Rule] = &[
     Rule::conflict(
         "subjects",
         |it| it.has("mirror"),
@@ -161,7 +161,8 @@ const RULES: &[Rule] = &[
         |it| on(it, "allow_msg_schedules") && it.text("discard") == Some("new"),
         "schedules exclude `discard = \"new\"`",
         "keep one of them; servers before 2.12.10 took both",
-    ),
+    )
+    .since(2, 12, 10),
     Rule::conflict(
         "persist_mode",
         |it| {
