@@ -721,6 +721,7 @@ mod each_check_can_fail {
             since: Release(2, 2, 0),
             update: Update::Free,
             later: None,
+            refusal: 10052,
             loses: Loses::Nothing,
             writer: Writer::Spec,
         }
