@@ -260,6 +260,8 @@ pub enum Code {
     NoSuchTarget,
     /// More than one replica on a server without a cluster.
     Replicas,
+    /// What came of a rehearsal.
+    Rehearsal,
 }
 
 impl Code {
@@ -288,6 +290,7 @@ impl Code {
         Self::WrongTarget,
         Self::NoSuchTarget,
         Self::Replicas,
+        Self::Rehearsal,
     ];
 
     /// One sentence for the reference page.
@@ -333,6 +336,10 @@ impl Code {
             }
             Self::NoSuchTarget => ("no-such-target", "A `--target` names nothing."),
             Self::Replicas => ("replicas", "More replicas are asked for than there are servers."),
+            Self::Rehearsal => (
+                "rehearsal",
+                "A throw-away server refused a step, or could not rehearse something.",
+            ),
         }
     }
 }

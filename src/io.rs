@@ -13,6 +13,7 @@ pub mod process;
 pub mod binary;
 pub mod server;
 pub mod sandbox;
+pub mod rehearse;
 
 use std::future::Future;
 
@@ -41,8 +42,10 @@ pub(crate) async fn unless_interrupted<T>(
     interrupted: impl FnOnce() -> T,
 ) -> T {
     tokio::select! {
-        result = future => result,
+        // It listens before anything is begun, and a start that blocks is still taken back.
+        biased;
         () = self::interrupted() => interrupted(),
+        result = future => result,
     }
 }
 

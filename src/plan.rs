@@ -6,6 +6,7 @@
 pub mod call;
 pub mod file;
 mod order;
+pub mod rehearsal;
 mod risk;
 mod scope;
 
@@ -327,7 +328,7 @@ fn decide(sides: Sides<'_>, mode: Mode, release: Release) -> Option<Step> {
 fn changes(Sides { address, wanted, was, is }: Sides<'_>, release: Release) -> Vec<Change> {
     let (wanted, is) = match (wanted, is.map(Observed::config)) {
         (Some(wanted), Some(is)) => (wanted, is),
-        (Some(wanted), None) => return creation(address, wanted),
+        (Some(wanted), None) => return creation(address, &wanted.config),
         (None, Some(is)) => return deletion(address, &is),
         (None, None) => return Vec::new(),
     };
@@ -356,10 +357,10 @@ fn stale(wanted: &Declared, was: &Recorded, is: &Observed, address: &Address) ->
         || drift::recreated(address, was, is)
 }
 
-fn creation(address: &Address, wanted: &Declared) -> Vec<Change> {
+fn creation(address: &Address, wanted: &Config) -> Vec<Change> {
     let set = |field: &'static crate::schema::Field| {
-        let after = field.value(&wanted.config, None)?;
-        wanted.config.has(field.name).then_some(Change {
+        let after = field.value(wanted, None)?;
+        wanted.has(field.name).then_some(Change {
             delta: Delta { field, before: Value::Null, after },
             cause: Cause::Edit,
             verdict: Verdict::InPlace,
@@ -499,6 +500,12 @@ impl Plan {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()
+    }
+
+    /// Whether anything would be sent to the server.
+    #[must_use]
+    pub fn sends(&self) -> bool {
+        self.steps.iter().any(|it| !it.calls.is_empty())
     }
 
     /// Whether a finding stops an apply.

@@ -23,7 +23,7 @@ use crate::{
     address::Address,
     finding::{Finding, Sources},
     live::{Live, Server},
-    plan::{Mode, Plan},
+    plan::{Mode, Plan, rehearsal::Rehearsal},
     spec::Desired,
     state::{Recorded, State},
 };
@@ -47,6 +47,12 @@ pub fn plan(plan: &Plan, sources: &Sources) -> String {
         summary::summary(plan),
     ];
     parts.into_iter().filter(|it| !it.is_empty()).collect::<Vec<_>>().join("\n")
+}
+
+/// How a rehearsal ended, in a line.
+#[must_use]
+pub fn rehearsal(rehearsal: &Rehearsal) -> String {
+    summary::rehearsal(rehearsal)
 }
 
 /// A saved plan about to be applied: whose it is, where it goes, and its numbers.

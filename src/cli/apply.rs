@@ -165,7 +165,7 @@ async fn carry_out(
     terminal.say("\n");
     let Order { plan, parallelism } = order;
     let outcome =
-        apply::apply(plan, &session, &mut state, &journal, *parallelism, &mut tell).await?;
+        apply::apply(&plan.steps, &session, &mut state, &journal, *parallelism, &mut tell).await?;
     if !outcome.is_complete() {
         store.save(&state, lock)?;
         let options = project.options(&desired.environment.name);

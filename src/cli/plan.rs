@@ -7,13 +7,16 @@ use std::{
 
 use super::{
     Exit, Failure,
-    project::{Project, refused},
+    project::{Gathered, Project, refused},
 };
 use crate::{
     address::Address,
     finding::did_you_mean,
-    io::files,
-    plan::{self, Ask, Mode, Plan},
+    io::{
+        self, files,
+        rehearse::{self, Piece},
+    },
+    plan::{self, Ask, Mode, Plan, rehearsal::Rehearsal},
     render,
     schema::Harm,
 };
@@ -32,6 +35,9 @@ pub(crate) struct Args {
     /// One JSON object, in Terraform's plan representation, instead of text
     #[arg(long)]
     json: bool,
+    /// Apply the plan to a throw-away server first: what it refuses is said, and nothing is changed
+    #[arg(long)]
+    rehearse: bool,
 }
 
 /// What a plan can be asked, by `plan` and by `apply`.
@@ -97,14 +103,28 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
     let ask = args.ask.ask()?;
     let gathered = project.gather("plan").await?;
     let plan = plan::plan(&gathered.desired, &gathered.state, &gathered.live, &ask);
-    let shown = if args.json {
-        render::json::line(&render::json::plan(&plan))
+    if !args.json {
+        project.show(&render::plan(&plan, &gathered.sources))?;
+    }
+    let rehearsal = if args.rehearse && !plan.is_refused() && plan.sends() {
+        Some(rehearsed(project, &gathered, &plan).await?)
     } else {
-        render::plan(&plan, &gathered.sources)
+        None
     };
-    project.show(&shown)?;
-    project.show_findings(&plan.findings, &gathered.sources);
-    if refused(&plan.findings) {
+    if args.json {
+        let shown = match &rehearsal {
+            Some(rehearsal) => render::json::rehearsed(&plan, rehearsal, &gathered.sources),
+            None => render::json::plan(&plan),
+        };
+        project.show(&render::json::line(&shown))?;
+    }
+    let mut findings = plan.findings.clone();
+    findings.extend(rehearsal.iter().flat_map(|it| it.findings.iter().cloned()));
+    project.show_findings(&findings, &gathered.sources);
+    if let Some(rehearsal) = rehearsal.filter(|_| !args.json) {
+        project.show(&render::rehearsal(&rehearsal))?;
+    }
+    if refused(&findings) {
         return Err(Failure::shown());
     }
     if let Some(path) = &args.out {
@@ -112,6 +132,21 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
     }
     let changes = args.detailed_exitcode && !plan.is_empty();
     Ok(if changes { Exit::Changes } else { Exit::Done })
+}
+
+/// Applies the plan to servers that are there for nothing else, and go with it.
+async fn rehearsed(
+    project: &Project,
+    gathered: &Gathered,
+    plan: &Plan,
+) -> Result<Rehearsal, Failure> {
+    let mut say = |it: &str| project.terminal.say(&format!("{it}\n"));
+    let Gathered { desired, state, live, session, .. } = gathered;
+    let program = rehearse::program(live.server.release, &mut say)?;
+    let piece = Piece { plan, desired, state, live };
+    let rehearsal = async { Ok(rehearse::rehearse(session, program, piece).await?) };
+    let interrupted = || Err(Failure::new("interrupted").help("nothing was changed"));
+    io::unless_interrupted(rehearsal, interrupted).await
 }
 
 fn save(project: &Project, plan: &Plan, path: &Path) -> Result<(), Failure> {

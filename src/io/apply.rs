@@ -17,7 +17,7 @@ use crate::{
     diff::deltas,
     event::{Event, Outcome},
     live::Observed,
-    plan::{Action, Intent, Plan, Step, call::Call, premise},
+    plan::{Action, Intent, Step, call::Call, premise},
     render::progress,
     state::{Done, Recorded, State},
 };
@@ -36,12 +36,12 @@ pub enum Error {
     Moved(String),
 }
 
-/// Carries out a plan and changes the state with it. Each finished step is in the journal, on disk,
+/// Carries out the steps of a plan and changes the state with it. Each finished step is in the journal, on disk,
 /// before a new one is begun.
 ///
 /// The first failure lets the steps in flight finish and begins no others; so does Ctrl-C.
 pub(crate) async fn apply(
-    plan: &Plan,
+    steps: &[Step],
     session: &Session,
     state: &mut State,
     journal: &Journal,
@@ -50,7 +50,7 @@ pub(crate) async fn apply(
 ) -> Result<Outcome, store::Error> {
     let mut outcome = Outcome::default();
     let mut interrupted = pin!(super::interrupted());
-    for wave in plan.steps.chunk_by(|a, b| a.wave == b.wave) {
+    for wave in steps.chunk_by(|a, b| a.wave == b.wave) {
         let mut waiting = wave.iter();
         let mut in_flight = FuturesUnordered::new();
         loop {

@@ -230,7 +230,8 @@ impl Places {
     /// pip takes the wheel from wherever the user's own settings say, and checks its digest.
     fn by_pip(&self, wanted: Release, folder: &Path, tried: &mut Tried) -> Option<PathBuf> {
         let Some(digest) = digest(wanted) else {
-            let why = format!("no wheel for {} on {}", env::consts::OS, env::consts::ARCH);
+            let (system, processor) = (env::consts::OS, env::consts::ARCH);
+            let why = format!("no wheel of {wanted} is known for {system} on {processor}");
             tried.add("pip", &why);
             return None;
         };

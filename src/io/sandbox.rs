@@ -19,7 +19,7 @@ use crate::io::{
     binary,
     clock::wait_until,
     process::{find, kill, look, terminate},
-    server::{self, JETSTREAM, Life, Server, Setup, cluster_configs, retry_ports, wait_cluster},
+    server::{self, Cluster, JETSTREAM, Life, Server, Setup, retry_ports, wait_cluster},
 };
 
 /// What kind of sandbox to start.
@@ -237,7 +237,7 @@ impl Sandbox {
     fn start(&mut self, options: &Options) -> Result<(), server::Error> {
         let configs = match options.nodes {
             Nodes::One => vec![("node1".to_owned(), format!("server_name: node1\n{JETSTREAM}"))],
-            Nodes::Three => cluster_configs(JETSTREAM)?,
+            Nodes::Three => Cluster::sandbox().configs(JETSTREAM)?,
         };
         let unstarted = |name: &String| Node { name: name.clone(), url: None, process: None };
         self.nodes = configs.iter().map(|it| unstarted(&it.0)).collect();

@@ -22,9 +22,12 @@ use crate::io::{
     process::{kill, tail, terminate},
 };
 
-/// A configuration with JetStream. The limits only bound what streams may reserve: a sandbox must
-/// take the sizes of production on whatever disk it has.
+/// A configuration with JetStream, and nothing else.
 pub const JETSTREAM: &str = "jetstream { max_memory_store: 1TiB, max_file_store: 1PiB }\n";
+
+/// The sizes in [`JETSTREAM`]. They only bound what streams may reserve: a sandbox must take the
+/// sizes of production on whatever disk it has.
+pub(crate) const JETSTREAM_SIZES: &str = "max_memory_store: 1TiB, max_file_store: 1PiB";
 
 /// How long a start may take, the election of a leader included.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -62,6 +65,17 @@ pub(crate) enum Life {
     Shared,
     /// In a group of its own.
     Own,
+}
+
+/// Several servers that are one.
+#[derive(Debug, Clone)]
+pub(crate) struct Cluster {
+    /// Its name.
+    pub(crate) name: String,
+    /// How many there are.
+    pub(crate) nodes: usize,
+    /// Tags that each carries beside its own name.
+    pub(crate) tags: Vec<String>,
 }
 
 /// Where a server listens, as it says itself.
@@ -131,9 +145,18 @@ impl Server {
     /// Starts three servers as one cluster named `sandbox`, and waits until it has a leader that
     /// knows all of them.
     pub fn start_cluster(binary: &Path, config: &str) -> Result<Vec<Self>, Error> {
+        Self::start_cluster_as(&Cluster::sandbox(), binary, config)
+    }
+
+    /// Starts the servers of one cluster, and waits until it has a leader that knows all of them.
+    pub(crate) fn start_cluster_as(
+        cluster: &Cluster,
+        binary: &Path,
+        config: &str,
+    ) -> Result<Vec<Self>, Error> {
         retry_ports(|| {
             let mut servers = Vec::new();
-            for (name, config) in cluster_configs(config)? {
+            for (name, config) in cluster.configs(config)? {
                 let folder = folder()?;
                 let setup = Setup {
                     binary: binary.to_owned(),
@@ -291,26 +314,41 @@ impl Drop for Server {
     }
 }
 
-/// The configurations of three nodes that know each other: name, which is also a tag, and text.
-pub(crate) fn cluster_configs(config: &str) -> Result<Vec<(String, String)>, Error> {
-    let ports =
-        free_ports().map_err(|source| Error::File { path: "127.0.0.1:0".into(), source })?;
-    let routes: Vec<_> = ports.iter().map(|it| format!("nats://127.0.0.1:{it}")).collect();
-    let routes = routes.join(", ");
-    let node = |(index, port): (usize, &u16)| {
-        let name = format!("node{}", index + 1);
-        // One connection between two nodes instead of a pool, so that it is there or it is not.
-        let text = format!(
-            "server_name: {name}\nserver_tags: [{name}]\n\
-             cluster {{ name: sandbox, listen: \"127.0.0.1:{port}\", routes: [{routes}], pool_size: -1 }}\n\
-             {config}"
-        );
-        (name, text)
-    };
-    Ok(ports.iter().enumerate().map(node).collect())
+impl Cluster {
+    /// Three nodes of a cluster named `sandbox`.
+    pub(crate) fn sandbox() -> Self {
+        Self { name: "sandbox".to_owned(), nodes: 3, tags: Vec::new() }
+    }
+
+    /// The configurations of nodes that know each other: name, which is also a tag, and text.
+    pub(crate) fn configs(&self, config: &str) -> Result<Vec<(String, String)>, Error> {
+        let ports = free_ports(self.nodes)
+            .map_err(|source| Error::File { path: "127.0.0.1:0".into(), source })?;
+        let routes: Vec<_> = ports.iter().map(|it| format!("nats://127.0.0.1:{it}")).collect();
+        let routes = routes.join(", ");
+        let cluster = quoted(&self.name);
+        let node = |(index, port): (usize, &u16)| {
+            let name = format!("node{}", index + 1);
+            let tags: Vec<_> = self.tags.iter().chain([&name]).map(|it| quoted(it)).collect();
+            let tags = tags.join(", ");
+            // One connection between two nodes instead of a pool, so that it is there or it is not.
+            let text = format!(
+                "server_name: {name}\nserver_tags: [{tags}]\n\
+                 cluster {{ name: {cluster}, listen: \"127.0.0.1:{port}\", routes: [{routes}], \
+                 pool_size: -1 }}\n{config}"
+            );
+            (name, text)
+        };
+        Ok(ports.iter().enumerate().map(node).collect())
+    }
 }
 
-/// Waits until every node is healthy and connected to both others, and the leader sees them all.
+/// A text as nats-server's configuration takes it, whatever is in it.
+pub(crate) fn quoted(text: &str) -> String {
+    Value::from(text).to_string()
+}
+
+/// Waits until every node is healthy and connected to all others, and the leader sees them all.
 ///
 /// A node calls itself healthy before its connections are complete, and requests or answers that
 /// would need a missing one are lost (2.15.1).
@@ -318,12 +356,13 @@ pub(crate) fn wait_cluster(servers: &mut [Server]) -> Result<(), Error> {
     for server in &mut *servers {
         server.wait_ready()?;
     }
-    let connected = |it: &Server| it.monitor("/routez").is_some_and(|it| it["num_routes"] == 2);
+    let count = servers.len() - 1;
+    let connected = |it: &Server| it.monitor("/routez").is_some_and(|it| it["num_routes"] == count);
     let sees_all = |it: &Server| {
         let page = it.monitor("/jsz").unwrap_or_default();
         let others = page.pointer("/meta_cluster/replicas").and_then(Value::as_array);
         let here = |it: &Value| it["current"] == true && it["offline"] != true;
-        others.is_some_and(|it| it.len() == 2 && it.iter().all(here))
+        others.is_some_and(|it| it.len() == count && it.iter().all(here))
     };
     let whole = wait_until(PATIENCE, || {
         let whole = servers.iter().all(connected) && servers.iter().any(sees_all);
@@ -348,9 +387,9 @@ pub(crate) fn retry_ports<T>(mut start: impl FnMut() -> Result<T, Error>) -> Res
 }
 
 /// All are held until all are known, so that no two are the same.
-fn free_ports() -> io::Result<Vec<u16>> {
+fn free_ports(count: usize) -> io::Result<Vec<u16>> {
     let listen = |_| TcpListener::bind(("127.0.0.1", 0));
-    let held = (0..3).map(listen).collect::<io::Result<Vec<_>>>()?;
+    let held = (0..count).map(listen).collect::<io::Result<Vec<_>>>()?;
     held.iter().map(|it| Ok(it.local_addr()?.port())).collect()
 }
 

@@ -51,7 +51,8 @@ pub(super) fn parked(stream: &str) -> String {
     format!("_jsplan.parked.{stream}")
 }
 
-fn create(address: &Address, config: &Config) -> Call {
+/// The request that makes a resource where none is.
+pub(super) fn create(address: &Address, config: &Config) -> Call {
     match address {
         Address::Stream(name) => write(address, format!("STREAM.CREATE.{name}"), config.clone()),
         Address::Consumer { .. } => consumer(address, config.clone(), "create"),
@@ -68,7 +69,7 @@ fn update(address: &Address, live: &Config, changes: &[Change]) -> Call {
 }
 
 /// A request that carries a configuration, and the level that its fields need.
-fn write(address: &Address, subject: String, config: Config) -> Call {
+pub(super) fn write(address: &Address, subject: String, config: Config) -> Call {
     Call { subject, level: api_level(address.rows(), &config), body: config.into_value() }
 }
 

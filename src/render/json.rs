@@ -14,7 +14,7 @@ use crate::{
     drift::{self, Class, Entry},
     finding::{Finding, Severity, Sources},
     live::{Live, Server},
-    plan::{Action, Amount, Counts, Plan, Step},
+    plan::{Action, Amount, Counts, Plan, Step, rehearsal::Rehearsal},
     schema::Verdict,
     state::{Recorded, State},
 };
@@ -78,6 +78,26 @@ pub fn plan(plan: &Plan) -> Value {
             "errors": codes(&plan.findings),
         },
     })
+}
+
+/// The same of a plan that was rehearsed.
+#[must_use]
+pub fn rehearsed(plan: &Plan, rehearsal: &Rehearsal, sources: &Sources) -> Value {
+    let Rehearsal { version, servers, steps, applied, refused, left, findings } = rehearsal;
+    let mut value = self::plan(plan);
+    if !rehearsal.succeeded() {
+        (value["applyable"], value["errored"]) = (false.into(), true.into());
+    }
+    value["jsplan"]["rehearsal"] = json!({
+        "version": version,
+        "servers": servers,
+        "steps": steps,
+        "applied": applied,
+        "refused": refused,
+        "left": left,
+        "diagnostics": self::findings(findings, sources)["diagnostics"],
+    });
+    value
 }
 
 /// Terraform's state representation.

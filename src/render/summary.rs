@@ -1,8 +1,8 @@
 //! The numbers of a plan: Terraform's line, and under it the one about messages.
 
-use super::NAME;
+use super::{NAME, escape};
 use crate::{
-    plan::{Action, Amount, Counts, Mode, Plan, Step},
+    plan::{Action, Amount, Counts, Mode, Plan, Step, rehearsal::Rehearsal},
     schema::Harm,
     units::{count, count_of},
 };
@@ -29,6 +29,26 @@ pub(super) fn summary(plan: &Plan) -> String {
         );
     }
     text
+}
+
+/// How a rehearsal ended.
+pub(super) fn rehearsal(rehearsal: &Rehearsal) -> String {
+    let Rehearsal { version, servers, steps, applied, refused, left, findings: _ } = rehearsal;
+    let of = if applied == steps { String::new() } else { format!("{applied} of ") };
+    let mut ends = Vec::new();
+    if *refused > 0 {
+        ends.push(format!("{refused} refused"));
+    }
+    if *left > 0 {
+        ends.push(format!("{} left to do afterwards", count_of(*left, "step")));
+    }
+    if ends.is_empty() {
+        ends.push("plan empty afterwards".to_owned());
+    }
+    let servers = count_of(*servers, "server");
+    let (steps, ends) = (count_of(*steps, "step"), ends.join(", "));
+    let begins = NAME.style(format!("Rehearsed on nats-server {} ({servers}):", escape(version)));
+    format!("{begins} {of}{steps} applied, {ends}.\n")
 }
 
 fn data(plan: &Plan) -> String {

@@ -1,0 +1,244 @@
+//! Rehearsing a plan: a throw-away server like the live one, the live configurations without their
+//! data, and the plan applied there by the same engine that applies it here.
+//!
+//! The live server gets one request, which reads the limits of its account.
+
+use std::{collections::BTreeSet, path::PathBuf};
+
+use serde_json::Value;
+
+use super::{
+    apply::{self, PARALLELISM},
+    binary, files,
+    nats::{self, Session},
+    server::{self, Cluster, JETSTREAM_SIZES, Server, quoted},
+    store::{self, Journal, Store},
+};
+use crate::{
+    address::Address,
+    event::Event,
+    finding::{Code, Finding},
+    live::Live,
+    plan::{
+        self, Ask, Plan, Step,
+        rehearsal::{self, Refusal, Rehearsal, Stage},
+    },
+    schema::Release,
+    spec::{Connection, Desired},
+    state::State,
+};
+
+/// A nats-server to rehearse on.
+#[derive(Debug)]
+pub struct Program {
+    path: PathBuf,
+    /// Why it is not of the live server's release.
+    note: Option<Finding>,
+}
+
+/// What is rehearsed, and what it was decided from.
+#[derive(Clone, Copy)]
+pub struct Piece<'a> {
+    /// The plan.
+    pub plan: &'a Plan,
+    /// The spec.
+    pub desired: &'a Desired,
+    /// The record.
+    pub state: &'a State,
+    /// The live account.
+    pub live: &'a Live,
+}
+
+/// Why there was no rehearsal.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The servers did not start.
+    #[error(transparent)]
+    Server(#[from] server::Error),
+    /// The live server or one of these did not answer.
+    #[error(transparent)]
+    Nats(#[from] nats::error::Error),
+    /// The throw-away state.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// Its folder.
+    #[error(transparent)]
+    File(#[from] files::Error),
+}
+
+/// The user and account of a rehearsal.
+const WHO: &str = "rehearsal";
+
+/// The nats-server of the live server's release, or else the nearest that can be had.
+pub fn program(live: Release, say: &mut dyn FnMut(&str)) -> Result<Program, binary::Error> {
+    let error = match binary::release(live, say) {
+        Ok(path) => return Ok(Program { path, note: None }),
+        Err(error) => error,
+    };
+    let nearest = binary::nearest(live);
+    if nearest == live {
+        return Err(error);
+    }
+    let path = binary::release(nearest, say)?;
+    let message = format!("the live server is {live}, and the rehearsal was on {nearest}");
+    let note = Finding::warning(Code::Rehearsal, message).help(format!(
+        "nats-server {live} could not be had; where it is installed, name it by `$NATS_SERVER`"
+    ));
+    Ok(Program { path, note: Some(note) })
+}
+
+/// Rehearses a plan. The servers and all they hold are gone when this ends, however it ends.
+pub async fn rehearse(
+    session: &Session,
+    program: Program,
+    piece: Piece<'_>,
+) -> Result<Rehearsal, Error> {
+    let Piece { plan, desired, state, live } = piece;
+    let stage = rehearsal::stage(plan, live);
+    let servers = start(&program, &stage, &account(session).await?)?;
+    let urls = servers.iter().map(|it| it.url().to_owned()).collect();
+    let there = Connection { urls, ..Connection::default() };
+    let there = nats::connect(&there, "jsplan rehearsal").await?;
+    let folder = files::throw_away()?;
+    let store = Store::new(folder.path(), &plan.environment);
+    let journal = store.begin(state, &store.lock("plan --rehearse")?)?;
+
+    let mut findings: Vec<Finding> = program.note.into_iter().collect();
+    findings.extend(rehearsal::limits(&stage, live));
+    let mut nothing = State::new(&plan.environment);
+    let seeded = walk(&there, rehearsal::seeds(live), &mut nothing, &journal).await?;
+    findings.extend(seeded.refusals.iter().map(rehearsal::not_seeded));
+
+    let held = observe(&there, live, live.resources.keys().cloned().collect()).await?;
+    let unlike = rehearsal::differences(live, &held);
+    findings.extend(unlike.iter().map(|(it, fields)| rehearsal::not_alike(it, fields)));
+    let steps = rehearsal::transposed(plan, live, &held, &mut findings);
+    let mut state = rehearsal::record(state, live, &held);
+    let walked = walk(&there, steps, &mut state, &journal).await?;
+    findings.extend(walked.refusals.iter().map(rehearsal::refused));
+
+    let expected = desired.resources.keys().chain(state.resources.keys()).cloned().collect();
+    let held = observe(&there, live, expected).await?;
+    let again = plan::plan(desired, &state, &held, &Ask { mode: plan.mode, ..Ask::default() });
+    let done: BTreeSet<&Address> = walked.done.iter().collect();
+    let concerned = |it: &&Step| {
+        let tried = if plan.targeted { done.contains(&it.address) } else { walked.is_whole(plan) };
+        (tried || done.contains(&it.address)) && !unlike.contains_key(&it.address)
+    };
+    let left: Vec<_> = again.steps.iter().filter(concerned).map(rehearsal::unsettled).collect();
+    Ok(Rehearsal {
+        version: held.server.version,
+        servers: servers.len(),
+        steps: plan.steps.len(),
+        applied: walked.done.len(),
+        refused: walked.refusals.len(),
+        left: left.len(),
+        findings: findings.into_iter().chain(left).collect(),
+    })
+}
+
+/// What the account may use, as the live server says it.
+async fn account(session: &Session) -> Result<Value, Error> {
+    let answer = session.request("INFO", Vec::new(), 0).await?;
+    let answer: Value = serde_json::from_slice(answer.bytes()).unwrap_or_default();
+    Ok(answer["limits"].clone())
+}
+
+fn start(program: &Program, stage: &Stage, limits: &Value) -> Result<Vec<Server>, server::Error> {
+    let config = configuration(stage, limits);
+    match &stage.cluster {
+        None => Ok(vec![Server::start(&program.path, &config)?]),
+        Some(name) => {
+            let tags = stage.tags.iter().cloned().collect();
+            let cluster = Cluster { name: name.clone(), nodes: stage.servers, tags };
+            Server::start_cluster_as(&cluster, &program.path, &config)
+        }
+    }
+}
+
+/// JetStream in the live server's domain, and one account with the live one's limits.
+fn configuration(stage: &Stage, limits: &Value) -> String {
+    const LIMITS: [(&str, &str); 7] = [
+        ("max_memory", "max_memory"),
+        ("max_storage", "max_file"),
+        ("max_streams", "max_streams"),
+        ("max_consumers", "max_consumers"),
+        ("max_ack_pending", "max_ack_pending"),
+        ("memory_max_stream_bytes", "memory_max_stream_bytes"),
+        ("storage_max_stream_bytes", "disk_max_stream_bytes"),
+    ];
+    let domain = stage.domain.iter().map(|it| format!(", domain: {}", quoted(it)));
+    let domain: String = domain.collect();
+    let limited = LIMITS.iter().filter_map(|(said, set)| {
+        let most = limits[said].as_i64().filter(|it| *it > 0)?;
+        Some(format!("{set}: {most}\n"))
+    });
+    let limited: String = limited.collect();
+    let sized = limits["max_bytes_required"] == true;
+    format!(
+        "jetstream {{ {JETSTREAM_SIZES}{domain} }}\n\
+         accounts {{ {WHO} {{\n\
+         jetstream {{ {limited}max_bytes_required: {sized} }}\n\
+         users: [{{ user: {WHO}, password: {WHO} }}]\n\
+         }} }}\n\
+         no_auth_user: {WHO}\n"
+    )
+}
+
+/// Reads what the rehearsal's servers hold, as if the live ones held it.
+async fn observe(there: &Session, live: &Live, expected: BTreeSet<Address>) -> Result<Live, Error> {
+    let mut held = there.observe(&expected).await?;
+    held.server.account.clone_from(&live.server.account);
+    held.server.cluster.clone_from(&live.server.cluster);
+    held.server.domain.clone_from(&live.server.domain);
+    Ok(held)
+}
+
+/// How steps ended.
+#[derive(Default)]
+struct Walked {
+    done: Vec<Address>,
+    refusals: Vec<Refusal>,
+}
+
+impl Walked {
+    fn is_whole(&self, plan: &Plan) -> bool {
+        self.done.len() == plan.steps.len()
+    }
+}
+
+/// Carries out steps to their end: an apply stops at the first refusal, a rehearsal goes on to find
+/// the others, without what stands on those that were refused.
+async fn walk(
+    session: &Session,
+    mut steps: Vec<Step>,
+    state: &mut State,
+    journal: &Journal,
+) -> Result<Walked, store::Error> {
+    let mut walked = Walked::default();
+    while !steps.is_empty() {
+        let mut ended = Vec::new();
+        let mut note = |event| match event {
+            Event::Finished { address, action, .. } => ended.push((address, action, None)),
+            Event::Failed { address, action, error } => ended.push((address, action, Some(error))),
+            Event::Started { .. } | Event::Interrupted | Event::Verified { .. } => {}
+        };
+        let outcome = apply::apply(&steps, session, state, journal, PARALLELISM, &mut note).await?;
+        walked.done.extend(outcome.done);
+        for (address, action, error) in ended {
+            let at = steps.iter().position(|it| it.address == address && it.action == action);
+            let step = at.map(|it| steps.remove(it));
+            walked.refusals.extend(step.zip(error).map(|(step, error)| Refusal { step, error }));
+        }
+        let failed: BTreeSet<_> = outcome.failed.iter().collect();
+        let stands = |it: &Step| {
+            !failed.contains(&it.address)
+                && !failed.contains(&Address::stream(it.address.stream_name()))
+        };
+        steps.retain(stands);
+        if outcome.interrupted {
+            break;
+        }
+    }
+    Ok(walked)
+}
