@@ -3,9 +3,14 @@
 //!
 //! The live server gets one request, which reads the limits of its account.
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+    path::PathBuf,
+};
 
 use serde_json::Value;
+use tempfile::TempDir;
 
 use super::{
     apply::{self, PARALLELISM},
@@ -21,7 +26,7 @@ use crate::{
     live::Live,
     plan::{
         self, Ask, Plan, Step,
-        rehearsal::{self, Refusal, Rehearsal, Stage},
+        rehearsal::{self, Refusal, Rehearsal, Stage, Walked},
     },
     schema::Release,
     spec::{Connection, Desired},
@@ -66,21 +71,20 @@ pub enum Error {
     File(#[from] files::Error),
 }
 
-/// The user and account of a rehearsal.
+/// The user and the account of a rehearsal.
 const WHO: &str = "rehearsal";
 
-/// The nats-server of the live server's release, or else the nearest that can be had.
+/// The nats-server of the live server's release; else the nearest that can be had, else any.
 pub fn program(live: Release, say: &mut dyn FnMut(&str)) -> Result<Program, binary::Error> {
     let error = match binary::release(live, say) {
         Ok(path) => return Ok(Program { path, note: None }),
         Err(error) => error,
     };
-    let nearest = binary::nearest(live);
-    if nearest == live {
-        return Err(error);
-    }
-    let path = binary::release(nearest, say)?;
-    let message = format!("the live server is {live}, and the rehearsal was on {nearest}");
+    let nearest = Some(binary::nearest(live)).filter(|it| *it != live);
+    let path = nearest.and_then(|it| binary::release(it, say).ok());
+    let Some(path) = path.or_else(|| binary::find(None, say).ok()) else { return Err(error) };
+    let version = binary::version(&path).unwrap_or_default();
+    let message = format!("the live server is {live}, and the rehearsal was on {version}");
     let note = Finding::warning(Code::Rehearsal, message).help(format!(
         "nats-server {live} could not be had; where it is installed, name it by `$NATS_SERVER`"
     ));
@@ -95,45 +99,38 @@ pub async fn rehearse(
 ) -> Result<Rehearsal, Error> {
     let Piece { plan, desired, state, live } = piece;
     let stage = rehearsal::stage(plan, live);
-    let servers = start(&program, &stage, &account(session).await?)?;
-    let urls = servers.iter().map(|it| it.url().to_owned()).collect();
-    let there = Connection { urls, ..Connection::default() };
-    let there = nats::connect(&there, "jsplan rehearsal").await?;
-    let folder = files::throw_away()?;
-    let store = Store::new(folder.path(), &plan.environment);
-    let journal = store.begin(state, &store.lock("plan --rehearse")?)?;
-
+    let limits = account(session).await?;
+    let there = There::open(&program, &stage, &limits, plan).await?;
     let mut findings: Vec<Finding> = program.note.into_iter().collect();
     findings.extend(rehearsal::limits(&stage, live));
-    let mut nothing = State::new(&plan.environment);
-    let seeded = walk(&there, rehearsal::seeds(live), &mut nothing, &journal).await?;
-    findings.extend(seeded.refusals.iter().map(rehearsal::not_seeded));
 
-    let held = observe(&there, live, live.resources.keys().cloned().collect()).await?;
-    let unlike = rehearsal::differences(live, &held);
+    let mut nothing = State::new(&plan.environment);
+    let seeded = there.walk(rehearsal::seeds(live), &mut nothing, PARALLELISM).await?;
+    findings.extend(seeded.refusals.iter().map(rehearsal::not_seeded));
+    let held = there.observe(live, live.resources.keys().cloned().collect()).await?;
+    let mut unlike = rehearsal::differences(live, &held);
+    // How the streams of others read back tells nothing about the plan.
+    unlike.retain(|it, _| desired.resources.contains_key(it) || state.resources.contains_key(it));
     findings.extend(unlike.iter().map(|(it, fields)| rehearsal::not_alike(it, fields)));
+
     let steps = rehearsal::transposed(plan, live, &held, &mut findings);
     let mut state = rehearsal::record(state, live, &held);
-    let walked = walk(&there, steps, &mut state, &journal).await?;
+    // One by one: creations side by side slip past the account's limits (2.15.1).
+    let walked = there.walk(steps, &mut state, 1).await?;
     findings.extend(walked.refusals.iter().map(rehearsal::refused));
-
     let expected = desired.resources.keys().chain(state.resources.keys()).cloned().collect();
-    let held = observe(&there, live, expected).await?;
+    let held = there.observe(live, expected).await?;
     let again = plan::plan(desired, &state, &held, &Ask { mode: plan.mode, ..Ask::default() });
-    let done: BTreeSet<&Address> = walked.done.iter().collect();
-    let concerned = |it: &&Step| {
-        let tried = if plan.targeted { done.contains(&it.address) } else { walked.is_whole(plan) };
-        (tried || done.contains(&it.address)) && !unlike.contains_key(&it.address)
-    };
-    let left: Vec<_> = again.steps.iter().filter(concerned).map(rehearsal::unsettled).collect();
+    let left = rehearsal::left(&again, plan, &walked, &unlike);
+    findings.extend(left.iter().map(|it| rehearsal::unsettled(it)));
     Ok(Rehearsal {
         version: held.server.version,
-        servers: servers.len(),
+        servers: stage.servers,
         steps: plan.steps.len(),
         applied: walked.done.len(),
         refused: walked.refusals.len(),
         left: left.len(),
-        findings: findings.into_iter().chain(left).collect(),
+        findings,
     })
 }
 
@@ -142,18 +139,6 @@ async fn account(session: &Session) -> Result<Value, Error> {
     let answer = session.request("INFO", Vec::new(), 0).await?;
     let answer: Value = serde_json::from_slice(answer.bytes()).unwrap_or_default();
     Ok(answer["limits"].clone())
-}
-
-fn start(program: &Program, stage: &Stage, limits: &Value) -> Result<Vec<Server>, server::Error> {
-    let config = configuration(stage, limits);
-    match &stage.cluster {
-        None => Ok(vec![Server::start(&program.path, &config)?]),
-        Some(name) => {
-            let tags = stage.tags.iter().cloned().collect();
-            let cluster = Cluster { name: name.clone(), nodes: stage.servers, tags };
-            Server::start_cluster_as(&cluster, &program.path, &config)
-        }
-    }
 }
 
 /// JetStream in the live server's domain, and one account with the live one's limits.
@@ -185,60 +170,92 @@ fn configuration(stage: &Stage, limits: &Value) -> String {
     )
 }
 
-/// Reads what the rehearsal's servers hold, as if the live ones held it.
-async fn observe(there: &Session, live: &Live, expected: BTreeSet<Address>) -> Result<Live, Error> {
-    let mut held = there.observe(&expected).await?;
-    held.server.account.clone_from(&live.server.account);
-    held.server.cluster.clone_from(&live.server.cluster);
-    held.server.domain.clone_from(&live.server.domain);
-    Ok(held)
+/// The servers of a rehearsal, which end with this value.
+struct There {
+    session: Session,
+    journal: Journal,
+    /// Of the journal.
+    _folder: TempDir,
+    _servers: Vec<Server>,
 }
 
-/// How steps ended.
-#[derive(Default)]
-struct Walked {
-    done: Vec<Address>,
-    refusals: Vec<Refusal>,
-}
+impl There {
+    async fn open(
+        program: &Program,
+        stage: &Stage,
+        limits: &Value,
+        plan: &Plan,
+    ) -> Result<Self, Error> {
+        let servers = start(program, stage, limits)?;
+        let urls = servers.iter().map(|it| it.url().to_owned()).collect();
+        let connection = Connection { urls, ..Connection::default() };
+        let session = nats::connect(&connection, "jsplan rehearsal").await?;
+        let folder = files::throw_away()?;
+        let store = Store::new(folder.path(), &plan.environment);
+        let state = State::new(&plan.environment);
+        let journal = store.begin(&state, &store.lock("plan --rehearse")?)?;
+        Ok(Self { session, journal, _folder: folder, _servers: servers })
+    }
 
-impl Walked {
-    fn is_whole(&self, plan: &Plan) -> bool {
-        self.done.len() == plan.steps.len()
+    /// Reads what is held there, as if the live servers held it.
+    async fn observe(&self, live: &Live, expected: BTreeSet<Address>) -> Result<Live, Error> {
+        let mut held = self.session.observe(&expected).await?;
+        held.server.account.clone_from(&live.server.account);
+        held.server.cluster.clone_from(&live.server.cluster);
+        held.server.domain.clone_from(&live.server.domain);
+        Ok(held)
+    }
+
+    /// Carries out steps to their end: an apply stops at the first refusal, a rehearsal goes on to
+    /// find the others, without what stands on those that were refused.
+    async fn walk(
+        &self,
+        mut steps: Vec<Step>,
+        state: &mut State,
+        parallelism: u16,
+    ) -> Result<Walked, Error> {
+        let mut walked = Walked::default();
+        let Self { session, journal, .. } = self;
+        while !steps.is_empty() {
+            let mut ended = BTreeMap::new();
+            let mut note = |event| match event {
+                Event::Finished { address, action, .. } => {
+                    drop(ended.insert((address, action), Ok(())));
+                }
+                Event::Failed { address, action, error } => {
+                    drop(ended.insert((address, action), Err(error)));
+                }
+                Event::Started { .. } | Event::Interrupted | Event::Verified { .. } => {}
+            };
+            let outcome =
+                apply::apply(&steps, session, state, journal, parallelism, &mut note).await?;
+            walked.done.extend(outcome.done);
+            let failed: BTreeSet<_> = outcome.failed.into_iter().collect();
+            for step in mem::take(&mut steps) {
+                let stream = Address::stream(step.address.stream_name());
+                match ended.remove(&(step.address.clone(), step.action)) {
+                    Some(Ok(())) => {}
+                    Some(Err(error)) => walked.refusals.push(Refusal { step, error }),
+                    None if failed.contains(&step.address) || failed.contains(&stream) => {}
+                    None => steps.push(step),
+                }
+            }
+            if outcome.interrupted {
+                break;
+            }
+        }
+        Ok(walked)
     }
 }
 
-/// Carries out steps to their end: an apply stops at the first refusal, a rehearsal goes on to find
-/// the others, without what stands on those that were refused.
-async fn walk(
-    session: &Session,
-    mut steps: Vec<Step>,
-    state: &mut State,
-    journal: &Journal,
-) -> Result<Walked, store::Error> {
-    let mut walked = Walked::default();
-    while !steps.is_empty() {
-        let mut ended = Vec::new();
-        let mut note = |event| match event {
-            Event::Finished { address, action, .. } => ended.push((address, action, None)),
-            Event::Failed { address, action, error } => ended.push((address, action, Some(error))),
-            Event::Started { .. } | Event::Interrupted | Event::Verified { .. } => {}
-        };
-        let outcome = apply::apply(&steps, session, state, journal, PARALLELISM, &mut note).await?;
-        walked.done.extend(outcome.done);
-        for (address, action, error) in ended {
-            let at = steps.iter().position(|it| it.address == address && it.action == action);
-            let step = at.map(|it| steps.remove(it));
-            walked.refusals.extend(step.zip(error).map(|(step, error)| Refusal { step, error }));
-        }
-        let failed: BTreeSet<_> = outcome.failed.iter().collect();
-        let stands = |it: &Step| {
-            !failed.contains(&it.address)
-                && !failed.contains(&Address::stream(it.address.stream_name()))
-        };
-        steps.retain(stands);
-        if outcome.interrupted {
-            break;
+fn start(program: &Program, stage: &Stage, limits: &Value) -> Result<Vec<Server>, server::Error> {
+    let config = configuration(stage, limits);
+    match &stage.cluster {
+        None => Ok(vec![Server::start(&program.path, &config)?]),
+        Some(name) => {
+            let tags = stage.tags.iter().cloned().collect();
+            let cluster = Cluster { name: name.clone(), nodes: stage.servers, tags };
+            Server::start_cluster_as(&cluster, &program.path, &config)
         }
     }
-    Ok(walked)
 }

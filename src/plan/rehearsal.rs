@@ -56,6 +56,15 @@ pub struct Refusal {
     pub error: String,
 }
 
+/// How steps ended on the rehearsal's servers.
+#[derive(Debug, Default)]
+pub struct Walked {
+    /// The resources of those that were carried out.
+    pub done: Vec<Address>,
+    /// Those that were not.
+    pub refusals: Vec<Refusal>,
+}
+
 /// The servers that a plan against this live account needs.
 #[must_use]
 pub fn stage(plan: &Plan, live: &Live) -> Stage {
@@ -142,6 +151,24 @@ pub fn differences(live: &Live, held: &Live) -> BTreeMap<Address, Vec<&'static s
         (!fields.is_empty()).then(|| (address.clone(), fields))
     };
     live.resources.iter().filter_map(both).collect()
+}
+
+/// The steps of the next plan that should not be there: of what was applied, and of everything where
+/// all of it was. What was never alike tells nothing.
+#[must_use]
+pub fn left<'a>(
+    again: &'a Plan,
+    plan: &Plan,
+    walked: &Walked,
+    unlike: &BTreeMap<Address, Vec<&'static str>>,
+) -> Vec<&'a Step> {
+    let done: BTreeSet<_> = walked.done.iter().collect();
+    let refused: BTreeSet<_> = walked.refusals.iter().map(|it| &it.step.address).collect();
+    let whole = !plan.targeted && walked.done.len() == plan.steps.len();
+    let concerned = |it: &Address| {
+        (whole || done.contains(it)) && !refused.contains(it) && !unlike.contains_key(it)
+    };
+    again.steps.iter().filter(|it| concerned(&it.address)).collect()
 }
 
 /// What a rehearsal leaves aside from its start.

@@ -39,6 +39,10 @@ pub(super) fn rehearsal(rehearsal: &Rehearsal) -> String {
     if *refused > 0 {
         ends.push(format!("{refused} refused"));
     }
+    let untried = steps.saturating_sub(applied + refused);
+    if untried > 0 {
+        ends.push(format!("{untried} not tried"));
+    }
     if *left > 0 {
         ends.push(format!("{} left to do afterwards", count_of(*left, "step")));
     }

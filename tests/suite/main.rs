@@ -7,6 +7,7 @@ mod drift;
 mod environments;
 mod fields;
 mod observe;
+mod rehearse;
 mod sandbox;
 mod state;
 mod support;

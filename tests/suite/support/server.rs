@@ -2,9 +2,12 @@
 
 use std::path::PathBuf;
 
-use jsplan::io::{
-    binary,
-    server::{JETSTREAM, Server},
+use jsplan::{
+    io::{
+        binary,
+        server::{JETSTREAM, Server},
+    },
+    schema::Release,
 };
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
@@ -16,6 +19,12 @@ pub(crate) fn server() -> Server {
 /// A server with this configuration.
 pub(crate) fn server_with(config: &str) -> Server {
     Server::start(&nats_server(), config).expect("a nats-server starts")
+}
+
+/// A server of a certain release.
+pub(crate) fn server_of(release: Release) -> Server {
+    let program = binary::release(release, &mut |_| {}).expect("each release can be had");
+    Server::start(&program, JETSTREAM).expect("a nats-server starts")
 }
 
 /// Three of them in one cluster.
