@@ -3,15 +3,15 @@
 //! Every command below is run as a user would run it, by the same code; only the folder and the
 //! server's address are given behind the scenes.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use owo_colors::OwoColorize as _;
 use serde_json::Value;
 
-use super::{Exit, Failure, Global, apply, drift, plan, project::Project};
+use super::{Exit, Failure, Global, apply, drift, plan, project::Project, sandbox};
 use crate::{
     io::{
-        self, binary, files,
+        self, files,
         nats::{self, Session},
         server::{JETSTREAM, Server},
     },
@@ -21,9 +21,8 @@ use crate::{
 /// What `demo` takes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The nats-server to use
-    #[arg(long, value_name = "FILE")]
-    nats_server: Option<PathBuf>,
+    #[command(flatten)]
+    program: sandbox::Program,
 }
 
 const BASE: &str = include_str!("../../environments/base.toml");
@@ -45,9 +44,7 @@ max_bytes    = "64MiB"
 
 /// Runs the demonstration; the server and the folder go whatever happens.
 pub(crate) fn run(project: &Project, args: &Args) -> Result<Exit, Failure> {
-    let mut say = |it: &str| project.terminal.say(&format!("{it}\n"));
-    let binary = binary::find(args.nats_server.as_deref(), &mut say)?;
-    let server = Server::start(&binary, JETSTREAM)?;
+    let server = Server::start(&args.program.find(project)?, JETSTREAM)?;
     let folder = files::throw_away()?;
     files::make_folder(&folder.path().join("environments"))?;
     let demo = Demo::new(project, folder.path(), server.url());

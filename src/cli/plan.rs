@@ -142,6 +142,7 @@ async fn rehearsed(
 ) -> Result<Rehearsal, Failure> {
     let mut say = |it: &str| project.terminal.say(&format!("{it}\n"));
     let Gathered { desired, state, live, session, .. } = gathered;
+    project.terminal.say(&render::talk::rehearsing());
     let program = rehearse::program(live.server.release, &mut say)?;
     let piece = Piece { plan, desired, state, live };
     let rehearsal = async { Ok(rehearse::rehearse(session, program, piece).await?) };

@@ -23,17 +23,35 @@ pub(crate) enum Command {
         /// The first server's port for clients; 0 takes free ones
         #[arg(long, default_value_t = 4222)]
         port: u16,
-        /// The nats-server to use
-        #[arg(long, value_name = "FILE")]
-        nats_server: Option<PathBuf>,
-        /// The release of nats-server to use, fetched unless it is there
-        #[arg(long, value_name = "RELEASE", conflicts_with = "nats_server", value_parser = release)]
-        release: Option<Release>,
+        #[command(flatten)]
+        program: Program,
     },
     /// Say whether it runs, and where
     Status,
     /// End it, and remove what it stored
     Down,
+}
+
+/// Which nats-server to run.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Program {
+    /// The nats-server to use
+    #[arg(long, value_name = "FILE")]
+    nats_server: Option<PathBuf>,
+    /// The release of nats-server to use, fetched unless it is there
+    #[arg(long, value_name = "RELEASE", conflicts_with = "nats_server", value_parser = release)]
+    release: Option<Release>,
+}
+
+impl Program {
+    /// Finds it, or fetches it.
+    pub(crate) fn find(&self, project: &Project) -> Result<PathBuf, binary::Error> {
+        let mut say = |it: &str| project.terminal.say(&format!("{it}\n"));
+        match self.release {
+            Some(release) => binary::release(release, &mut say),
+            None => binary::find(self.nats_server.as_deref(), &mut say),
+        }
+    }
 }
 
 fn nodes(text: &str) -> Result<Nodes, String> {
@@ -56,12 +74,8 @@ fn release(text: &str) -> Result<Release, String> {
 pub(crate) fn run(project: &Project, command: &Command) -> Result<Exit, Failure> {
     let folder = project.dir.join("state").join("sandbox");
     match command {
-        Command::Up { nodes, port, nats_server, release } => {
-            let mut say = |it: &str| project.terminal.say(&format!("{it}\n"));
-            let binary = match release {
-                Some(release) => binary::release(*release, &mut say)?,
-                None => binary::find(nats_server.as_deref(), &mut say)?,
-            };
+        Command::Up { nodes, port, program } => {
+            let binary = program.find(project)?;
             let options = Options { nodes: *nodes, port: *port, binary };
             let sandbox = Sandbox::up(&folder, &options)?;
             for note in &sandbox.notes {

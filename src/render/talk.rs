@@ -17,6 +17,12 @@ pub(crate) fn failure(message: &str, help: Option<&str>) -> String {
     format!("{}: {}\n{help}", DANGER.style("error"), NAME.style(lines.join("\n")))
 }
 
+/// A rehearsal begins, which takes a moment where it needs a cluster.
+#[must_use]
+pub(crate) fn rehearsing() -> String {
+    format!("\n{}\n", ASIDE.style("Rehearsing on a throw-away nats-server..."))
+}
+
 /// Where a plan was saved, and how exactly it is applied: with the options it was made with.
 #[must_use]
 pub(crate) fn saved(plan: &Plan, options: &str, path: &str) -> String {
