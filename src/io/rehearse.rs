@@ -99,9 +99,10 @@ pub async fn rehearse(
 ) -> Result<Rehearsal, Error> {
     let Piece { plan, desired, state, live } = piece;
     let stage = rehearsal::stage(plan, live);
-    let limits = account(session).await?;
-    let there = There::open(&program, &stage, &limits, plan).await?;
+    let account = account(session).await?;
+    let there = There::open(&program, &stage, &account, plan).await?;
     let mut findings: Vec<Finding> = program.note.into_iter().collect();
+    findings.extend(is_tiered(&account).then(rehearsal::tiered));
     findings.extend(rehearsal::limits(&stage, live));
 
     let mut nothing = State::new(&plan.environment);
@@ -134,15 +135,19 @@ pub async fn rehearse(
     })
 }
 
-/// What the account may use, as the live server says it.
+/// What the live server says of the account.
 async fn account(session: &Session) -> Result<Value, Error> {
     let answer = session.request("INFO", Vec::new(), 0).await?;
-    let answer: Value = serde_json::from_slice(answer.bytes()).unwrap_or_default();
-    Ok(answer["limits"].clone())
+    Ok(serde_json::from_slice(answer.bytes()).unwrap_or_default())
+}
+
+/// Whether the account has limits for each number of replicas, which a configuration cannot say.
+fn is_tiered(account: &Value) -> bool {
+    account["tiers"].as_object().is_some_and(|it| !it.is_empty())
 }
 
 /// JetStream in the live server's domain, and one account with the live one's limits.
-fn configuration(stage: &Stage, limits: &Value) -> String {
+fn configuration(stage: &Stage, account: &Value) -> String {
     const LIMITS: [(&str, &str); 7] = [
         ("max_memory", "max_memory"),
         ("max_storage", "max_file"),
@@ -152,13 +157,15 @@ fn configuration(stage: &Stage, limits: &Value) -> String {
         ("memory_max_stream_bytes", "memory_max_stream_bytes"),
         ("storage_max_stream_bytes", "disk_max_stream_bytes"),
     ];
+    let limits = &account["limits"];
     let domain = stage.domain.iter().map(|it| format!(", domain: {}", quoted(it)));
     let domain: String = domain.collect();
     let limited = LIMITS.iter().filter_map(|(said, set)| {
-        let most = limits[said].as_i64().filter(|it| *it > 0)?;
+        // Less than nothing is unlimited, and nothing is nothing.
+        let most = limits[said].as_i64().filter(|it| *it >= 0)?;
         Some(format!("{set}: {most}\n"))
     });
-    let limited: String = limited.collect();
+    let limited: String = limited.filter(|_| !is_tiered(account)).collect();
     let sized = limits["max_bytes_required"] == true;
     format!(
         "jetstream {{ {JETSTREAM_SIZES}{domain} }}\n\
@@ -183,10 +190,10 @@ impl There {
     async fn open(
         program: &Program,
         stage: &Stage,
-        limits: &Value,
+        account: &Value,
         plan: &Plan,
     ) -> Result<Self, Error> {
-        let servers = start(program, stage, limits)?;
+        let servers = start(program, stage, account)?;
         let urls = servers.iter().map(|it| it.url().to_owned()).collect();
         let connection = Connection { urls, ..Connection::default() };
         let session = nats::connect(&connection, "jsplan rehearsal").await?;
@@ -248,8 +255,8 @@ impl There {
     }
 }
 
-fn start(program: &Program, stage: &Stage, limits: &Value) -> Result<Vec<Server>, server::Error> {
-    let config = configuration(stage, limits);
+fn start(program: &Program, stage: &Stage, account: &Value) -> Result<Vec<Server>, server::Error> {
+    let config = configuration(stage, account);
     match &stage.cluster {
         None => Ok(vec![Server::start(&program.path, &config)?]),
         Some(name) => {

@@ -47,6 +47,9 @@ pub struct Rehearsal {
     pub findings: Vec<Finding>,
 }
 
+/// Servers of a cluster, unless more replicas are asked for.
+const CLUSTER: usize = 3;
+
 /// A step that the rehearsal's server did not carry out, and its words.
 #[derive(Debug)]
 pub struct Refusal {
@@ -69,19 +72,23 @@ pub struct Walked {
 #[must_use]
 pub fn stage(plan: &Plan, live: &Live) -> Stage {
     let mut tags = BTreeSet::new();
-    let mut replicas = 0;
-    each_stream(plan, live, |config| {
-        replicas = replicas.max(config["num_replicas"].as_u64().unwrap_or_default());
+    let mut most = 0;
+    let streams = live.resources.iter().filter(|it| it.0.is_stream());
+    let live_configs = streams.map(|(_, is)| is.config().into_value());
+    let steps = plan.steps.iter().filter(|it| it.address.is_stream());
+    let planned = steps.flat_map(|it| &it.calls).map(|it| it.body.clone());
+    for config in live_configs.chain(planned) {
+        most = most.max(replicas(&config));
         let asked = config["placement"]["tags"].as_array().into_iter().flatten();
         // `!tag` asks for servers without it.
         let asked = asked.filter_map(Value::as_str).filter(|it| !it.starts_with('!'));
         tags.extend(asked.map(ToOwned::to_owned));
-    });
+    }
     let cluster = live.server.cluster.clone();
-    let servers = match (&cluster, replicas) {
-        (None, _) => 1,
-        (Some(_), ..=3) => 3,
-        (Some(_), _) => 5,
+    let servers = match &cluster {
+        None => 1,
+        Some(_) if most > CLUSTER => 5,
+        Some(_) => CLUSTER,
     };
     Stage { servers, cluster, domain: live.server.domain.clone(), tags }
 }
@@ -185,6 +192,12 @@ pub fn limits(stage: &Stage, live: &Live) -> Vec<Finding> {
             "that enough live servers carry them is not rehearsed; `nats server list` shows theirs",
         ));
     }
+    if stage.servers > CLUSTER && live_replicas(live) <= CLUSTER {
+        let message = format!("the rehearsal has {} servers, as the plan needs", stage.servers);
+        findings.push(Finding::warning(Code::Rehearsal, message).help(
+            "that the live cluster has as many is not rehearsed; `nats server list` shows them",
+        ));
+    }
     let unread = live.unknown.iter().map(|(address, reason)| {
         let message = format!("`{address}` is missing from the rehearsal: {reason}");
         Finding::note(Code::Rehearsal, message)
@@ -193,6 +206,14 @@ pub fn limits(stage: &Stage, live: &Live) -> Vec<Finding> {
     });
     findings.extend(unread);
     findings
+}
+
+/// An account with limits for each number of replicas.
+#[must_use]
+pub fn tiered() -> Finding {
+    let message = "the account's limits are per number of replicas, and were not rehearsed";
+    Finding::warning(Code::Rehearsal, message)
+        .help("compare what the plan reserves with `nats account info`")
 }
 
 /// A live resource that the rehearsal's servers do not take.
@@ -261,12 +282,14 @@ fn left_out(step: &Step, why: &str) -> Finding {
         .help("what the server says to it is known only after the apply")
 }
 
-fn each_stream(plan: &Plan, live: &Live, mut look: impl FnMut(&Value)) {
-    for (_, is) in live.resources.iter().filter(|it| it.0.is_stream()) {
-        look(&is.config().into_value());
-    }
-    let steps = plan.steps.iter().filter(|it| it.address.is_stream());
-    steps.flat_map(|it| &it.calls).for_each(|it| look(&it.body));
+/// The most replicas of any live stream.
+fn live_replicas(live: &Live) -> usize {
+    let streams = live.resources.iter().filter(|it| it.0.is_stream());
+    streams.map(|(_, is)| replicas(&is.config().into_value())).max().unwrap_or_default()
+}
+
+fn replicas(config: &Value) -> usize {
+    config["num_replicas"].as_u64().and_then(|it| usize::try_from(it).ok()).unwrap_or_default()
 }
 
 /// Clusters beside the one that answers, known by the live streams that are there.

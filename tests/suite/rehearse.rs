@@ -74,6 +74,29 @@ fn taken(server: &Server) -> (u64, u64) {
     (api["total"].as_u64().unwrap(), api["errors"].as_u64().unwrap_or_default())
 }
 
+#[test]
+fn an_account_and_a_domain_are_rehearsed_as_they_are() {
+    let server = server_with(
+        "jetstream { domain: hub }\nno_auth_user: a\naccounts { A { users: [{ user: a, password: a }]\n\
+         jetstream { max_mem: 0, max_consumers: 1, max_bytes_required: true } } }\n",
+    );
+    let stage = Stage::new(
+        &server,
+        "[streams.A]\nstorage = \"memory\"\nmax_bytes = 1000\n[streams.B]\n\
+         [streams.C]\nmax_bytes = 1000\n[streams.C.consumers.ONE]\nack_policy = \"none\"\n\
+         [streams.C.consumers.TWO]\nack_policy = \"none\"\n",
+    );
+    stage
+        .plan(&[])
+        .ended(1)
+        .says("create `stream.A`: insufficient memory resources available (500/10028)")
+        .says(
+            "create `stream.B`: account requires a stream config to have max bytes set (400/10113)",
+        )
+        .says("create `consumer.C.TWO`: maximum consumers limit reached (400/10026)")
+        .says("2 of 5 steps applied, 3 refused.");
+}
+
 /// An account that may have two streams, of 1 GB together.
 const NARROW: &str = "accounts { A { jetstream { max_streams: 2, max_file: 1GB }, \
                       users: [{ user: a, password: a }] } }\nno_auth_user: a\n";
@@ -207,6 +230,12 @@ fn a_cluster_is_rehearsed_as_a_cluster_of_the_same_name() {
         .says("error[rehearsal]: nats-server refuses to create `stream.NEW`: no suitable peers")
         .says("(400/10005)")
         .says("(3 servers): 1 of 2 steps applied, 1 refused.");
+    stage.project.write_spec("[streams.WIDE]\nsubjects = [\"wide\"]\nnum_replicas = 5\n");
+    stage
+        .plan(&[])
+        .ended(0)
+        .says("warning[rehearsal]: the rehearsal has 5 servers, as the plan needs")
+        .says("(5 servers): 1 step applied, plan empty afterwards.");
     assert_eq!(streams(&servers[0]), ["OLD"]);
 }
 
