@@ -190,6 +190,15 @@ impl Bucket {
         }
     }
 
+    /// What clients lose where a field of the stream is not as buckets have it.
+    #[must_use]
+    pub fn without(self, field: &str) -> Option<&'static str> {
+        if field == "subjects" {
+            return Some("what clients put is not stored");
+        }
+        self.always().iter().find(|it| it.field == field).map(|it| it.without)
+    }
+
     /// The row whose word says a field of the stream.
     #[must_use]
     pub fn word(self, field: &str) -> Option<(&'static Field, Word)> {
@@ -398,7 +407,9 @@ fn lift_sources(value: &Value, bucket: &str) -> Option<Value> {
 fn keys_of_source(source: &Map<String, Value>, bucket: &str) -> Option<Value> {
     let origin = source.get("name")?.as_str()?.strip_prefix(Bucket::Kv.prefix())?;
     let differs = origin != bucket || !source.contains_key("external");
-    differs.then(|| json!([{ "src": keys(origin), "dest": keys(bucket) }]))
+    // The server takes a filter or a rewrite, never both.
+    let rewritten = differs && !source.contains_key("filter_subject");
+    rewritten.then(|| json!([{ "src": keys(origin), "dest": keys(bucket) }]))
 }
 
 /// A bucket's name becomes that of its stream, unless it is that already, as clients have it; a

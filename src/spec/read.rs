@@ -11,7 +11,12 @@ use super::{
 };
 use crate::{
     finding::{Code, Finding, Place, Sources, closest},
-    schema::{Field, Kind, Writer, consumer::CONSUMER, stream::STREAM},
+    schema::{
+        Field, Kind, Writer,
+        bucket::{Bucket, KV, is_bucket_name},
+        consumer::CONSUMER,
+        stream::STREAM,
+    },
 };
 
 /// What one file says.
@@ -23,39 +28,47 @@ pub(super) struct Layer {
     pub(super) defaults: Blanket,
     pub(super) overrides: Blanket,
     pub(super) streams: BTreeMap<String, Stream>,
+    pub(super) buckets: BTreeMap<(Bucket, String), Block>,
 }
 
-/// What lies under or over every resource.
-#[derive(Debug, Default)]
-pub(super) struct Blanket {
-    pub(super) stream: Fields,
-    pub(super) consumer: Fields,
-}
+/// What lies under or over every resource of a kind.
+pub(super) type Blanket = BTreeMap<Resource, Fields>;
 
 /// One stream as one file has it.
 #[derive(Debug)]
 pub(super) struct Stream {
     pub(super) place: Place,
     pub(super) fields: Fields,
-    pub(super) consumers: BTreeMap<String, Consumer>,
+    pub(super) consumers: BTreeMap<String, Block>,
 }
 
-/// One consumer as one file has it.
+/// One consumer or bucket as one file has it.
 #[derive(Debug)]
-pub(super) struct Consumer {
+pub(super) struct Block {
     pub(super) place: Place,
     pub(super) fields: Fields,
 }
 
 /// A kind of resource, as a spec describes it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Resource {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Resource {
     Stream,
     Consumer,
+    Bucket(Bucket),
 }
 
-const TOP: &[&str] =
-    &["extends", "environment", "server", "state", "naming", "defaults", "override", "streams"];
+const TOP: &[&str] = &[
+    "extends",
+    "environment",
+    "server",
+    "state",
+    "naming",
+    "defaults",
+    "override",
+    "streams",
+    "kv",
+    "object",
+];
 const EXTENDS: Key = ("extends", Kind::Text);
 const ENVIRONMENT: &[Key] = &[("protected", Kind::Bool)];
 const STATE: &[Key] = &[("backend", Kind::Text)];
@@ -186,6 +199,8 @@ impl Reader<'_> {
                 "defaults" => layer.defaults = self.blanket("defaults", &value),
                 "override" => layer.overrides = self.blanket("override", &value),
                 "streams" => layer.streams = self.streams(value),
+                "kv" => self.buckets(Bucket::Kv, &value, &mut layer),
+                "object" => self.buckets(Bucket::Object, &value, &mut layer),
                 _ => drop(self.unknown("a spec", &key, TOP)),
             }
         }
@@ -229,15 +244,12 @@ impl Reader<'_> {
     fn blanket(&mut self, path: &str, given: &Toml<'_>) -> Blanket {
         let mut blanket = Blanket::default();
         for (key, value) in self.table_of(path, given).into_iter().flatten() {
-            let name = key.get_ref().as_ref();
-            match name {
-                "stream" => {
-                    blanket.stream = self.blanket_of(path, Resource::Stream, value);
-                }
-                "consumer" => {
-                    blanket.consumer = self.blanket_of(path, Resource::Consumer, value);
-                }
-                _ => drop(self.unknown(&format!("`[{path}]`"), key, &["stream", "consumer"])),
+            let kind = Resource::ALL.into_iter().find(|it| it.noun() == key.get_ref());
+            if let Some(kind) = kind {
+                blanket.insert(kind, self.blanket_of(path, kind, value));
+            } else {
+                let nouns = Resource::ALL.map(Resource::noun);
+                self.unknown(&format!("`[{path}]`"), key, &nouns);
             }
         }
         blanket
@@ -249,11 +261,13 @@ impl Reader<'_> {
         let mut fields = self.fields(kind, table);
         if let Some(written) = fields.remove("enabled") {
             let message = format!("`enabled` under `[{path}]` would switch everything off");
-            let help = "put it under the one stream or consumer that is left out";
+            let help = "put it under the one resource that is left out";
             self.findings
                 .push(Finding::error(Code::UnknownKey, message).at(written.place).help(help));
         }
-        if let Some((key, _)) = table.get_key_value("consumers") {
+        if kind == Resource::Stream
+            && let Some((key, _)) = table.get_key_value("consumers")
+        {
             let message = format!("`[{path}]` has no consumers");
             let help = format!("write `[{}.consumer]`", path.split('.').next().unwrap_or_default());
             let place = self.place(key.span());
@@ -284,7 +298,7 @@ impl Reader<'_> {
         streams
     }
 
-    fn consumers(&mut self, path: &str, stream: &DeTable<'_>) -> BTreeMap<String, Consumer> {
+    fn consumers(&mut self, path: &str, stream: &DeTable<'_>) -> BTreeMap<String, Block> {
         let mut consumers = BTreeMap::new();
         let path = format!("{path}.consumers");
         let given = stream.get("consumers").and_then(|it| self.table_of(&path, it));
@@ -295,14 +309,43 @@ impl Reader<'_> {
             self.name(Resource::Consumer, key);
             let place = self.place(key.span());
             let fields = self.fields(Resource::Consumer, table);
-            consumers.insert(key.get_ref().to_string(), Consumer { place, fields });
+            consumers.insert(key.get_ref().to_string(), Block { place, fields });
         }
         consumers
     }
 
+    fn buckets(&mut self, kind: Bucket, given: &Toml<'_>, layer: &mut Layer) {
+        for (key, value) in self.table_of(kind.noun(), given).into_iter().flatten() {
+            let path = format!("{}.{}", kind.noun(), key.get_ref());
+            let Some(table) = self.table_of(&path, value) else { continue };
+            let place = self.place(key.span());
+            if !is_bucket_name(key.get_ref()) {
+                let message = format!("{} is no name for a bucket", quoted(key.get_ref()));
+                let help = "a name holds letters, digits, `_` and `-`, at most 251 of them";
+                self.findings.push(Finding::error(Code::BadName, message).at(place).help(help));
+            }
+            let fields = self.fields(Resource::Bucket(kind), table);
+            self.origins(&fields);
+            layer.buckets.insert((kind, key.get_ref().to_string()), Block { place, fields });
+        }
+    }
+
+    /// What becomes one field of the stream is written in one way.
+    fn origins(&mut self, fields: &Fields) {
+        for (name, Written { value, place }) in fields {
+            let list = value.as_array().into_iter().flatten();
+            let mut origins = list.chain([value]);
+            if origins.any(|it| it.get("domain").is_some() && it.get("external").is_some()) {
+                let message = format!("`{name}` names a `domain` and an `external`");
+                let help = "keep one: a `domain` is short for its `external`";
+                self.findings.push(Finding::error(Code::Conflict, message).at(*place).help(help));
+            }
+        }
+    }
+
     fn name(&mut self, kind: Resource, key: &TomlKey<'_>) {
         if !is_name(key.get_ref()) {
-            let message = format!("{} is no name for a {}", quoted(key.get_ref()), kind.noun());
+            let message = format!("{} is no name for {}", quoted(key.get_ref()), kind.title());
             self.bad_name(message, self.place(key.span()));
         }
     }
@@ -350,19 +393,14 @@ impl Reader<'_> {
         key: &TomlKey<'_>,
     ) -> Option<(&'static str, Written)> {
         let name = key.get_ref().as_ref();
-        let other = kind.other();
-        let known = Field::find(other.rows(), name).is_some_and(|it| it.writer == Writer::Spec);
-        if known || other.settings().any(|it| it.0 == name) {
-            let message =
-                format!("`{name}` belongs to a {}, not to a {}", other.noun(), kind.noun());
+        if let Some((message, help)) = kind.elsewhere(name) {
             let place = self.place(key.span());
-            let finding = Finding::error(Code::UnknownKey, message).at(place);
-            self.findings.push(finding.help(format!("move it under `{}`", other.table())));
+            self.findings.push(Finding::error(Code::UnknownKey, message).at(place).help(help));
             return None;
         }
         let rows = kind.rows().iter().filter(|it| it.writer == Writer::Spec).map(|it| it.name);
         let names: Vec<_> = rows.chain(kind.settings().map(|it| it.0)).collect();
-        let near = self.unknown(&format!("a {}", kind.noun()), key, &names)?;
+        let near = self.unknown(kind.title(), key, &names)?;
         Some((near, self.missing_value(key)))
     }
 
@@ -395,10 +433,14 @@ impl Reader<'_> {
 }
 
 impl Resource {
+    const ALL: [Self; 4] =
+        [Self::Stream, Self::Consumer, Self::Bucket(Bucket::Kv), Self::Bucket(Bucket::Object)];
+
     fn rows(self) -> &'static [Field] {
         match self {
             Self::Stream => STREAM,
             Self::Consumer => CONSUMER,
+            Self::Bucket(kind) => kind.rows(),
         }
     }
 
@@ -406,17 +448,21 @@ impl Resource {
         SETTINGS.iter().filter(move |it| self == Self::Consumer || it.0 != "service")
     }
 
+    /// What it is called in `[defaults]` and `[override]`.
     fn noun(self) -> &'static str {
         match self {
             Self::Stream => "stream",
             Self::Consumer => "consumer",
+            Self::Bucket(kind) => kind.noun(),
         }
     }
 
-    fn table(self) -> &'static str {
+    fn title(self) -> &'static str {
         match self {
-            Self::Stream => "[streams.NAME]",
-            Self::Consumer => "[streams.NAME.consumers.KEY]",
+            Self::Stream => "a stream",
+            Self::Consumer => "a consumer",
+            Self::Bucket(Bucket::Kv) => "a bucket",
+            Self::Bucket(Bucket::Object) => "an object store",
         }
     }
 
@@ -426,15 +472,53 @@ impl Resource {
             Self::Consumer => {
                 "remove the line: `[naming] durable`, `service` and the key make the name"
             }
+            Self::Bucket(_) => "remove the line, and name the bucket in the table",
         }
     }
 
-    fn other(self) -> Self {
+    /// What a key is to another kind of resource, and where or how it is written.
+    fn elsewhere(self, name: &str) -> Option<(String, String)> {
+        let of = |kind: Self| {
+            let row = Field::find(kind.rows(), name).is_some_and(|it| it.writer == Writer::Spec);
+            row || kind.settings().any(|it| it.0 == name)
+        };
+        let to = |other: Self, table: &str| {
+            let message = format!("`{name}` belongs to {}, not to {}", other.title(), self.title());
+            (message, format!("move it under `{table}`"))
+        };
         match self {
-            Self::Stream => Self::Consumer,
-            Self::Consumer => Self::Stream,
+            Self::Stream if of(Self::Consumer) => {
+                Some(to(Self::Consumer, "[streams.NAME.consumers.KEY]"))
+            }
+            Self::Consumer if of(Self::Stream) => Some(to(Self::Stream, "[streams.NAME]")),
+            Self::Stream => {
+                let word = Field::find(KV, name)?.word?;
+                let message = format!("`{name}` is a word of buckets");
+                Some((message, format!("write `{}`, as a stream has it", word.field)))
+            }
+            Self::Consumer => None,
+            Self::Bucket(kind) => kind_elsewhere(kind, self.title(), name),
         }
     }
+}
+
+/// A field of streams under a bucket: the word for it, or that there is none.
+fn kind_elsewhere(kind: Bucket, title: &str, name: &str) -> Option<(String, String)> {
+    if name == "consumers" {
+        let message = format!("{title} has no consumers: its clients make their own");
+        return Some((message, "remove the table".to_owned()));
+    }
+    if let Some((row, _)) = kind.word(name) {
+        let message = format!("`{name}` is the stream's word");
+        return Some((message, format!("write `{}`, as the clients of {title} do", row.name)));
+    }
+    Field::find(STREAM, name)?;
+    let message = format!("`{name}` is not for {title} to say");
+    let help = format!(
+        "remove it, or declare the stream itself: `[streams.{}]` takes every field",
+        kind.stream("NAME")
+    );
+    Some((message, help))
 }
 
 /// Whether the server takes a text as the name of a stream or consumer. It takes more than this,
