@@ -724,6 +724,7 @@ mod each_check_can_fail {
             refusal: 10052,
             loses: Loses::Nothing,
             writer: Writer::Spec,
+            word: None,
         }
     }
 

@@ -261,10 +261,7 @@ impl Bucket {
 /// where the Go client does neither; and the server gives a mirror the direct gets of its origin.
 #[must_use]
 pub fn left_open(stream: &Config) -> Vec<&'static str> {
-    let mut open = vec!["allow_direct"];
-    if stream.has("mirror") {
-        open.push("mirror_direct");
-    }
+    let mut open = vec!["allow_direct", "mirror_direct"];
     if !stream.has("subject_delete_marker_ttl") {
         open.push("allow_msg_ttl");
     }
