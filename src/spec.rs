@@ -1,13 +1,14 @@
 //! What a person wrote, layered and checked: the desired side of a plan.
 //!
-//! `read` walks a file, `value` turns TOML into the wire's values against the rows, `connection`
-//! knows `[server]`, `layer` lays an environment over its base, `check` judges what no single row
-//! can. After that a [`Desired`] is right, and nobody asks again.
+//! `read` walks a file, `resource` knows what each kind of resource takes, `value` turns TOML into
+//! the wire's values against the rows, `connection` knows `[server]`, `layer` lays an environment
+//! over its base, `check` judges what no single row can. After that a [`Desired`] is right, and nobody asks again.
 
 pub(crate) mod check;
 mod connection;
 mod layer;
 mod read;
+mod resource;
 mod value;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -70,21 +70,20 @@ impl Around<'_> {
 }
 
 /// What clients miss of a bucket whose stream was made into something else.
-fn broken(step: &Step, wanted: Option<&Declared>) -> Vec<Finding> {
-    let kind = wanted.and_then(|it| it.bucket).filter(|_| step.premise.is_some());
-    let broken = |it: &Change| {
-        let without = kind?
-            .without(it.delta.field.name)
-            .filter(|_| it.cause != Cause::Edit || step.adopts)?;
-        let Change { delta: Delta { field, before, .. }, .. } = it;
-        let is = if before.is_null() { "unset".to_owned() } else { field.show(before) };
-        let message =
-            format!("`{}` of `{}` is {is} on the server: {without}", field.name, step.address);
-        let help =
-            "apply to put it back; a stream that is meant to be one is declared as `[streams]`";
-        Some(Finding::warning(Code::NotABucket, message).help(help))
-    };
-    step.changes.iter().filter_map(broken).collect()
+fn broken(step: &Step, wanted: Option<&Declared>) -> Option<Finding> {
+    let kind = wanted?.bucket?;
+    step.premise.as_ref()?;
+    let others = step.changes.iter().filter(|it| it.cause != Cause::Edit || step.adopts);
+    let broken = others.filter_map(|it| Some((&it.delta, kind.without(it.delta.field.name)?)));
+    let (fields, without): (Vec<_>, Vec<_>) = broken
+        .map(|(Delta { field, before, .. }, without)| {
+            (format!("`{}` is {}", field.name, field.show(before)), without)
+        })
+        .unzip();
+    let address = &step.address;
+    let message = format!("clients cannot use `{address}` as a bucket: {}", fields.join(", "));
+    let help = format!("apply to put it back: as it is, {}", without.join("; "));
+    (!fields.is_empty()).then(|| Finding::warning(Code::NotABucket, message).help(help))
 }
 
 /// Whether the step sends what the spec says.

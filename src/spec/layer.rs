@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 
 use super::{
     Declared, Desired, Environment, connection,
-    read::{Blanket, Block, Layer, Resource, Stream, is_name},
+    read::{Blanket, Block, Layer, Stream, is_name},
+    resource::Resource,
     value::{Fields, Written, quoted},
 };
 use crate::{

@@ -7,15 +7,14 @@ use toml::de::{DeTable, DeValue};
 
 use super::{
     connection::{self, Server},
+    resource::Resource,
     value::{Fields, Key, Reader, Toml, TomlKey, Written, quoted},
 };
 use crate::{
     finding::{Code, Finding, Place, Sources, closest},
     schema::{
         Field, Kind, Writer,
-        bucket::{Bucket, KV, is_bucket_name},
-        consumer::CONSUMER,
-        stream::STREAM,
+        bucket::{Bucket, is_bucket_name},
     },
 };
 
@@ -49,14 +48,6 @@ pub(super) struct Block {
     pub(super) fields: Fields,
 }
 
-/// A kind of resource, as a spec describes it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Resource {
-    Stream,
-    Consumer,
-    Bucket(Bucket),
-}
-
 const TOP: &[&str] = &[
     "extends",
     "environment",
@@ -73,16 +64,6 @@ const EXTENDS: Key = ("extends", Kind::Text);
 const ENVIRONMENT: &[Key] = &[("protected", Kind::Bool)];
 const STATE: &[Key] = &[("backend", Kind::Text)];
 const NAMING: &[Key] = &[("durable", Kind::Text)];
-
-/// What a resource says beside the server's fields. `enabled = false` is how an environment leaves
-/// out what its base declares: removing the table would only bring the base back.
-const SETTINGS: &[Key] = &[
-    ("enabled", Kind::Bool),
-    ("prevent_destroy", Kind::Bool),
-    ("ignore", Kind::Set(&Kind::Text)),
-    ("reason", Kind::Text),
-    ("service", Kind::Text),
-];
 
 /// Reads an environment's file and all that it extends, the outermost base first.
 pub(super) fn layers(
@@ -423,102 +404,17 @@ impl Reader<'_> {
                 continue;
             }
             let message = format!("`ignore` names {}, which is no field", quoted(name));
-            let help = match closest(name, names.clone()) {
+            let word = match kind {
+                Resource::Bucket(bucket) => bucket.word(name).map(|it| it.0.name),
+                Resource::Stream | Resource::Consumer => None,
+            };
+            let help = match word.or_else(|| closest(name, names.clone())) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => "every field is in `docs/reference/fields.md`".to_owned(),
             };
             self.findings.push(Finding::error(Code::UnknownKey, message).at(*place).help(help));
         }
     }
-}
-
-impl Resource {
-    const ALL: [Self; 4] =
-        [Self::Stream, Self::Consumer, Self::Bucket(Bucket::Kv), Self::Bucket(Bucket::Object)];
-
-    fn rows(self) -> &'static [Field] {
-        match self {
-            Self::Stream => STREAM,
-            Self::Consumer => CONSUMER,
-            Self::Bucket(kind) => kind.rows(),
-        }
-    }
-
-    fn settings(self) -> impl Iterator<Item = &'static Key> {
-        SETTINGS.iter().filter(move |it| self == Self::Consumer || it.0 != "service")
-    }
-
-    /// What it is called in `[defaults]` and `[override]`.
-    fn noun(self) -> &'static str {
-        match self {
-            Self::Stream => "stream",
-            Self::Consumer => "consumer",
-            Self::Bucket(kind) => kind.noun(),
-        }
-    }
-
-    fn title(self) -> &'static str {
-        match self {
-            Self::Stream => "a stream",
-            Self::Consumer => "a consumer",
-            Self::Bucket(Bucket::Kv) => "a bucket",
-            Self::Bucket(Bucket::Object) => "an object store",
-        }
-    }
-
-    fn naming(self) -> &'static str {
-        match self {
-            Self::Stream => "remove the line, and name the stream in `[streams.NAME]`",
-            Self::Consumer => {
-                "remove the line: `[naming] durable`, `service` and the key make the name"
-            }
-            Self::Bucket(_) => "remove the line, and name the bucket in the table",
-        }
-    }
-
-    /// What a key is to another kind of resource, and where or how it is written.
-    fn elsewhere(self, name: &str) -> Option<(String, String)> {
-        let of = |kind: Self| {
-            let row = Field::find(kind.rows(), name).is_some_and(|it| it.writer == Writer::Spec);
-            row || kind.settings().any(|it| it.0 == name)
-        };
-        let to = |other: Self, table: &str| {
-            let message = format!("`{name}` belongs to {}, not to {}", other.title(), self.title());
-            (message, format!("move it under `{table}`"))
-        };
-        match self {
-            Self::Stream if of(Self::Consumer) => {
-                Some(to(Self::Consumer, "[streams.NAME.consumers.KEY]"))
-            }
-            Self::Consumer if of(Self::Stream) => Some(to(Self::Stream, "[streams.NAME]")),
-            Self::Stream => {
-                let word = Field::find(KV, name)?.word?;
-                let message = format!("`{name}` is a word of buckets");
-                Some((message, format!("write `{}`, as a stream has it", word.field)))
-            }
-            Self::Consumer => None,
-            Self::Bucket(kind) => kind_elsewhere(kind, self.title(), name),
-        }
-    }
-}
-
-/// A field of streams under a bucket: the word for it, or that there is none.
-fn kind_elsewhere(kind: Bucket, title: &str, name: &str) -> Option<(String, String)> {
-    if name == "consumers" {
-        let message = format!("{title} has no consumers: its clients make their own");
-        return Some((message, "remove the table".to_owned()));
-    }
-    if let Some((row, _)) = kind.word(name) {
-        let message = format!("`{name}` is the stream's word");
-        return Some((message, format!("write `{}`, as the clients of {title} do", row.name)));
-    }
-    Field::find(STREAM, name)?;
-    let message = format!("`{name}` is not for {title} to say");
-    let help = format!(
-        "remove it, or declare the stream itself: `[streams.{}]` takes every field",
-        kind.stream("NAME")
-    );
-    Some((message, help))
 }
 
 /// Whether the server takes a text as the name of a stream or consumer. It takes more than this,
