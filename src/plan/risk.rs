@@ -77,7 +77,8 @@ fn broken(step: &Step, wanted: Option<&Declared>) -> Option<Finding> {
     let broken = others.filter_map(|it| Some((&it.delta, kind.without(it.delta.field.name)?)));
     let (fields, without): (Vec<_>, Vec<_>) = broken
         .map(|(Delta { field, before, .. }, without)| {
-            (format!("`{}` is {}", field.name, field.show(before)), without)
+            let is = if before.is_null() { "unset".to_owned() } else { field.show(before) };
+            (format!("`{}` is {is}", field.name), without)
         })
         .unzip();
     let address = &step.address;
