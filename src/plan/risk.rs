@@ -82,7 +82,7 @@ fn broken(step: &Step, wanted: Option<&Declared>) -> Option<Finding> {
         })
         .unzip();
     let address = &step.address;
-    let message = format!("clients cannot use `{address}` as a bucket: {}", fields.join(", "));
+    let message = format!("`{address}` is not what its clients count on: {}", fields.join(", "));
     let help = format!("apply to put it back: as it is, {}", without.join("; "));
     (!fields.is_empty()).then(|| Finding::warning(Code::NotABucket, message).help(help))
 }

@@ -191,7 +191,7 @@ fn what_async_nats_copies_is_no_bucket_until_it_is_adopted() {
     project
         .run(&["plan"])
         .ended(0)
-        .says("clients cannot use `kv.B` as a bucket: `subjects` is unset")
+        .says("`kv.B` is not what its clients count on: `subjects` is unset")
         .says("2 to import, 0 to add, 1 to change");
     project.apply();
     project.plans_empty();
@@ -262,7 +262,7 @@ fn a_bucket_that_is_none_any_more_is_drift_and_is_put_back() {
         .run(&["plan"])
         .ended(0)
         .says("not-a-bucket")
-        .says("clients cannot use `kv.B` as a bucket")
+        .says("`kv.B` is not what its clients count on")
         .says("0 to add, 1 to change, 0 to destroy");
     project.apply();
     project.run(&["plan"]).ended(0).says("No changes.").never_says("not-a-bucket");
