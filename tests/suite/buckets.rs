@@ -21,7 +21,7 @@ use tokio::io::AsyncReadExt as _;
 
 use crate::support::{
     client::{create, meddle, messages, stream},
-    project::Project,
+    project::{Project, wait_for},
     server::server,
 };
 
@@ -217,6 +217,34 @@ fn keys_of_a_source_are_keys_of_the_bucket() {
     let copies = "$KV.B.>";
     assert_eq!(stream(&server, "KV_B")["subjects"], json!([copies]));
     assert_eq!(stream(&server, "KV_C")["mirror"], json!({ "name": "KV_A" }));
+}
+
+#[test]
+fn a_mirror_becomes_a_bucket_of_its_own_without_what_it_copied() {
+    let server = server();
+    let project = Project::new(&server, "[kv.A]\n[kv.B]\nmirror = { name = \"A\" }\n");
+    project.apply();
+    run(async {
+        let client = client(&server).await;
+        let origin = client.get_key_value("A").await.expect("it is there");
+        origin.put("old", "value".into()).await.expect("it is stored");
+    });
+    wait_for("the copy", || messages(&server, "KV_B") == 1);
+    project.write_spec("[kv.A]\n[kv.B]\n");
+    project
+        .run(&["plan"])
+        .ended(0)
+        .says("it never mirrors again")
+        .says("what `kv.B` copied stays under the keys of `A`, out of its reach");
+    project.apply();
+    project.plans_empty();
+    run(async {
+        let bucket = client(&server).await.get_key_value("B").await.expect("it is there");
+        bucket.put("new", "value".into()).await.expect("it is stored");
+        assert_eq!(bucket.get("new").await.expect("an answer"), Some("value".into()));
+        assert_eq!(bucket.get("old").await.expect("an answer"), None);
+    });
+    assert_eq!(messages(&server, "KV_B"), 2);
 }
 
 #[test]
