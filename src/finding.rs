@@ -168,6 +168,14 @@ impl Finding {
         self
     }
 
+    /// Says the same in other words.
+    #[must_use]
+    pub(crate) fn said(mut self, words: impl Fn(&str) -> String) -> Self {
+        self.message = words(&self.message);
+        self.help = self.help.as_deref().map(words);
+        self
+    }
+
     /// Says what to do.
     #[must_use]
     pub fn help(mut self, remedy: impl Into<String>) -> Self {
@@ -262,6 +270,8 @@ pub enum Code {
     Replicas,
     /// What came of a rehearsal.
     Rehearsal,
+    /// A stream of a bucket's name that clients cannot use as one.
+    NotABucket,
 }
 
 impl Code {
@@ -291,6 +301,7 @@ impl Code {
         Self::NoSuchTarget,
         Self::Replicas,
         Self::Rehearsal,
+        Self::NotABucket,
     ];
 
     /// One sentence for the reference page.
@@ -340,6 +351,9 @@ impl Code {
                 "rehearsal",
                 "A throw-away server refused a step, or could not rehearse something.",
             ),
+            Self::NotABucket => {
+                ("not-a-bucket", "The live stream is not what clients take for a bucket.")
+            }
         }
     }
 }

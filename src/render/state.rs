@@ -1,6 +1,7 @@
 //! What jsplan owns: as a table, as a list, and one resource in full.
 
 use comfy_table::{Table, presets::NOTHING};
+use serde_json::Value;
 
 use super::{
     ASIDE, NAME, change, escape, labelled,
@@ -9,6 +10,7 @@ use super::{
 use crate::{
     address::{Address, consumers_of},
     config::Config,
+    diff::Delta,
     schema::Field,
     state::{Origin, Recorded, State},
     units::{count_of, show_bytes, show_count, show_duration},
@@ -49,9 +51,10 @@ pub(super) fn resource(of: &Address, recorded: &Recorded) -> String {
     let shown: Vec<(String, String)> = of
         .rows()
         .iter()
-        .filter_map(|row: &Field| {
-            let value = row.value(&config, config.get(row.name))?;
-            Some((row.name.to_owned(), change::value(row, &value)))
+        .filter_map(|field| {
+            let after = field.value(&config, config.get(field.name))?;
+            let said = Delta { field, before: Value::Null, after }.spoken(of);
+            Some((said.field.name.to_owned(), change::value(said.field, &said.after)))
         })
         .collect();
     let foreign: Vec<(String, String)> = config
@@ -147,8 +150,10 @@ fn row(twig: &str, of: &Address, recorded: &Recorded) -> [String; 6] {
                 Some(false) => "no",
                 None => "unless empty",
             };
-            let kind = escape(config.text("retention").unwrap_or("limits")).into_owned();
-            (kind, stream_limits(&config), protect)
+            let retention = || escape(config.text("retention").unwrap_or("limits")).into_owned();
+            let kind = of.as_bucket().map_or_else(retention, |it| it.0.noun().to_owned());
+            let each = if of.as_bucket().is_some() { "key" } else { "subject" };
+            (kind, stream_limits(&config, each), protect)
         }
         Address::Consumer { .. } => {
             let kind = if config.has("deliver_subject") { "push" } else { "pull" };
@@ -164,14 +169,14 @@ fn protected_consumer(recorded: &Recorded) -> &'static str {
     if recorded.prevent_destroy == Some(true) { "yes" } else { "" }
 }
 
-fn stream_limits(config: &Config) -> String {
+fn stream_limits(config: &Config, each: &str) -> String {
     let limit = |name| config.number(name).filter(|it| *it > 0);
     let number = |it: i64| show_count(it.unsigned_abs());
     let mut words = Vec::new();
     words.extend(limit("max_age").map(show_duration));
     words.extend(limit("max_bytes").map(show_bytes));
     words.extend(limit("max_msgs").map(|it| format!("{} msgs", number(it))));
-    words.extend(limit("max_msgs_per_subject").map(|it| format!("{} per subject", number(it))));
+    words.extend(limit("max_msgs_per_subject").map(|it| format!("{} per {each}", number(it))));
     if config.has("mirror") {
         words.push("mirror".to_owned());
     }
