@@ -3,6 +3,7 @@
 //! Nothing is read here, nothing is written and nothing fails. What must not be done is in the
 //! plan all the same, beside the finding that stops it.
 
+mod bucket;
 pub mod call;
 pub mod file;
 mod order;
