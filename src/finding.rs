@@ -242,6 +242,8 @@ pub enum Code {
     Duplicate,
     /// A secret written into the spec.
     InlineSecret,
+    /// A rule of `[policy]` is broken.
+    Policy,
     /// The server is too old for a field or a value.
     TooNew,
     /// A change that needs a replacement which would lose messages.
@@ -279,6 +281,7 @@ impl Code {
         Self::SubjectOverlap,
         Self::Duplicate,
         Self::InlineSecret,
+        Self::Policy,
         Self::TooNew,
         Self::Replacement,
         Self::DataLoss,
@@ -316,6 +319,7 @@ impl Code {
             Self::InlineSecret => {
                 ("inline-secret", "A secret is written into the spec instead of a reference to it.")
             }
+            Self::Policy => ("policy", "A rule of `[policy]` is broken."),
             Self::TooNew => ("too-new", "The server is too old for this field or value."),
             Self::Replacement => {
                 ("replacement", "The change needs a replacement, which would lose messages.")

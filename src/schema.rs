@@ -228,7 +228,8 @@ impl fmt::Display for Harm {
 }
 
 impl Choice {
-    const fn new(name: &'static str) -> Self {
+    /// A name that every supported release takes.
+    pub(crate) const fn new(name: &'static str) -> Self {
         Self { name, since: Release(2, 2, 0) }
     }
 

@@ -2,11 +2,12 @@
 //!
 //! `read` walks a file, `value` turns TOML into the wire's values against the rows, `connection`
 //! knows `[server]`, `layer` lays an environment over its base, `check` judges what no single row
-//! can. After that a [`Desired`] is right, and nobody asks again.
+//! can, and `policy` what the environment asks of itself. After that a [`Desired`] is right, and nobody asks again.
 
 pub(crate) mod check;
 mod connection;
 mod layer;
+mod policy;
 mod read;
 mod value;
 
@@ -135,8 +136,9 @@ pub fn load(path: &str, text_of: impl Fn(&str) -> Result<String, String>) -> Loa
     // file could be read.
     let whole = !findings.iter().any(|it| unreadable(it.code));
     let desired = whole.then(|| {
-        let desired = layer::merge(path, layers, &sources, &mut findings);
+        let (desired, policy, stances) = layer::merge(path, layers, &sources, &mut findings);
         check::check(&desired, &sources, &mut findings);
+        policy::judge(&policy, &desired, &stances, &mut findings);
         desired
     });
     // A mistake in a block that lies under or over many resources shows in each of them.

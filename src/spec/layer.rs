@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::{
     Declared, Desired, Environment, connection,
+    policy::{self, Policy, Stance},
     read::{Blanket, Consumer, Layer, Stream, is_name},
     value::{Fields, Written, quoted},
 };
@@ -19,13 +20,16 @@ use crate::{
     schema::Field,
 };
 
+/// What resources say to the rules of the policy.
+pub(super) type Stances = BTreeMap<Address, Stance>;
+
 /// Lays the layers over each other, the first at the bottom.
 pub(super) fn merge(
     path: &str,
     layers: Vec<Layer>,
     sources: &Sources,
     findings: &mut Vec<Finding>,
-) -> Desired {
+) -> (Desired, Policy, Stances) {
     let mut merged = Layer::default();
     for layer in layers {
         lay(&mut merged, layer, findings);
@@ -38,12 +42,14 @@ pub(super) fn merge(
     let environment = Environment { name, protected, server, expect };
     let rule = merged.naming.remove("durable").map(|it| it.value);
     let naming = Naming { rule: rule.as_ref().and_then(Value::as_str) };
-    let mut resources = Resources { declared: BTreeMap::new(), sources, findings };
+    let mut resources =
+        Resources { declared: BTreeMap::new(), stances: Stances::new(), sources, findings };
     for (name, stream) in merged.streams {
         let over = (&merged.defaults, &merged.overrides);
         resources.stream(&name, stream, over, &naming);
     }
-    Desired { environment, resources: resources.declared }
+    let Resources { declared, stances, .. } = resources;
+    (Desired { environment, resources: declared }, merged.policy, stances)
 }
 
 /// An environment is named for its file.
@@ -63,10 +69,11 @@ fn name_of(path: &str, spec: Place, findings: &mut Vec<Finding>) -> String {
 }
 
 fn lay(below: &mut Layer, above: Layer, findings: &mut Vec<Finding>) {
-    let Layer { environment, server, naming, defaults, overrides, streams } = above;
+    let Layer { environment, server, naming, policy, defaults, overrides, streams } = above;
     below.environment.extend(environment);
     connection::lay(&mut below.server, server);
     below.naming.extend(naming);
+    policy::lay(&mut below.policy, policy);
     below.defaults.stream.extend(defaults.stream);
     below.defaults.consumer.extend(defaults.consumer);
     below.overrides.stream.extend(overrides.stream);
@@ -132,6 +139,7 @@ impl Naming<'_> {
 /// What has been put together so far.
 struct Resources<'a> {
     declared: BTreeMap<Address, Declared>,
+    stances: Stances,
     sources: &'a Sources,
     findings: &'a mut Vec<Finding>,
 }
@@ -149,6 +157,7 @@ impl Resources<'_> {
             return;
         }
         let address = Address::stream(name);
+        self.stances.insert(address.clone(), stance(&fields));
         let mut declared = declare(&address, stream.place, fields);
         declared.config.set("name", name.into());
         self.add(address, declared);
@@ -181,6 +190,7 @@ impl Resources<'_> {
             self.findings.push(Finding::error(Code::BadName, message).at(place).help(help));
         }
         let address = Address::consumer(stream, &name);
+        self.stances.insert(address.clone(), stance(&fields));
         let mut declared = declare(&address, place, fields);
         declared.config.set("name", name.as_str().into());
         declared.config.set("durable_name", name.into());
@@ -217,6 +227,11 @@ fn switched_off(fields: &Fields) -> bool {
     fields.get("enabled").is_some_and(|it| it.value == Value::Bool(false))
 }
 
+fn stance(fields: &Fields) -> Stance {
+    let service = fields.get("service").and_then(|it| it.value.as_str());
+    Stance { service: service.map(str::to_owned), exceptions: fields.get("exceptions").cloned() }
+}
+
 /// Parts the settings from the server's fields.
 fn declare(address: &Address, place: Place, fields: Fields) -> Declared {
     let mut declared = Declared {
@@ -229,7 +244,7 @@ fn declare(address: &Address, place: Place, fields: Fields) -> Declared {
     };
     for (name, Written { value, place }) in fields {
         match name {
-            "enabled" | "reason" | "service" => continue,
+            "enabled" | "reason" | "service" | "exceptions" => continue,
             "prevent_destroy" => declared.prevent_destroy = value.as_bool(),
             "ignore" => {
                 let names = value.as_array().into_iter().flatten().filter_map(Value::as_str);

@@ -7,11 +7,12 @@ use toml::de::{DeTable, DeValue};
 
 use super::{
     connection::{self, Server},
+    policy::{self, Policy},
     value::{Fields, Key, Reader, Toml, TomlKey, Written, quoted},
 };
 use crate::{
     finding::{Code, Finding, Place, Sources, closest},
-    schema::{Field, Kind, Writer, consumer::CONSUMER, stream::STREAM},
+    schema::{Choice, Field, Kind, Writer, consumer::CONSUMER, stream::STREAM},
 };
 
 /// What one file says.
@@ -20,6 +21,7 @@ pub(super) struct Layer {
     pub(super) environment: Fields,
     pub(super) server: Server,
     pub(super) naming: Fields,
+    pub(super) policy: Policy,
     pub(super) defaults: Blanket,
     pub(super) overrides: Blanket,
     pub(super) streams: BTreeMap<String, Stream>,
@@ -54,21 +56,52 @@ enum Resource {
     Consumer,
 }
 
-const TOP: &[&str] =
-    &["extends", "environment", "server", "state", "naming", "defaults", "override", "streams"];
-const EXTENDS: Key = ("extends", Kind::Text);
-const ENVIRONMENT: &[Key] = &[("protected", Kind::Bool)];
-const STATE: &[Key] = &[("backend", Kind::Text)];
-const NAMING: &[Key] = &[("durable", Kind::Text)];
+/// What stands at the top of a file, each with a sentence.
+pub(super) const TOP: &[(&str, &str)] = &[
+    ("extends", "The file that this one lies over, by its path from here."),
+    ("environment", "What is said of the environment itself."),
+    ("server", "How the server is reached, by whom, and what it must turn out to be."),
+    ("state", "Where it is kept what was last applied."),
+    ("naming", "How things are named on the server."),
+    ("policy", "The principles that the environment holds itself to."),
+    ("defaults", "What lies under every resource of a kind."),
+    ("override", "What lies over every resource of a kind."),
+    ("streams", "The streams, by name."),
+];
+pub(super) const EXTENDS: Key = ("extends", Kind::Text, TOP[0].1);
+pub(super) const ENVIRONMENT: &[Key] =
+    &[("protected", Kind::Bool, "An apply asks for the name of the environment to be typed.")];
+pub(super) const STATE: &[Key] =
+    &[("backend", Kind::OneOf(&[Choice::new("file")]), "`file`: one file in `state/`.")];
+pub(super) const NAMING: &[Key] = &[(
+    "durable",
+    Kind::Text,
+    "The durable name of a consumer, of `{service}` and `{name}`, its key.",
+)];
 
 /// What a resource says beside the server's fields. `enabled = false` is how an environment leaves
 /// out what its base declares: removing the table would only bring the base back.
 const SETTINGS: &[Key] = &[
-    ("enabled", Kind::Bool),
-    ("prevent_destroy", Kind::Bool),
-    ("ignore", Kind::Set(&Kind::Text)),
-    ("reason", Kind::Text),
-    ("service", Kind::Text),
+    ("enabled", Kind::Bool, "`false` leaves out here what a base declares."),
+    ("prevent_destroy", Kind::Bool, "Refuse to destroy it; what holds messages is protected."),
+    ("ignore", Kind::Set(&Kind::Text), "Fields that are left to somebody else."),
+    ("reason", Kind::Text, "Why the fields under `ignore` are left to somebody else."),
+    ("exceptions", Kind::Labels, "Rules of `[policy]` that do not hold here, each with why."),
+    ("service", Kind::Text, "The service whose consumer it is, for its durable name."),
+];
+
+/// Settings of one resource alone: what each would do to all, and what to do instead.
+pub(super) const OF_ONE: &[(&str, &str, &str)] = &[
+    (
+        "enabled",
+        "switch everything off",
+        "put it under the one stream or consumer that is left out",
+    ),
+    (
+        "exceptions",
+        "except everything",
+        "put it under the one it is for; a rule for none is off: `{ level = \"off\", reason = \"…\" }`",
+    ),
 ];
 
 /// Reads an environment's file and all that it extends, the outermost base first.
@@ -178,7 +211,7 @@ impl Reader<'_> {
                     layer.environment = self.section("environment", ENVIRONMENT, &[], &value);
                 }
                 "server" => layer.server = connection::read(self, &value),
-                "state" => self.state(&value),
+                "state" => drop(self.section("state", STATE, &[], &value)),
                 "naming" => {
                     layer.naming = self.section("naming", NAMING, &[], &value);
                     self.naming(&mut layer.naming);
@@ -186,7 +219,11 @@ impl Reader<'_> {
                 "defaults" => layer.defaults = self.blanket("defaults", &value),
                 "override" => layer.overrides = self.blanket("override", &value),
                 "streams" => layer.streams = self.streams(value),
-                _ => drop(self.unknown("a spec", &key, TOP)),
+                "policy" => layer.policy = policy::read(self, &value),
+                _ => {
+                    let names: Vec<_> = TOP.iter().map(|it| it.0).collect();
+                    self.unknown("a spec", &key, &names);
+                }
             }
         }
         (layer, extends)
@@ -195,18 +232,6 @@ impl Reader<'_> {
     fn extends(&mut self, given: &Toml<'_>) -> Option<(String, Place)> {
         let Written { value, place } = self.key(&EXTENDS, given);
         Some((value.as_str()?.to_owned(), place))
-    }
-
-    fn state(&mut self, given: &Toml<'_>) {
-        let fields = self.section("state", STATE, &[], given);
-        let Some(Written { value: Value::String(backend), place }) = fields.get("backend") else {
-            return;
-        };
-        if backend != "file" {
-            let message = format!("there is no state backend {backend:?}");
-            let help = "write \"file\": the state is kept in `state/`";
-            self.findings.push(Finding::error(Code::BadValue, message).at(*place).help(help));
-        }
     }
 
     /// The rule for durable names holds `{name}`, perhaps `{service}`, and what a name may hold.
@@ -247,11 +272,12 @@ impl Reader<'_> {
         let path = format!("{path}.{}", kind.noun());
         let Some(table) = self.table_of(&path, given) else { return Fields::new() };
         let mut fields = self.fields(kind, table);
-        if let Some(written) = fields.remove("enabled") {
-            let message = format!("`enabled` under `[{path}]` would switch everything off");
-            let help = "put it under the one stream or consumer that is left out";
-            self.findings
-                .push(Finding::error(Code::UnknownKey, message).at(written.place).help(help));
+        for (name, what, help) in OF_ONE {
+            if let Some(written) = fields.remove(name) {
+                let message = format!("`{name}` under `[{path}]` would {what}");
+                let finding = Finding::error(Code::UnknownKey, message).at(written.place);
+                self.findings.push(finding.help(*help));
+            }
         }
         if let Some((key, _)) = table.get_key_value("consumers") {
             let message = format!("`[{path}]` has no consumers");

@@ -24,8 +24,8 @@ pub(super) type TomlKey<'t> = Spanned<std::borrow::Cow<'t, str>>;
 /// What was written in one table, by name.
 pub(super) type Fields = BTreeMap<&'static str, Written>;
 
-/// A key that is no row of a resource, with what it takes.
-pub(super) type Key = (&'static str, Kind);
+/// A key that is no row of a resource, with what it takes and what it is, in a sentence.
+pub(super) type Key = (&'static str, Kind, &'static str);
 
 /// One value, and where it stands.
 #[derive(Debug, Clone)]
@@ -64,7 +64,7 @@ impl Reader<'_> {
     }
 
     /// The value of a key that is no row.
-    pub(super) fn key(&mut self, (name, kind): &'static Key, given: &Toml<'_>) -> Written {
+    pub(super) fn key(&mut self, (name, kind, _): &'static Key, given: &Toml<'_>) -> Written {
         self.written(name, kind, Unset::Absent, given)
     }
 
