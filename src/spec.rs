@@ -7,9 +7,9 @@
 pub(crate) mod check;
 mod connection;
 mod layer;
-mod policy;
+pub(crate) mod policy;
 mod read;
-mod value;
+pub(crate) mod value;
 
 use std::collections::{BTreeMap, BTreeSet};
 

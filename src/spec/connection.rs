@@ -21,7 +21,11 @@ pub(super) struct Server {
 }
 
 pub(super) const SERVER: &[Key] = &[
-    ("url", Kind::Set(&Kind::Text), "The servers of one cluster: `nats://HOST:4222`, or a list of them."),
+    (
+        "url",
+        Kind::Set(&Kind::Text),
+        "The servers of one cluster: `nats://HOST:4222`, or a list of them.",
+    ),
     ("context", Kind::Text, "A context of the `nats` CLI, which brings servers and credentials."),
     ("user", Kind::Text, "The user's name."),
     ("password", Kind::Text, "Where the password is: `env:NAME` or `file:PATH`."),
@@ -33,7 +37,8 @@ pub(super) const SERVER: &[Key] = &[
     ("inbox_prefix", Kind::Subject, "The prefix of reply subjects."),
     ("timeout", Kind::Duration, "Longest wait for one answer."),
 ];
-const ONE_URL: Key = ("url", Kind::Text, "The servers of one cluster: `nats://HOST:4222`, or a list of them.");
+const ONE_URL: Key =
+    ("url", Kind::Text, "The servers of one cluster: `nats://HOST:4222`, or a list of them.");
 pub(super) const TLS: &[Key] = &[
     ("tls.ca", Kind::Text, "Path of the certificate of the authority."),
     ("tls.cert", Kind::Text, "Path of the client's certificate."),

@@ -5,10 +5,13 @@
 //! that are built in, `expression` runs those of the user's own.
 
 mod expression;
-mod read;
-pub(super) mod rules;
+pub(crate) mod read;
+pub(crate) mod rules;
 
-use std::collections::{BTreeMap, btree_map::Entry};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    thread,
+};
 
 use regex::Regex;
 use serde_json::Value;
@@ -25,7 +28,7 @@ use crate::{
     schema::{self, Choice, Kind, Release},
 };
 
-pub(super) use read::{OWN, read};
+pub(super) use read::read;
 
 /// `[policy]` as one file has it, or as several have laid over each other.
 #[derive(Debug, Default)]
@@ -79,6 +82,24 @@ fn lay_rule<K: Ord>(entry: Entry<'_, K, Said>, said: Said) {
 
 /// Judges every resource by every rule that is on.
 pub(super) fn judge(
+    policy: &Policy,
+    desired: &Desired,
+    stances: &BTreeMap<Address, Stance>,
+    findings: &mut Vec<Finding>,
+) {
+    if policy.own.is_empty() {
+        return judge_here(policy, desired, stances, findings);
+    }
+    // The parser of expressions takes up to 150 KiB of stack for one bracket (cel 0.15.0), so it is
+    // given a stack on which the longest and deepest one that is accepted ends.
+    thread::scope(|scope| {
+        let judge = || judge_here(policy, desired, stances, findings);
+        let started = thread::Builder::new().stack_size(64 << 20).spawn_scoped(scope, judge);
+        started.expect("a thread can be started");
+    });
+}
+
+fn judge_here(
     policy: &Policy,
     desired: &Desired,
     stances: &BTreeMap<Address, Stance>,
@@ -180,13 +201,20 @@ impl Said {
             Some("warn") => Severity::Warning,
             Some(_) | None => return None,
         };
-        Some(Standing { name, severity, kind, streams: streams.map(Iterator::collect), judge: judge? })
+        Some(Standing {
+            name,
+            severity,
+            kind,
+            streams: streams.map(Iterator::collect),
+            judge: judge?,
+        })
     }
 
     fn settings(&self, rule: &'static Rule, findings: &mut Vec<Finding>) -> Option<Judge<'_>> {
         let min = self.fields.get("min").and_then(|it| it.value.as_i64()).unwrap_or(rules::COPIES);
         let takes_pattern = rule.keys.iter().any(|it| it.0 == "pattern");
-        if takes_pattern && !self.fields.contains_key("pattern") && self.text("level") != Some(OFF) {
+        if takes_pattern && !self.fields.contains_key("pattern") && self.text("level") != Some(OFF)
+        {
             let help = "write the regular expression that the whole name must match";
             findings.push(self.lacks(rule.name, "pattern", help));
             return None;
@@ -208,7 +236,7 @@ impl Said {
                 findings.push(self.lacks(name, key, help));
             }
         }
-        let written = self.fields.get("rule")?;
+        let written = self.fields.get("rule").filter(|it| !it.value.is_null())?;
         let rows = KINDS.iter().find(|it| Some(it.name) == self.text("applies_to"))?;
         let expression = Expression::read(name, written, rules::rows(rows.name));
         let expression = expression.map_err(|it| findings.push(it)).ok()?;
@@ -312,8 +340,7 @@ fn glob(text: &str) -> Option<Regex> {
 }
 
 /// The settings that every rule takes.
-const LEVEL: Key =
-    ("level", Kind::OneOf(LEVELS), "How grave it is to break the rule.");
+const LEVEL: Key = ("level", Kind::OneOf(LEVELS), "How grave it is to break the rule.");
 const REASON: Key = ("reason", Kind::Text, "Why the rule is as it is here.");
 const STREAMS: Key =
     ("streams", Kind::Set(&Kind::Text), "The streams it is about, `*` for any letters; else all.");

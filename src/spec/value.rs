@@ -25,7 +25,7 @@ pub(super) type TomlKey<'t> = Spanned<std::borrow::Cow<'t, str>>;
 pub(super) type Fields = BTreeMap<&'static str, Written>;
 
 /// A key that is no row of a resource, with what it takes and what it is, in a sentence.
-pub(super) type Key = (&'static str, Kind, &'static str);
+pub(crate) type Key = (&'static str, Kind, &'static str);
 
 /// One value, and where it stands.
 #[derive(Debug, Clone)]

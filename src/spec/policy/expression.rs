@@ -49,7 +49,9 @@ impl Expression {
         }
         let program = Program::compile(text).map_err(|errors| {
             let why = errors.errors.first().map_or("", |it| it.msg.as_str());
-            let why = why.trim_start_matches("Syntax error: ").escape_debug();
+            // What follows lists every token of the language.
+            let why = why.split(" expecting ").next().unwrap_or(why);
+            let why = plain(why.trim_start_matches("Syntax error: "));
             let message = format!("the expression of `{rule}` is no CEL: {why}");
             wrong(message, "write it like `config.num_replicas >= 3 && config.max_bytes > 0`")
         })?;
@@ -83,8 +85,10 @@ impl Expression {
         let why = match self.program.execute(&context) {
             Ok(cel::Value::Bool(holds)) => return Ok(holds),
             Ok(other) => {
-                let message = format!("the expression of `{}` gives a {}", self.rule, other.type_of());
-                let help = "compare it with something, so that it says true or false";
+                let (rule, given) = (&self.rule, other.type_of());
+                let message =
+                    format!("the expression of `{rule}` gives {given}, not true or false");
+                let help = "compare it with something: `config.max_bytes > 0`";
                 return Err(Finding::error(Code::BadValue, message).at(self.place).help(help));
             }
             Err(why) => why,
@@ -93,16 +97,14 @@ impl Expression {
             ExecutionError::NoSuchKey(name) => {
                 format!("where it may be left out, ask first: `has(config.{name}) && …`")
             }
-            _ => "its names are `config`, `name`, `environment` and `service`; durations and sizes \
+            _ => {
+                "its names are `config`, `name`, `environment` and `service`; durations and sizes \
                   are written `duration(\"7d\")` and `quantity(\"50GiB\")`"
-                .to_owned(),
+                    .to_owned()
+            }
         };
-        let why = why.to_string();
-        let mut letters = why.chars();
-        let first = letters.next().map(|it| it.to_ascii_lowercase());
-        let why: String = first.into_iter().chain(letters).collect();
-        let (rule, address) = (&self.rule, case.address);
-        let message = format!("`{rule}` cannot be judged for `{address}`: {}", why.escape_debug());
+        let (rule, address, why) = (&self.rule, case.address, plain(&why.to_string()));
+        let message = format!("the expression of `{rule}` fails for `{address}`: {why}");
         Err(Finding::error(Code::BadValue, message).at(self.place).help(help))
     }
 }
@@ -119,6 +121,14 @@ fn context() -> Context<'static, 'static> {
     context.add_function("duration", duration).expect("nothing else is called `duration`");
     context.add_function("quantity", quantity).expect("nothing else is called `quantity`");
     context
+}
+
+/// A message of the language as one of ours: it begins in lower case, and moves no cursor.
+fn plain(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(|it| it.to_ascii_lowercase());
+    let visible = first.into_iter().chain(letters);
+    visible.map(|it| if it.is_control() { ' ' } else { it }).collect()
 }
 
 /// The names after `config.`, outside of quotes.

@@ -5,10 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use toml::de::DeValue;
 
-use super::{
-    KINDS, LEVEL, OFF, Policy, REASON, STREAMS, Said,
-    rules::RULES,
-};
+use super::{KINDS, LEVEL, OFF, Policy, REASON, STREAMS, Said, rules::RULES};
 use crate::{
     finding::{Code, Finding},
     schema::Kind,
@@ -19,7 +16,7 @@ use crate::{
 };
 
 /// What is said of a rule of one's own.
-pub(in crate::spec) const OWN: &[Key] = &[
+pub(crate) const OWN: &[Key] = &[
     LEVEL,
     REASON,
     STREAMS,
@@ -67,32 +64,28 @@ fn own(reader: &mut Reader<'_>, given: &Toml<'_>) -> BTreeMap<String, Said> {
             continue;
         }
         let path = format!("policy.rules.{name}");
-        let fields = match value.get_ref() {
-            DeValue::Table(_) => settings(reader, &path, OWN, value),
-            _ => reader.section(&path, OWN, &[], value),
-        };
+        if reader.table_of(&path, value).is_none() {
+            continue;
+        }
+        let fields = settings(reader, &path, OWN, value);
         rules.insert(name.to_owned(), Said { place, fields });
     }
     rules
 }
 
 /// A level alone, or a table with it.
-fn settings(
-    reader: &mut Reader<'_>,
-    path: &str,
-    keys: &'static [Key],
-    given: &Toml<'_>,
-) -> Fields {
-    let fields = match given.get_ref() {
+fn settings(reader: &mut Reader<'_>, path: &str, keys: &'static [Key], given: &Toml<'_>) -> Fields {
+    let mut fields = match given.get_ref() {
         DeValue::Table(_) => reader.section(path, keys, &[], given),
         _ => Fields::from([(LEVEL.0, reader.key(&LEVEL, given))]),
     };
-    for (name, written) in &fields {
+    for (name, written) in &mut fields {
         if written.value.as_str().is_some_and(|it| it.trim().is_empty()) {
             let message = format!("`{name}` is empty");
             let help = format!("write it, or remove the line of `{name}`");
             let finding = Finding::error(Code::BadValue, message).at(written.place);
             reader.findings.push(finding.help(help));
+            written.value = Value::Null;
         }
     }
     if let Some(Written { value: Value::String(level), place }) = fields.get(LEVEL.0)

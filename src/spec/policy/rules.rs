@@ -7,17 +7,17 @@ use crate::{
 };
 
 /// A rule that is built in.
-pub(in crate::spec) struct Rule {
+pub(crate) struct Rule {
     /// Its name in `[policy]`, in `exceptions` and in messages.
-    pub(in crate::spec) name: &'static str,
+    pub(crate) name: &'static str,
     /// The kind of resource it is about.
-    pub(in crate::spec) kind: &'static str,
+    pub(crate) kind: &'static str,
     /// What must hold, for the reference.
-    pub(in crate::spec) sentence: &'static str,
+    pub(crate) sentence: &'static str,
     /// What to do where it does not.
-    pub(in crate::spec) help: &'static str,
+    pub(crate) help: &'static str,
     /// What can be said of it.
-    pub(in crate::spec) keys: &'static [Key],
+    pub(crate) keys: &'static [Key],
     /// How a resource breaks it, if it does.
     pub(super) judge: fn(&Case<'_>, &Settings<'_>) -> Option<Breach>,
 }
@@ -29,7 +29,7 @@ const MIN: Key = ("min", Kind::Number, "Fewest copies; 3 if it is left out.");
 const PATTERN: Key = ("pattern", Kind::Text, "The regular expression that a whole name matches.");
 
 /// Every built-in rule.
-pub(in crate::spec) const RULES: &[Rule] = &[
+pub(crate) const RULES: &[Rule] = &[
     Rule {
         name: "bounded_retention",
         kind: "stream",
@@ -45,7 +45,7 @@ pub(in crate::spec) const RULES: &[Rule] = &[
         kind: "stream",
         sentence: "A stream has at least `min` copies, so that it outlives a server. `streams` \
                    names those that are critical, where not all are.",
-        help: "raise `num_replicas`; where a copy may be lost, say why: \
+        help: "raise `num_replicas`; where a loss is accepted, say why: \
                `exceptions = { replicated = \"…\" }`",
         keys: &[LEVEL, REASON, STREAMS, MIN],
         judge: replicated,
@@ -107,7 +107,8 @@ fn bounded_retention(case: &Case<'_>, _: &Settings<'_>) -> Option<Breach> {
 
 fn replicated(case: &Case<'_>, settings: &Settings<'_>) -> Option<Breach> {
     let copies = case.config.number("num_replicas").unwrap_or(1);
-    let message = format!("`num_replicas` is {copies}, and at least {} are asked for", settings.min);
+    let message =
+        format!("`num_replicas` is {copies}, and at least {} are asked for", settings.min);
     (copies < settings.min).then_some(Breach { at: "num_replicas", message })
 }
 
