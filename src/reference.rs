@@ -2,6 +2,8 @@
 //!
 //! A test rewrites the pages from here, so that they say what the program does and nothing else.
 
+pub mod schema;
+
 use std::fmt::Write as _;
 
 use crate::{
@@ -187,12 +189,8 @@ fn cells(field: &Field, table_since: Release) -> String {
 }
 
 fn value(kind: &Kind) -> String {
-    let (Kind::OneOf(choices) | Kind::Set(Kind::OneOf(choices))) = kind else {
-        return kind.expected();
-    };
-    let oldest = choices.iter().map(|it| it.since).min();
-    let later = choices.iter().filter(|it| Some(it.since) > oldest);
-    later.fold(kind.expected(), |text, it| format!("{text}; `{}` since {}", it.name, it.since))
+    kind.later_choices()
+        .fold(kind.expected(), |text, it| format!("{text}; `{}` since {}", it.name, it.since))
 }
 
 fn left_out(field: &Field) -> String {

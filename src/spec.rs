@@ -5,10 +5,10 @@
 //! can, and `policy` what the environment asks of itself. After that a [`Desired`] is right, and nobody asks again.
 
 pub(crate) mod check;
-mod connection;
+pub(crate) mod connection;
 mod layer;
 pub(crate) mod policy;
-mod read;
+pub(crate) mod read;
 pub(crate) mod value;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -20,7 +20,7 @@ pub(super) struct Server {
     fields: Fields,
 }
 
-pub(super) const SERVER: &[Key] = &[
+pub(crate) const SERVER: &[Key] = &[
     (
         "url",
         Kind::Set(&Kind::Text),
@@ -37,15 +37,15 @@ pub(super) const SERVER: &[Key] = &[
     ("inbox_prefix", Kind::Subject, "The prefix of reply subjects."),
     ("timeout", Kind::Duration, "Longest wait for one answer."),
 ];
-const ONE_URL: Key =
+pub(crate) const ONE_URL: Key =
     ("url", Kind::Text, "The servers of one cluster: `nats://HOST:4222`, or a list of them.");
-pub(super) const TLS: &[Key] = &[
+pub(crate) const TLS: &[Key] = &[
     ("tls.ca", Kind::Text, "Path of the certificate of the authority."),
     ("tls.cert", Kind::Text, "Path of the client's certificate."),
     ("tls.key", Kind::Text, "Path of the key of the client's certificate."),
     ("tls.first", Kind::Bool, "Speak TLS before the server's greeting."),
 ];
-pub(super) const EXPECT: &[Key] = &[
+pub(crate) const EXPECT: &[Key] = &[
     ("expect.cluster", Kind::Text, "The cluster's name."),
     ("expect.account", Kind::Text, "The account."),
     ("expect.domain", Kind::Text, "The JetStream domain."),

@@ -55,7 +55,7 @@ pub(super) struct Stance {
 
 /// How grave it is to break a rule.
 const LEVELS: &[Choice] = &[Choice::new("error"), Choice::new("warn"), Choice::new("off")];
-const OFF: &str = "off";
+pub(crate) const OFF: &str = "off";
 
 /// The kinds of resources that a rule of one's own can be about.
 const KINDS: &[Choice] = &[Choice::new("stream"), Choice::new("consumer")];

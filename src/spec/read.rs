@@ -51,13 +51,15 @@ pub(super) struct Consumer {
 
 /// A kind of resource, as a spec describes it.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Resource {
+pub(crate) enum Resource {
+    /// A stream.
     Stream,
+    /// A consumer.
     Consumer,
 }
 
 /// What stands at the top of a file, each with a sentence.
-pub(super) const TOP: &[(&str, &str)] = &[
+pub(crate) const TOP: &[(&str, &str)] = &[
     ("extends", "The file that this one lies over, by its path from here."),
     ("environment", "What is said of the environment itself."),
     ("server", "How the server is reached, by whom, and what it must turn out to be."),
@@ -68,12 +70,12 @@ pub(super) const TOP: &[(&str, &str)] = &[
     ("override", "What lies over every resource of a kind."),
     ("streams", "The streams, by name."),
 ];
-pub(super) const EXTENDS: Key = ("extends", Kind::Text, TOP[0].1);
-pub(super) const ENVIRONMENT: &[Key] =
+pub(crate) const EXTENDS: Key = ("extends", Kind::Text, TOP[0].1);
+pub(crate) const ENVIRONMENT: &[Key] =
     &[("protected", Kind::Bool, "An apply asks for the name of the environment to be typed.")];
-pub(super) const STATE: &[Key] =
+pub(crate) const STATE: &[Key] =
     &[("backend", Kind::OneOf(&[Choice::new("file")]), "`file`: one file in `state/`.")];
-pub(super) const NAMING: &[Key] = &[(
+pub(crate) const NAMING: &[Key] = &[(
     "durable",
     Kind::Text,
     "The durable name of a consumer, of `{service}` and `{name}`, its key.",
@@ -91,7 +93,7 @@ const SETTINGS: &[Key] = &[
 ];
 
 /// Settings of one resource alone: what each would do to all, and what to do instead.
-pub(super) const OF_ONE: &[(&str, &str, &str)] = &[
+pub(crate) const OF_ONE: [(&str, &str, &str); 2] = [
     (
         "enabled",
         "switch everything off",
@@ -276,7 +278,7 @@ impl Reader<'_> {
             if let Some(written) = fields.remove(name) {
                 let message = format!("`{name}` under `[{path}]` would {what}");
                 let finding = Finding::error(Code::UnknownKey, message).at(written.place);
-                self.findings.push(finding.help(*help));
+                self.findings.push(finding.help(help));
             }
         }
         if let Some((key, _)) = table.get_key_value("consumers") {
@@ -421,14 +423,16 @@ impl Reader<'_> {
 }
 
 impl Resource {
-    fn rows(self) -> &'static [Field] {
+    /// The rows of its fields.
+    pub(crate) fn rows(self) -> &'static [Field] {
         match self {
             Self::Stream => STREAM,
             Self::Consumer => CONSUMER,
         }
     }
 
-    fn settings(self) -> impl Iterator<Item = &'static Key> {
+    /// What it says beside them.
+    pub(crate) fn settings(self) -> impl Iterator<Item = &'static Key> {
         SETTINGS.iter().filter(move |it| self == Self::Consumer || it.0 != "service")
     }
 

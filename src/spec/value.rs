@@ -46,7 +46,7 @@ pub(super) struct Reader<'a> {
 
 /// Keys without which a table inside a field means nothing. The server takes some of them as
 /// absent, and then a republish without `dest` turns into `>` at the next update (2.10 to 2.15).
-const REQUIRED: &[(&str, &[&str])] = &[
+pub(crate) const REQUIRED: &[(&str, &[&str])] = &[
     ("mirror", &["name"]),
     ("sources", &["name"]),
     ("external", &["api"]),
@@ -384,7 +384,7 @@ impl Reader<'_> {
 }
 
 /// `tls.ca` → `ca`: what stands in the file.
-fn last(name: &'static str) -> &'static str {
+pub(crate) fn last(name: &'static str) -> &'static str {
     name.rsplit('.').next().unwrap_or(name)
 }
 
