@@ -6,7 +6,12 @@ use jsonschema::Validator;
 use jsplan::{
     finding::{Code, Severity},
     reference,
-    schema::{Field, Writer, consumer::CONSUMER, stream::STREAM},
+    schema::{
+        Field, Writer,
+        bucket::{KV, OBJECT},
+        consumer::CONSUMER,
+        stream::STREAM,
+    },
     spec::{self, Loaded},
 };
 use serde_json::{Map, Value, json};
@@ -177,7 +182,8 @@ fn every_key_of_the_schema_is_one_the_reader_takes() {
 #[test]
 fn every_field_of_the_rows_is_in_the_schema() {
     let schema = schema();
-    for (kind, rows) in [("stream", STREAM), ("consumer", CONSUMER)] {
+    let kinds = [("stream", STREAM), ("consumer", CONSUMER), ("kv", KV), ("object", OBJECT)];
+    for (kind, rows) in kinds {
         let properties = &schema["$defs"][kind]["properties"];
         for Field { name, writer, .. } in rows {
             assert_eq!(properties.get(name).is_some(), *writer == Writer::Spec, "{kind} {name}");

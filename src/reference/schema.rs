@@ -15,7 +15,8 @@ use crate::{
             read::OWN,
             rules::{RULES, Rule},
         },
-        read::{ENVIRONMENT, EXTENDS, NAMING, OF_ONE, Resource, STATE, TOP},
+        read::{ENVIRONMENT, EXTENDS, NAMING, OF_ONE, STATE, TOP},
+        resource::Resource,
         value::{Key, REQUIRED, last},
     },
 };
@@ -42,18 +43,22 @@ pub fn schema() -> String {
     for (name, doc) in TOP {
         top.insert((*name).to_owned(), described(section(name), doc));
     }
+    let mut parts = Map::new();
+    for kind in Resource::ALL {
+        let alone = resource(kind, &[]);
+        let each = resource(kind, &OF_ONE.map(|it| it.0));
+        parts.insert(kind.noun().to_owned(), alone);
+        parts.insert(format!("every_{}", kind.noun()), each);
+    }
+    let consumers = described(named(part("consumer")), "Its consumers, by key.");
+    parts["stream"]["properties"]["consumers"] = consumers;
     let schema = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A spec of jsplan",
         "type": "object",
         "additionalProperties": false,
         "properties": top,
-        "$defs": {
-            "stream": stream(),
-            "consumer": resource(Resource::Consumer, &[]),
-            "every_stream": resource(Resource::Stream, &OF_ONE.map(|it| it.0)),
-            "every_consumer": resource(Resource::Consumer, &OF_ONE.map(|it| it.0)),
-        },
+        "$defs": parts,
     });
     let text = serde_json::to_string_pretty(&schema).expect("a JSON value is always written");
     text + "\n"
@@ -67,11 +72,14 @@ fn section(name: &str) -> Value {
         "state" => table(STATE.iter()),
         "naming" => table(NAMING.iter()),
         "policy" => policy(),
-        "defaults" | "override" => closed(Map::from_iter([
-            ("stream".to_owned(), json!({ "$ref": "#/$defs/every_stream" })),
-            ("consumer".to_owned(), json!({ "$ref": "#/$defs/every_consumer" })),
-        ])),
-        "streams" => named(json!({ "$ref": "#/$defs/stream" })),
+        "defaults" | "override" => {
+            let nouns = Resource::ALL.map(Resource::noun);
+            closed(
+                nouns.map(|it| (it.to_owned(), part(&format!("every_{it}")))).into_iter().collect(),
+            )
+        }
+        "streams" => named(part("stream")),
+        "kv" | "object" => named(part(name)),
         _ => value(&EXTENDS.1, Unset::Absent),
     }
 }
@@ -105,11 +113,9 @@ fn reasoned(mut rule: Value) -> Value {
     rule
 }
 
-fn stream() -> Value {
-    let mut stream = resource(Resource::Stream, &[]);
-    let consumers = named(json!({ "$ref": "#/$defs/consumer" }));
-    stream["properties"]["consumers"] = described(consumers, "Its consumers, by key.");
-    stream
+/// What stands under `$defs`.
+fn part(name: &str) -> Value {
+    json!({ "$ref": format!("#/$defs/{name}") })
 }
 
 /// The fields and settings of a kind of resource.

@@ -58,7 +58,8 @@ const LEVELS: &[Choice] = &[Choice::new("error"), Choice::new("warn"), Choice::n
 pub(crate) const OFF: &str = "off";
 
 /// The kinds of resources that a rule of one's own can be about.
-const KINDS: &[Choice] = &[Choice::new("stream"), Choice::new("consumer")];
+const KINDS: &[Choice] =
+    &[Choice::new("stream"), Choice::new("consumer"), Choice::new("kv"), Choice::new("object")];
 
 /// A release that knows every field: no server is known here.
 const EVERY_FIELD: Release = Release(u16::MAX, 0, 0);
@@ -140,8 +141,8 @@ struct Case<'a> {
 struct Standing<'a> {
     name: &'a str,
     severity: Severity,
-    /// What kind of resource it is about.
-    kind: &'a str,
+    /// What kinds of resources it is about.
+    kinds: Vec<&'a str>,
     /// Which streams it is about, where not about all.
     streams: Option<Vec<Regex>>,
     judge: Judge<'a>,
@@ -172,12 +173,12 @@ fn standing<'a>(policy: &'a Policy, findings: &mut Vec<Finding>) -> Vec<Standing
         let rule = rules::RULES.iter().find(|it| it.name == *name);
         let rule = rule.expect("only names of rules are read");
         let settings = said.settings(rule, findings);
-        rules.extend(said.stands(name, rule.kind, settings, findings));
+        rules.extend(said.stands(name, rule.kinds.to_vec(), settings, findings));
     }
     for (name, said) in &policy.own {
         let judge = said.own(name, findings);
-        let kind = said.text("applies_to").unwrap_or_default();
-        rules.extend(said.stands(name, kind, judge, findings));
+        let kinds = said.text("applies_to").into_iter().collect();
+        rules.extend(said.stands(name, kinds, judge, findings));
     }
     rules
 }
@@ -187,7 +188,7 @@ impl Said {
     fn stands<'a>(
         &self,
         name: &'a str,
-        kind: &'a str,
+        kinds: Vec<&'a str>,
         judge: Option<Judge<'a>>,
         findings: &mut Vec<Finding>,
     ) -> Option<Standing<'a>> {
@@ -204,7 +205,7 @@ impl Said {
         Some(Standing {
             name,
             severity,
-            kind,
+            kinds,
             streams: streams.map(Iterator::collect),
             judge: judge?,
         })
@@ -228,7 +229,7 @@ impl Said {
 
     fn own(&self, name: &str, findings: &mut Vec<Finding>) -> Option<Judge<'_>> {
         for (key, help) in [
-            ("applies_to", "write \"stream\" or \"consumer\""),
+            ("applies_to", "write \"stream\", \"consumer\", \"kv\" or \"object\""),
             ("rule", "write what must hold: `rule = \"config.num_replicas >= 3\"`"),
             ("message", "write what is wrong where it does not hold: `message = \"…\"`"),
         ] {
@@ -255,8 +256,10 @@ impl Said {
 
 impl Standing<'_> {
     fn is_about(&self, case: &Case<'_>) -> bool {
-        let here = |it: &Regex| it.is_match(case.address.stream_name());
-        self.kind == case.address.kind()
+        let stream = case.address.stream_name();
+        let name = case.address.as_bucket().map_or(stream, |it| it.1);
+        let here = |it: &Regex| it.is_match(name);
+        self.kinds.contains(&case.address.kind())
             && self.streams.as_ref().is_none_or(|streams| streams.iter().any(here))
     }
 
@@ -342,5 +345,8 @@ fn glob(text: &str) -> Option<Regex> {
 /// The settings that every rule takes.
 const LEVEL: Key = ("level", Kind::OneOf(LEVELS), "How grave it is to break the rule.");
 const REASON: Key = ("reason", Kind::Text, "Why the rule is as it is here.");
-const STREAMS: Key =
-    ("streams", Kind::Set(&Kind::Text), "The streams it is about, `*` for any letters; else all.");
+const STREAMS: Key = (
+    "streams",
+    Kind::Set(&Kind::Text),
+    "The streams or buckets it is about, `*` for any letters; else all.",
+);

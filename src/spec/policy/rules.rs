@@ -10,8 +10,8 @@ use crate::{
 pub(crate) struct Rule {
     /// Its name in `[policy]`, in `exceptions` and in messages.
     pub(crate) name: &'static str,
-    /// The kind of resource it is about.
-    pub(crate) kind: &'static str,
+    /// The kinds of resources it is about.
+    pub(crate) kinds: &'static [&'static str],
     /// What must hold, for the reference.
     pub(crate) sentence: &'static str,
     /// What to do where it does not.
@@ -32,7 +32,7 @@ const PATTERN: Key = ("pattern", Kind::Text, "The regular expression that a whol
 pub(crate) const RULES: &[Rule] = &[
     Rule {
         name: "bounded_retention",
-        kind: "stream",
+        kinds: &["stream"],
         sentence: "A stream has a `max_age` and a `max_bytes`: the age is what is promised, the \
                    size keeps the disk from filling.",
         help: "set both; where one is not wanted, say why: \
@@ -42,8 +42,8 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         name: "replicated",
-        kind: "stream",
-        sentence: "A stream has at least `min` copies, so that it outlives a server. `streams` \
+        kinds: &["stream", "kv", "object"],
+        sentence: "A stream or bucket has at least `min` copies, so that it outlives a server. `streams` \
                    names those that are critical, where not all are.",
         help: "raise `num_replicas`; where a loss is accepted, say why: \
                `exceptions = { replicated = \"…\" }`",
@@ -52,8 +52,8 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         name: "durable_storage",
-        kind: "stream",
-        sentence: "A stream is kept on disk. Memory is for streams whose loss is accepted, and \
+        kinds: &["stream", "kv", "object"],
+        sentence: "A stream or bucket is kept on disk. Memory is for what may be lost, and \
                    the exception says why it is.",
         help: "write `storage = \"file\"`; where a loss is accepted, say why: \
                `exceptions = { durable_storage = \"…\" }`",
@@ -62,7 +62,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         name: "service_prefixed_durables",
-        kind: "consumer",
+        kinds: &["consumer"],
         sentence: "The durable name of a consumer begins with its `service` and `_`, so that it \
                    says on the server whose it is.",
         help: "set `service`, and keep `{service}_` in front in `[naming] durable`",
@@ -71,7 +71,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         name: "one_version_per_stream",
-        kind: "stream",
+        kinds: &["stream"],
         sentence: "The name of a stream ends in `_V` and a number, and each of its subjects has \
                    that version as one token, such as `v1`: another version gets another stream.",
         help: "name it like `ORDERS_V1`, and write its subjects like `orders.v1.*`",
@@ -80,7 +80,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
     Rule {
         name: "name_pattern",
-        kind: "stream",
+        kinds: &["stream"],
         sentence: "The name of a stream matches `pattern` from its first letter to its last.",
         help: "rename it in the spec before it holds messages; a stream cannot be renamed later",
         keys: &[LEVEL, REASON, STREAMS, PATTERN],
@@ -88,7 +88,7 @@ pub(crate) const RULES: &[Rule] = &[
     },
 ];
 
-/// The rows of a kind of resource.
+/// The rows of a kind of resource; a bucket is judged as its stream.
 pub(super) fn rows(kind: &str) -> &'static [Field] {
     if kind == "consumer" { CONSUMER } else { STREAM }
 }
