@@ -70,6 +70,15 @@ impl Sources {
         &self.0[usize::from(place.file)].text
     }
 
+    /// The first line of the first file that says something, for what is said of a whole spec.
+    #[must_use]
+    pub(crate) fn first_line(&self) -> Place {
+        let text = self.0.first().map_or("", |it| it.text.as_str());
+        let start = text.find(|it: char| !it.is_whitespace()).unwrap_or_default();
+        let line = text[start..].lines().next().unwrap_or_default();
+        Place::new(0, start..start + line.len())
+    }
+
     /// `path:line` of a place, for messages that name a second one.
     #[must_use]
     pub(crate) fn spot(&self, place: Place) -> String {

@@ -41,7 +41,7 @@ pub(super) fn merge(
     for layer in layers {
         lay(&mut merged, layer, findings);
     }
-    let spec = Place::new(0, 0..0);
+    let spec = sources.first_line();
     let name = name_of(path, spec, findings);
     let (server, expect) = connection::connection(&merged.server, spec, findings);
     let protected = merged.environment.get("protected").map(|it| &it.value);

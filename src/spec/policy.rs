@@ -144,7 +144,7 @@ struct Standing<'a> {
     /// What kinds of resources it is about.
     kinds: Vec<&'a str>,
     /// Which streams it is about, where not about all.
-    streams: Option<Vec<Regex>>,
+    streams: Option<Vec<&'a str>>,
     judge: Judge<'a>,
 }
 
@@ -186,7 +186,7 @@ fn standing<'a>(policy: &'a Policy, findings: &mut Vec<Finding>) -> Vec<Standing
 impl Said {
     /// The rule as it stands, where it is on and understood.
     fn stands<'a>(
-        &self,
+        &'a self,
         name: &'a str,
         kinds: Vec<&'a str>,
         judge: Option<Judge<'a>>,
@@ -196,7 +196,7 @@ impl Said {
             findings.push(self.lacks(name, "level", "write \"error\", \"warn\" or \"off\""));
         }
         let streams = self.fields.get("streams").and_then(|it| it.value.as_array());
-        let streams = streams.map(|it| it.iter().filter_map(Value::as_str).filter_map(glob));
+        let streams = streams.map(|it| it.iter().filter_map(Value::as_str));
         let severity = match self.text("level") {
             Some("error") => Severity::Error,
             Some("warn") => Severity::Warning,
@@ -258,7 +258,7 @@ impl Standing<'_> {
     fn is_about(&self, case: &Case<'_>) -> bool {
         let stream = case.address.stream_name();
         let name = case.address.as_bucket().map_or(stream, |it| it.1);
-        let here = |it: &Regex| it.is_match(name);
+        let here = |it: &&str| matches(it, name);
         self.kinds.contains(&case.address.kind())
             && self.streams.as_ref().is_none_or(|streams| streams.iter().any(here))
     }
@@ -337,9 +337,17 @@ fn pattern<'a>(written: &'a Written, findings: &mut Vec<Finding>) -> Option<(&'a
     None
 }
 
-/// A name in which `*` stands for any letters.
-fn glob(text: &str) -> Option<Regex> {
-    Regex::new(&format!("^(?:{})$", regex::escape(text).replace("\\*", ".*"))).ok()
+/// Whether a name is as a pattern has it, where `*` stands for any letters.
+fn matches(pattern: &str, name: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = name.strip_prefix(first) else { return false };
+    let Some(last) = parts.next_back() else { return rest.is_empty() };
+    for part in parts {
+        let Some(at) = rest.find(part) else { return false };
+        rest = &rest[at + part.len()..];
+    }
+    rest.ends_with(last)
 }
 
 /// The settings that every rule takes.

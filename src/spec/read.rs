@@ -168,7 +168,7 @@ impl Reader<'_> {
             }
             broken.push(damage(text, span.start, error.message()));
             let (message, help) = syntax(error.message(), &text[span.clone()]);
-            let finding = Finding::error(Code::Syntax, message).at(self.place(span));
+            let finding = Finding::error(Code::Syntax, message).at(self.place(visible(text, span)));
             self.findings.push(finding.help(help));
         }
         let before = self.findings.len();
@@ -468,6 +468,22 @@ fn within(text: &str, span: Range<usize>) -> Range<usize> {
     let fit = |at: usize| (0..=at.min(text.len())).rev().find(|it| text.is_char_boundary(*it));
     let start = fit(span.start).unwrap_or_default();
     start..fit(span.end).unwrap_or_default().max(start)
+}
+
+/// A span that covers something: where nothing stands, the letter before it on its line, or else
+/// the one after it.
+fn visible(text: &str, span: Range<usize>) -> Range<usize> {
+    if !span.is_empty() {
+        return span;
+    }
+    let at = span.start;
+    let before = text[..at].chars().next_back().filter(|it| *it != '\n');
+    let after = text[at..].chars().next();
+    match (before, after) {
+        (Some(letter), _) => at - letter.len_utf8()..at,
+        (None, Some(letter)) => at..at + letter.len_utf8(),
+        (None, None) => span,
+    }
 }
 
 /// What cannot be trusted after an error: its line, or where a header or a bracket is broken, all

@@ -7,7 +7,6 @@
 use std::{collections::HashMap, sync::Arc};
 
 use cel::{Context, ExecutionError, Program};
-use regex::Regex;
 use serde_json::Value;
 
 use super::Case;
@@ -57,9 +56,9 @@ impl Expression {
         })?;
         let mut fields = Vec::new();
         for name in named(text) {
-            let Some(field) = Field::find(rows, &name) else {
+            let Some(field) = Field::find(rows, name) else {
                 let names = rows.iter().map(|it| it.name);
-                let help = did_you_mean(&name, names)
+                let help = did_you_mean(name, names)
                     .unwrap_or_else(|| "every field is in `docs/reference/fields.md`".to_owned());
                 let message = format!("the expression of `{rule}` asks for a field `{name}`");
                 return Err(Finding::error(Code::UnknownKey, message).at(place).help(help));
@@ -132,11 +131,18 @@ fn plain(text: &str) -> String {
 }
 
 /// The names after `config.`, outside of quotes.
-fn named(text: &str) -> Vec<String> {
-    let quotes = Regex::new(r#"'[^']*'|"[^"]*""#).expect("it is a regular expression");
-    let names = Regex::new(r"\bconfig\.([A-Za-z_]\w*)").expect("it is a regular expression");
-    let bare = quotes.replace_all(text, "''");
-    names.captures_iter(&bare).map(|it| it[1].to_owned()).collect()
+fn named(text: &str) -> Vec<&str> {
+    let word = |it: char| it.is_ascii_alphanumeric() || it == '_';
+    let bare = text.split(['\'', '"']).step_by(2);
+    let names = bare.flat_map(|bare| {
+        let found = bare.match_indices("config.");
+        let whole = found.filter(move |(at, _)| !bare[..*at].ends_with(word));
+        whole.map(move |(at, it)| {
+            let rest = &bare[at + it.len()..];
+            &rest[..rest.find(|it: char| !word(it)).unwrap_or(rest.len())]
+        })
+    });
+    names.filter(|it| !it.is_empty()).collect()
 }
 
 /// How deep brackets stand in each other.
