@@ -7,6 +7,7 @@ mod plan;
 mod project;
 pub mod reference;
 mod sandbox;
+mod schema;
 mod show;
 mod state;
 mod validate;
@@ -93,6 +94,8 @@ enum Command {
     /// Run a throw-away nats-server, or a cluster of three
     #[command(subcommand)]
     Sandbox(sandbox::Command),
+    /// Print the JSON Schema of a spec, for editors
+    Schema,
     /// Show the main job on a throw-away server, start to end
     Demo(demo::Args),
 }
@@ -176,6 +179,7 @@ fn dispatch(cli: Cli, terminal: Terminal) -> Result<Exit, Failure> {
         Command::Show(args) => show::run(&project, &args),
         Command::State(command) => state::run(&project, &command),
         Command::Sandbox(command) => sandbox::run(&project, &command),
+        Command::Schema => schema::run(&project),
         Command::Demo(args) => demo::run(&project, &args),
     }
 }

@@ -70,6 +70,15 @@ impl Sources {
         &self.0[usize::from(place.file)].text
     }
 
+    /// The first line of the first file that says something, for what is said of a whole spec.
+    #[must_use]
+    pub(crate) fn first_line(&self) -> Place {
+        let text = self.0.first().map_or("", |it| it.text.as_str());
+        let start = text.find(|it: char| !it.is_whitespace()).unwrap_or_default();
+        let line = text[start..].lines().next().unwrap_or_default();
+        Place::new(0, start..start + line.len())
+    }
+
     /// `path:line` of a place, for messages that name a second one.
     #[must_use]
     pub(crate) fn spot(&self, place: Place) -> String {
@@ -250,6 +259,8 @@ pub enum Code {
     Duplicate,
     /// A secret written into the spec.
     InlineSecret,
+    /// A rule of `[policy]` is broken.
+    Policy,
     /// The server is too old for a field or a value.
     TooNew,
     /// A change that needs a replacement which would lose messages.
@@ -291,6 +302,7 @@ impl Code {
         Self::SubjectOverlap,
         Self::Duplicate,
         Self::InlineSecret,
+        Self::Policy,
         Self::TooNew,
         Self::Replacement,
         Self::DataLoss,
@@ -330,6 +342,7 @@ impl Code {
             Self::InlineSecret => {
                 ("inline-secret", "A secret is written into the spec instead of a reference to it.")
             }
+            Self::Policy => ("policy", "A rule of `[policy]` is broken."),
             Self::TooNew => ("too-new", "The server is too old for this field or value."),
             Self::Replacement => {
                 ("replacement", "The change needs a replacement, which would lose messages.")

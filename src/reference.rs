@@ -1,6 +1,8 @@
-//! The pages of `docs/reference/`: the field tables and the codes as Markdown.
+//! The pages of `docs/reference/`: the field tables, the codes and the rules as Markdown.
 //!
 //! A test rewrites the pages from here, so that they say what the program does and nothing else.
+
+pub mod schema;
 
 use std::fmt::Write as _;
 
@@ -11,6 +13,13 @@ use crate::{
         bucket::{KV, OBJECT},
         consumer::CONSUMER,
         stream::STREAM,
+    },
+    spec::{
+        policy::{
+            read::OWN,
+            rules::{RULES, Rule},
+        },
+        value::Key,
     },
 };
 
@@ -26,6 +35,74 @@ fails when it is stale.
 - **Change** is what an update may do to it.
 - **Can cost** is what a change that the server accepts can do to messages and their delivery. A
   plan counts it before anything is changed.
+";
+
+const POLICY: &str = "\
+# Policy
+
+`[policy]` holds the principles of an environment as rules. A rule that no layer names is off, so
+that a bare spec is never refused for its style. This page is written from
+`src/spec/policy/rules.rs`; a test fails when it is stale.
+
+```toml
+[policy]
+bounded_retention = \"error\"                            # \"error\", \"warn\" or \"off\"
+replicated = { level = \"error\", streams = [\"AUDIT_*\"], min = 3 }
+durable_storage = { level = \"off\", reason = \"this cluster has no disks\" }
+
+[streams.PINGS.exceptions]                             # of one resource, each with why
+bounded_retention = \"there is one ping a day\"
+```
+
+- A later layer lays its settings over those of the base one by one: `replicated = { min = 1 }`
+  keeps the `level` and the `streams`. So an environment may be stricter than its base, or less
+  strict.
+- A rule that is off says why, in `reason`, where it is switched off.
+- `exceptions` of a resource names the rules that do not hold for it, each with the reason. A later
+  layer's `exceptions` replace those of its base.
+- A rule judges the configuration as a server would complete it: a field that is left out counts as
+  what the server makes of it.
+
+## The rules that are built in
+
+| rule | about a | what must hold | settings |
+|---|---|---|---|
+";
+
+const OWN_RULES: &str = "
+## Rules of one's own
+
+```toml
+[policy.rules.short_ack]
+level = \"error\"
+applies_to = \"consumer\"
+rule = \"config.ack_wait <= duration('1m') || service == 'printing'\"
+message = \"a stuck worker holds its messages for over a minute\"
+help = \"lower `ack_wait` to a minute\"
+```
+
+| setting | value | what it is |
+|---|---|---|
+";
+
+const EXPRESSIONS: &str = "
+`rule` is an expression in CEL (<https://cel.dev>) that gives true where all is well. It knows:
+
+| name | what it is |
+|---|---|
+| `config` | the completed configuration, under the names of [fields](fields.md); of a bucket that of its stream |
+| `name` | the name on the server |
+| `environment` | the name of the environment |
+| `service` | the consumer's `service`; empty where there is none |
+| `duration(\"7d\")` | nanoseconds, as durations are in `config` |
+| `quantity(\"50GiB\")` | bytes, as sizes are in `config` |
+
+Numbers are those of the wire: no limit is -1, and 0 for `max_age`. A field that the server leaves
+away is not there, so it is asked for first: `has(config.description) && …`. An expression that is
+wrong, that fails, or that gives neither true nor false is an error: no rule passes in silence. It
+has at most 1,000 bytes.
+
+The finding points at the first field of the expression that the resource writes.
 ";
 
 const BUCKETS: &str = "
@@ -116,6 +193,34 @@ pub fn codes() -> String {
     })
 }
 
+/// `docs/reference/policy.md`: the rules that are built in, and how to write others.
+#[must_use]
+pub fn policy() -> String {
+    let mut page = POLICY.to_owned();
+    for Rule { name, kinds, sentence, keys, .. } in RULES {
+        let settings: Vec<_> = keys.iter().map(|it| format!("`{}`", it.0)).collect();
+        let row =
+            format!("| `{name}` | {} | {sentence} | {} |\n", kinds.join(", "), settings.join(", "));
+        write(&mut page, &row);
+    }
+    write(&mut page, "\n| setting | value | what it is |\n|---|---|---|\n");
+    let mut known = Vec::new();
+    for key in RULES.iter().flat_map(|it| it.keys) {
+        if !known.contains(&key.0) {
+            write(&mut page, &setting(key));
+            known.push(key.0);
+        }
+    }
+    write(&mut page, OWN_RULES);
+    OWN.iter().for_each(|it| write(&mut page, &setting(it)));
+    write(&mut page, EXPRESSIONS);
+    page
+}
+
+fn setting((name, kind, doc): &Key) -> String {
+    format!("| `{name}` | {} | {doc} |\n", kind.expected())
+}
+
 fn write(page: &mut String, text: &str) {
     page.write_str(text).expect("a String takes every write");
 }
@@ -146,12 +251,8 @@ fn cells(field: &Field, table_since: Release) -> String {
 }
 
 fn value(kind: &Kind) -> String {
-    let (Kind::OneOf(choices) | Kind::Set(Kind::OneOf(choices))) = kind else {
-        return kind.expected();
-    };
-    let oldest = choices.iter().map(|it| it.since).min();
-    let later = choices.iter().filter(|it| Some(it.since) > oldest);
-    later.fold(kind.expected(), |text, it| format!("{text}; `{}` since {}", it.name, it.since))
+    kind.later_choices()
+        .fold(kind.expected(), |text, it| format!("{text}; `{}` since {}", it.name, it.since))
 }
 
 fn left_out(field: &Field) -> String {

@@ -243,7 +243,8 @@ impl fmt::Display for Harm {
 }
 
 impl Choice {
-    const fn new(name: &'static str) -> Self {
+    /// A name that every supported release takes.
+    pub(crate) const fn new(name: &'static str) -> Self {
         Self { name, since: Release(2, 2, 0) }
     }
 
@@ -427,6 +428,26 @@ impl Kind {
             }
             (_, Value::String(text)) => text.clone(),
             (_, other) => other.to_string(),
+        }
+    }
+
+    /// The names of a closed set; none for any other kind.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.choices().iter().map(|it| it.name)
+    }
+
+    /// The values of a closed set that came later than others of it.
+    pub(crate) fn later_choices(&self) -> impl Iterator<Item = &'static Choice> {
+        let oldest = self.choices().iter().map(|it| it.since).min();
+        self.choices().iter().filter(move |it| Some(it.since) > oldest)
+    }
+
+    fn choices(&self) -> &'static [Choice] {
+        match self {
+            Self::OneOf(choices) | Self::Set(Self::OneOf(choices)) => choices,
+            Self::Bool | Self::Number | Self::Bytes | Self::Duration | Self::Time => &[],
+            Self::Text | Self::Subject | Self::Labels => &[],
+            Self::Set(_) | Self::List(_) | Self::Table(_) => &[],
         }
     }
 

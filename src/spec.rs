@@ -2,14 +2,16 @@
 //!
 //! `read` walks a file, `resource` knows what each kind of resource takes, `value` turns TOML into
 //! the wire's values against the rows, `connection` knows `[server]`, `layer` lays an environment
-//! over its base, `check` judges what no single row can. After that a [`Desired`] is right, and nobody asks again.
+//! over its base, `check` judges what no single row can, and `policy` what the environment asks of
+//! itself. After that a [`Desired`] is right, and nobody asks again.
 
 pub(crate) mod check;
-mod connection;
+pub(crate) mod connection;
 mod layer;
-mod read;
-mod resource;
-mod value;
+pub(crate) mod policy;
+pub(crate) mod read;
+pub(crate) mod resource;
+pub(crate) mod value;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -141,8 +143,9 @@ pub fn load(path: &str, text_of: impl Fn(&str) -> Result<String, String>) -> Loa
     // file could be read.
     let whole = !findings.iter().any(|it| unreadable(it.code));
     let desired = whole.then(|| {
-        let desired = layer::merge(path, layers, &sources, &mut findings);
+        let (desired, policy, stances) = layer::merge(path, layers, &sources, &mut findings);
         check::check(&desired, &sources, &mut findings);
+        policy::judge(&policy, &desired, &stances, &mut findings);
         desired
     });
     // A mistake in a block that lies under or over many resources shows in each of them.

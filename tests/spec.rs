@@ -542,6 +542,28 @@ proptest! {
     }
 
     #[test]
+    fn no_expression_breaks_the_reader(
+        parts in prop::collection::vec(
+            prop::sample::select(vec![
+                "(", ")", "[", "]", "{", "}", "?", ":", "!", "-", "+", "%", "/", "==", "<=", "&&",
+                "||", ".", ",", " in ", "config", "config.max_bytes", "config.subjects", "name", "1",
+                "0", "9223372036854775807", "1u", "1.5", "'a'", "b'a'", "r'\\'", "\\", "é", "true",
+                "null", "has(config.max_age)", ".all(it, it != '')", ".map(it, it)", "size",
+                ".matches('(a*)*b')", "duration('7d')", "quantity('x')", "int", "type", "dyn(",
+            ]),
+            0..30,
+        ),
+        times in 1..40_usize,
+    ) {
+        let expression = parts.concat().repeat(times);
+        let quote = "'".repeat(3);
+        survives(&server(&format!(
+            "[policy.rules.it]\nlevel = 'error'\napplies_to = 'stream'\nmessage = 'it is'\n\
+             rule = {quote}\n{expression}\n{quote}\n[streams.A]\nsubjects = ['a', 'b']\n"
+        )), "");
+    }
+
+    #[test]
     fn no_damage_to_the_shipped_environments_breaks_the_reader(
         name in prop::sample::select(vec!["base.toml", "dev.toml", "staging.toml", "prod.toml"]),
         flips in prop::collection::vec((any::<usize>(), any::<u8>()), 0..6),

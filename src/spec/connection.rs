@@ -20,30 +20,35 @@ pub(super) struct Server {
     fields: Fields,
 }
 
-const SERVER: &[Key] = &[
-    ("url", Kind::Set(&Kind::Text)),
-    ("context", Kind::Text),
-    ("user", Kind::Text),
-    ("password", Kind::Text),
-    ("token", Kind::Text),
-    ("creds", Kind::Text),
-    ("nkey", Kind::Text),
-    ("domain", Kind::Text),
-    ("api_prefix", Kind::Subject),
-    ("inbox_prefix", Kind::Subject),
-    ("timeout", Kind::Duration),
+pub(crate) const SERVER: &[Key] = &[
+    (
+        "url",
+        Kind::Set(&Kind::Text),
+        "The servers of one cluster: `nats://HOST:4222`, or a list of them.",
+    ),
+    ("context", Kind::Text, "A context of the `nats` CLI, which brings servers and credentials."),
+    ("user", Kind::Text, "The user's name."),
+    ("password", Kind::Text, "Where the password is: `env:NAME` or `file:PATH`."),
+    ("token", Kind::Text, "Where the token is: `env:NAME` or `file:PATH`."),
+    ("creds", Kind::Text, "Where the credentials are: `env:NAME` or `file:PATH`."),
+    ("nkey", Kind::Text, "Where the seed of the nkey is: `env:NAME` or `file:PATH`."),
+    ("domain", Kind::Text, "The JetStream domain."),
+    ("api_prefix", Kind::Subject, "The prefix of the JetStream API, where it is not `$JS.API`."),
+    ("inbox_prefix", Kind::Subject, "The prefix of reply subjects."),
+    ("timeout", Kind::Duration, "Longest wait for one answer."),
 ];
-const ONE_URL: Key = ("url", Kind::Text);
-const TLS: &[Key] = &[
-    ("tls.ca", Kind::Text),
-    ("tls.cert", Kind::Text),
-    ("tls.key", Kind::Text),
-    ("tls.first", Kind::Bool),
+pub(crate) const ONE_URL: Key =
+    ("url", Kind::Text, "The servers of one cluster: `nats://HOST:4222`, or a list of them.");
+pub(crate) const TLS: &[Key] = &[
+    ("tls.ca", Kind::Text, "Path of the certificate of the authority."),
+    ("tls.cert", Kind::Text, "Path of the client's certificate."),
+    ("tls.key", Kind::Text, "Path of the key of the client's certificate."),
+    ("tls.first", Kind::Bool, "Speak TLS before the server's greeting."),
 ];
-const EXPECT: &[Key] = &[
-    ("expect.cluster", Kind::Text),
-    ("expect.account", Kind::Text),
-    ("expect.domain", Kind::Text),
+pub(crate) const EXPECT: &[Key] = &[
+    ("expect.cluster", Kind::Text, "The cluster's name."),
+    ("expect.account", Kind::Text, "The account."),
+    ("expect.domain", Kind::Text, "The JetStream domain."),
 ];
 
 /// Two ways to find a server: of a later layer, one replaces both of an earlier one.

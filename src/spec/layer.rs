@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::{
     Declared, Desired, Environment, connection,
+    policy::{self, Policy, Stance},
     read::{Blanket, Block, Layer, Stream, is_name},
     resource::Resource,
     value::{Fields, Written, quoted},
@@ -26,18 +27,21 @@ use crate::{
     },
 };
 
+/// What resources say to the rules of the policy.
+pub(super) type Stances = BTreeMap<Address, Stance>;
+
 /// Lays the layers over each other, the first at the bottom.
 pub(super) fn merge(
     path: &str,
     layers: Vec<Layer>,
     sources: &Sources,
     findings: &mut Vec<Finding>,
-) -> Desired {
+) -> (Desired, Policy, Stances) {
     let mut merged = Layer::default();
     for layer in layers {
         lay(&mut merged, layer, findings);
     }
-    let spec = Place::new(0, 0..0);
+    let spec = sources.first_line();
     let name = name_of(path, spec, findings);
     let (server, expect) = connection::connection(&merged.server, spec, findings);
     let protected = merged.environment.get("protected").map(|it| &it.value);
@@ -45,7 +49,8 @@ pub(super) fn merge(
     let environment = Environment { name, protected, server, expect };
     let rule = merged.naming.remove("durable").map(|it| it.value);
     let naming = Naming { rule: rule.as_ref().and_then(Value::as_str) };
-    let mut resources = Resources { declared: BTreeMap::new(), sources, findings };
+    let mut resources =
+        Resources { declared: BTreeMap::new(), stances: Stances::new(), sources, findings };
     let over = (&merged.defaults, &merged.overrides);
     for (name, stream) in merged.streams {
         resources.stream(&name, stream, over, &naming);
@@ -53,7 +58,8 @@ pub(super) fn merge(
     for ((kind, name), block) in merged.buckets {
         resources.bucket(kind, &name, block, over);
     }
-    Desired { environment, resources: resources.declared }
+    let Resources { declared, stances, .. } = resources;
+    (Desired { environment, resources: declared }, merged.policy, stances)
 }
 
 /// An environment is named for its file.
@@ -73,10 +79,12 @@ fn name_of(path: &str, spec: Place, findings: &mut Vec<Finding>) -> String {
 }
 
 fn lay(below: &mut Layer, above: Layer, findings: &mut Vec<Finding>) {
-    let Layer { environment, server, naming, defaults, overrides, streams, buckets } = above;
+    let Layer { environment, server, naming, policy, defaults, overrides, streams, buckets } =
+        above;
     below.environment.extend(environment);
     connection::lay(&mut below.server, server);
     below.naming.extend(naming);
+    policy::lay(&mut below.policy, policy);
     for (kind, fields) in defaults {
         below.defaults.entry(kind).or_default().extend(fields);
     }
@@ -150,6 +158,7 @@ impl Naming<'_> {
 /// What has been put together so far.
 struct Resources<'a> {
     declared: BTreeMap<Address, Declared>,
+    stances: Stances,
     sources: &'a Sources,
     findings: &'a mut Vec<Finding>,
 }
@@ -167,6 +176,7 @@ impl Resources<'_> {
             return;
         }
         let address = Address::stream(name);
+        self.stances.insert(address.clone(), stance(&fields));
         let mut declared = declare(STREAM, stream.place, fields);
         declared.config.set("name", name.into());
         self.add(address, declared);
@@ -181,8 +191,10 @@ impl Resources<'_> {
     fn bucket(&mut self, kind: Bucket, name: &str, block: Block, over: (&Blanket, &Blanket)) {
         let fields = between(Resource::Bucket(kind), block.fields, over);
         if !switched_off(&fields) {
+            let address = Address::bucket(kind, name);
+            self.stances.insert(address.clone(), stance(&fields));
             let declared = declare(kind.rows(), block.place, fields);
-            self.add(Address::bucket(kind, name), lowered(kind, name, declared));
+            self.add(address, lowered(kind, name, declared));
         }
     }
 
@@ -207,6 +219,7 @@ impl Resources<'_> {
             self.findings.push(Finding::error(Code::BadName, message).at(place).help(help));
         }
         let address = Address::consumer(stream, &name);
+        self.stances.insert(address.clone(), stance(&fields));
         let mut declared = declare(CONSUMER, place, fields);
         declared.config.set("name", name.as_str().into());
         declared.config.set("durable_name", name.into());
@@ -254,6 +267,11 @@ fn switched_off(fields: &Fields) -> bool {
     fields.get("enabled").is_some_and(|it| it.value == Value::Bool(false))
 }
 
+fn stance(fields: &Fields) -> Stance {
+    let service = fields.get("service").and_then(|it| it.value.as_str());
+    Stance { service: service.map(str::to_owned), exceptions: fields.get("exceptions").cloned() }
+}
+
 /// Parts the settings from the server's fields.
 fn declare(rows: &'static [Field], place: Place, fields: Fields) -> Declared {
     let mut declared = Declared {
@@ -267,7 +285,7 @@ fn declare(rows: &'static [Field], place: Place, fields: Fields) -> Declared {
     };
     for (name, Written { value, place }) in fields {
         match name {
-            "enabled" | "reason" | "service" => continue,
+            "enabled" | "reason" | "service" | "exceptions" => continue,
             "prevent_destroy" => declared.prevent_destroy = value.as_bool(),
             "ignore" => {
                 let names = value.as_array().into_iter().flatten().filter_map(Value::as_str);

@@ -7,13 +7,14 @@ use toml::de::{DeTable, DeValue};
 
 use super::{
     connection::{self, Server},
+    policy::{self, Policy},
     resource::Resource,
     value::{Fields, Key, Reader, Toml, TomlKey, Written, quoted},
 };
 use crate::{
     finding::{Code, Finding, Place, Sources, closest},
     schema::{
-        Field, Kind, Writer,
+        Choice, Field, Kind, Writer,
         bucket::{Bucket, is_bucket_name},
     },
 };
@@ -24,6 +25,7 @@ pub(super) struct Layer {
     pub(super) environment: Fields,
     pub(super) server: Server,
     pub(super) naming: Fields,
+    pub(super) policy: Policy,
     pub(super) defaults: Blanket,
     pub(super) overrides: Blanket,
     pub(super) streams: BTreeMap<String, Stream>,
@@ -48,22 +50,40 @@ pub(super) struct Block {
     pub(super) fields: Fields,
 }
 
-const TOP: &[&str] = &[
-    "extends",
-    "environment",
-    "server",
-    "state",
-    "naming",
-    "defaults",
-    "override",
-    "streams",
-    "kv",
-    "object",
+/// What stands at the top of a file, each with a sentence.
+pub(crate) const TOP: &[(&str, &str)] = &[
+    ("extends", "The file that this one lies over, by its path from here."),
+    ("environment", "What is said of the environment itself."),
+    ("server", "How the server is reached, by whom, and what it must turn out to be."),
+    ("state", "Where it is kept what was last applied."),
+    ("naming", "How things are named on the server."),
+    ("policy", "The principles that the environment holds itself to."),
+    ("defaults", "What lies under every resource of a kind."),
+    ("override", "What lies over every resource of a kind."),
+    ("streams", "The streams, by name."),
+    ("kv", "The key-value buckets, by name."),
+    ("object", "The object stores, by name."),
 ];
-const EXTENDS: Key = ("extends", Kind::Text);
-const ENVIRONMENT: &[Key] = &[("protected", Kind::Bool)];
-const STATE: &[Key] = &[("backend", Kind::Text)];
-const NAMING: &[Key] = &[("durable", Kind::Text)];
+pub(crate) const EXTENDS: Key = ("extends", Kind::Text, TOP[0].1);
+pub(crate) const ENVIRONMENT: &[Key] =
+    &[("protected", Kind::Bool, "An apply asks for the name of the environment to be typed.")];
+pub(crate) const STATE: &[Key] =
+    &[("backend", Kind::OneOf(&[Choice::new("file")]), "`file`: one file in `state/`.")];
+pub(crate) const NAMING: &[Key] = &[(
+    "durable",
+    Kind::Text,
+    "The durable name of a consumer, of `{service}` and `{name}`, its key.",
+)];
+
+/// Settings of one resource alone: what each would do to all, and what to do instead.
+pub(crate) const OF_ONE: [(&str, &str, &str); 2] = [
+    ("enabled", "switch everything off", "put it under the one resource that is left out"),
+    (
+        "exceptions",
+        "except everything",
+        "put it under the one it is for; a rule for none is off: `{ level = \"off\", reason = \"…\" }`",
+    ),
+];
 
 /// Reads an environment's file and all that it extends, the outermost base first.
 pub(super) fn layers(
@@ -148,7 +168,7 @@ impl Reader<'_> {
             }
             broken.push(damage(text, span.start, error.message()));
             let (message, help) = syntax(error.message(), &text[span.clone()]);
-            let finding = Finding::error(Code::Syntax, message).at(self.place(span));
+            let finding = Finding::error(Code::Syntax, message).at(self.place(visible(text, span)));
             self.findings.push(finding.help(help));
         }
         let before = self.findings.len();
@@ -172,7 +192,7 @@ impl Reader<'_> {
                     layer.environment = self.section("environment", ENVIRONMENT, &[], &value);
                 }
                 "server" => layer.server = connection::read(self, &value),
-                "state" => self.state(&value),
+                "state" => drop(self.section("state", STATE, &[], &value)),
                 "naming" => {
                     layer.naming = self.section("naming", NAMING, &[], &value);
                     self.naming(&mut layer.naming);
@@ -182,7 +202,11 @@ impl Reader<'_> {
                 "streams" => layer.streams = self.streams(value),
                 "kv" => self.buckets(Bucket::Kv, &value, &mut layer),
                 "object" => self.buckets(Bucket::Object, &value, &mut layer),
-                _ => drop(self.unknown("a spec", &key, TOP)),
+                "policy" => layer.policy = policy::read(self, &value),
+                _ => {
+                    let names: Vec<_> = TOP.iter().map(|it| it.0).collect();
+                    self.unknown("a spec", &key, &names);
+                }
             }
         }
         (layer, extends)
@@ -191,18 +215,6 @@ impl Reader<'_> {
     fn extends(&mut self, given: &Toml<'_>) -> Option<(String, Place)> {
         let Written { value, place } = self.key(&EXTENDS, given);
         Some((value.as_str()?.to_owned(), place))
-    }
-
-    fn state(&mut self, given: &Toml<'_>) {
-        let fields = self.section("state", STATE, &[], given);
-        let Some(Written { value: Value::String(backend), place }) = fields.get("backend") else {
-            return;
-        };
-        if backend != "file" {
-            let message = format!("there is no state backend {backend:?}");
-            let help = "write \"file\": the state is kept in `state/`";
-            self.findings.push(Finding::error(Code::BadValue, message).at(*place).help(help));
-        }
     }
 
     /// The rule for durable names holds `{name}`, perhaps `{service}`, and what a name may hold.
@@ -240,11 +252,12 @@ impl Reader<'_> {
         let path = format!("{path}.{}", kind.noun());
         let Some(table) = self.table_of(&path, given) else { return Fields::new() };
         let mut fields = self.fields(kind, table);
-        if let Some(written) = fields.remove("enabled") {
-            let message = format!("`enabled` under `[{path}]` would switch everything off");
-            let help = "put it under the one resource that is left out";
-            self.findings
-                .push(Finding::error(Code::UnknownKey, message).at(written.place).help(help));
+        for (name, what, help) in OF_ONE {
+            if let Some(written) = fields.remove(name) {
+                let message = format!("`{name}` under `[{path}]` would {what}");
+                let finding = Finding::error(Code::UnknownKey, message).at(written.place);
+                self.findings.push(finding.help(help));
+            }
         }
         if kind == Resource::Stream
             && let Some((key, _)) = table.get_key_value("consumers")
@@ -455,6 +468,22 @@ fn within(text: &str, span: Range<usize>) -> Range<usize> {
     let fit = |at: usize| (0..=at.min(text.len())).rev().find(|it| text.is_char_boundary(*it));
     let start = fit(span.start).unwrap_or_default();
     start..fit(span.end).unwrap_or_default().max(start)
+}
+
+/// A span that covers something: where nothing stands, the letter before it on its line, or else
+/// the one after it.
+fn visible(text: &str, span: Range<usize>) -> Range<usize> {
+    if !span.is_empty() {
+        return span;
+    }
+    let at = span.start;
+    let before = text[..at].chars().next_back().filter(|it| *it != '\n');
+    let after = text[at..].chars().next();
+    match (before, after) {
+        (Some(letter), _) => at - letter.len_utf8()..at,
+        (None, Some(letter)) => at..at + letter.len_utf8(),
+        (None, None) => span,
+    }
 }
 
 /// What cannot be trusted after an error: its line, or where a header or a bracket is broken, all

@@ -10,27 +10,33 @@ use crate::schema::{
 
 /// A kind of resource, as a spec describes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Resource {
+pub(crate) enum Resource {
+    /// A stream.
     Stream,
+    /// A consumer.
     Consumer,
+    /// A bucket.
     Bucket(Bucket),
 }
 
 /// What a resource says beside the server's fields. `enabled = false` is how an environment leaves
 /// out what its base declares: removing the table would only bring the base back.
 const SETTINGS: &[Key] = &[
-    ("enabled", Kind::Bool),
-    ("prevent_destroy", Kind::Bool),
-    ("ignore", Kind::Set(&Kind::Text)),
-    ("reason", Kind::Text),
-    ("service", Kind::Text),
+    ("enabled", Kind::Bool, "`false` leaves out here what a base declares."),
+    ("prevent_destroy", Kind::Bool, "Refuse to destroy it; what holds messages is protected."),
+    ("ignore", Kind::Set(&Kind::Text), "Fields that are left to somebody else."),
+    ("reason", Kind::Text, "Why the fields under `ignore` are left to somebody else."),
+    ("exceptions", Kind::Labels, "Rules of `[policy]` that do not hold here, each with why."),
+    ("service", Kind::Text, "The service whose consumer it is, for its durable name."),
 ];
 
 impl Resource {
-    pub(super) const ALL: [Self; 4] =
+    /// Every kind.
+    pub(crate) const ALL: [Self; 4] =
         [Self::Stream, Self::Consumer, Self::Bucket(Bucket::Kv), Self::Bucket(Bucket::Object)];
 
-    pub(super) fn rows(self) -> &'static [Field] {
+    /// The rows of its fields.
+    pub(crate) fn rows(self) -> &'static [Field] {
         match self {
             Self::Stream => STREAM,
             Self::Consumer => CONSUMER,
@@ -38,12 +44,13 @@ impl Resource {
         }
     }
 
-    pub(super) fn settings(self) -> impl Iterator<Item = &'static Key> {
+    /// What it says beside them.
+    pub(crate) fn settings(self) -> impl Iterator<Item = &'static Key> {
         SETTINGS.iter().filter(move |it| self == Self::Consumer || it.0 != "service")
     }
 
     /// What it is called in `[defaults]` and `[override]`.
-    pub(super) fn noun(self) -> &'static str {
+    pub(crate) fn noun(self) -> &'static str {
         match self {
             Self::Stream => "stream",
             Self::Consumer => "consumer",
@@ -51,7 +58,8 @@ impl Resource {
         }
     }
 
-    pub(super) fn title(self) -> &'static str {
+    /// What it is called in a sentence.
+    pub(crate) fn title(self) -> &'static str {
         match self {
             Self::Stream => "a stream",
             Self::Consumer => "a consumer",
@@ -60,7 +68,8 @@ impl Resource {
         }
     }
 
-    pub(super) fn naming(self) -> &'static str {
+    /// What to do with a key that the name of its table decides.
+    pub(crate) fn naming(self) -> &'static str {
         match self {
             Self::Stream => "remove the line, and name the stream in `[streams.NAME]`",
             Self::Consumer => {
@@ -71,7 +80,7 @@ impl Resource {
     }
 
     /// What a key is to another kind of resource, and where or how it is written.
-    pub(super) fn elsewhere(self, name: &str) -> Option<(String, String)> {
+    pub(crate) fn elsewhere(self, name: &str) -> Option<(String, String)> {
         let of = |kind: Self| {
             let row = Field::find(kind.rows(), name).is_some_and(|it| it.writer == Writer::Spec);
             row || kind.settings().any(|it| it.0 == name)

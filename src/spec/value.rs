@@ -24,8 +24,8 @@ pub(super) type TomlKey<'t> = Spanned<std::borrow::Cow<'t, str>>;
 /// What was written in one table, by name.
 pub(super) type Fields = BTreeMap<&'static str, Written>;
 
-/// A key that is no row of a resource, with what it takes.
-pub(super) type Key = (&'static str, Kind);
+/// A key that is no row of a resource, with what it takes and what it is, in a sentence.
+pub(crate) type Key = (&'static str, Kind, &'static str);
 
 /// One value, and where it stands.
 #[derive(Debug, Clone)]
@@ -46,7 +46,7 @@ pub(super) struct Reader<'a> {
 
 /// Keys without which a table inside a field means nothing. The server takes some of them as
 /// absent, and then a republish without `dest` turns into `>` at the next update (2.10 to 2.15).
-const REQUIRED: &[(&str, &[&str])] = &[
+pub(crate) const REQUIRED: &[(&str, &[&str])] = &[
     ("mirror", &["name"]),
     ("sources", &["name"]),
     ("external", &["api"]),
@@ -64,7 +64,7 @@ impl Reader<'_> {
     }
 
     /// The value of a key that is no row.
-    pub(super) fn key(&mut self, (name, kind): &'static Key, given: &Toml<'_>) -> Written {
+    pub(super) fn key(&mut self, (name, kind, _): &'static Key, given: &Toml<'_>) -> Written {
         self.written(name, kind, Unset::Absent, given)
     }
 
@@ -384,7 +384,7 @@ impl Reader<'_> {
 }
 
 /// `tls.ca` → `ca`: what stands in the file.
-fn last(name: &'static str) -> &'static str {
+pub(crate) fn last(name: &'static str) -> &'static str {
     name.rsplit('.').next().unwrap_or(name)
 }
 
