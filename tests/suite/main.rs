@@ -8,6 +8,7 @@ mod drift;
 mod environments;
 mod fields;
 mod observe;
+mod peers;
 mod sandbox;
 mod state;
 mod support;
