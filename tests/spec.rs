@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fmt::Write as _, fs, io, iter, path::Path};
 use jsplan::{
     address::Address,
     config::Config,
-    finding::{Code, Severity},
+    finding::{Code, Finding, Severity},
     schema::{
         Release,
         bucket::{Bucket, lift},
@@ -487,6 +487,89 @@ fn words() -> impl Strategy<Value = BTreeMap<&'static str, Value>> {
         origin().prop_map(|it| vec![("sources", json!([it]))]),
     ];
     (simple, kv, copies).prop_map(|(a, b, c)| a.into_iter().chain(b).chain(c).collect())
+}
+
+#[test]
+fn the_shipped_environments_turn_every_built_in_rule_on_as_an_error() {
+    let schema = jsplan::reference::schema::schema();
+    let schema: serde_json::Value = serde_json::from_str(&schema).expect("it is JSON");
+    let rules = schema["properties"]["policy"]["properties"].as_object().expect("rules").keys();
+    let rules: Vec<_> = rules.filter(|it| *it != "rules").collect();
+    assert!(rules.len() >= 6);
+    let base: toml::Table = shipped("base.toml").parse().expect("it is TOML");
+    for rule in rules {
+        let said = &base["policy"][rule.as_str()];
+        let level = said.get("level").unwrap_or(said);
+        assert_eq!(level.as_str(), Some("error"), "{rule}");
+        for name in ["dev.toml", "staging.toml", "prod.toml"] {
+            let own: toml::Table = shipped(name).parse().expect("it is TOML");
+            let own = own.get("policy").and_then(|it| it.get(rule));
+            let own = own.and_then(|it| it.get("level").or(it.is_str().then_some(it)));
+            assert!(own.is_none_or(|it| it.as_str() == Some("error")), "{name} {rule}");
+        }
+    }
+}
+
+/// What is found in an environment over a base.
+fn found(dev: &str, base: &str) -> Vec<String> {
+    let dev = format!("extends = 'base.toml'\n{dev}");
+    let loaded = load_texts(&[("dev.toml", &dev), ("base.toml", &server(base))]);
+    let line = |it: &Finding| format!("{}: {}", it.severity, it.message);
+    loaded.findings.iter().map(line).collect()
+}
+
+#[test]
+fn a_later_layer_is_stricter_or_less_strict_setting_by_setting() {
+    let base = "[policy]\nreplicated = { level = 'warn', streams = ['A*'], min = 2 }\n\
+                [streams.A1]\n[streams.B1]\n";
+    let breaks = |severity: &str, min: u8| {
+        format!(
+            "{severity}: `stream.A1` breaks the rule `replicated`: `num_replicas` is 1, and at \
+             least {min} are asked for"
+        )
+    };
+    assert_eq!(found("", base), [breaks("warning", 2)]);
+    assert_eq!(found("[policy]\nreplicated = 'error'", base), [breaks("error", 2)]);
+    assert_eq!(found("[policy]\nreplicated = { min = 5 }", base), [breaks("warning", 5)]);
+    assert_eq!(found("[policy]\nreplicated = { min = 1 }", base), [""; 0]);
+    let off = "[policy]\nreplicated = { level = 'off', reason = 'there is one server' }";
+    assert_eq!(found(off, base), [""; 0]);
+}
+
+#[test]
+fn an_exception_with_its_reason_lets_one_resource_through() {
+    let base = "[policy]\nbounded_retention = 'error'\nservice_prefixed_durables = 'error'\n\
+                [streams.A]\n[streams.A.consumers.C]\nack_policy = 'explicit'\n[kv.K]\n";
+    assert_eq!(found("", base).len(), 2);
+    let dev = "[streams.A]\nexceptions = { bounded_retention = 'it is read at once' }\n\
+               [streams.A.consumers.C.exceptions]\nservice_prefixed_durables = 'it is older'\n";
+    assert_eq!(found(dev, base), [""; 0]);
+}
+
+#[test]
+fn a_rule_of_ones_own_judges_what_the_server_would_make_of_it() {
+    let rule = |kind: &str, rule: &str| {
+        format!(
+            "[policy.rules.mine]\nlevel = 'error'\napplies_to = '{kind}'\nmessage = 'it is not'\n\
+             rule = '''{rule}'''\n[streams.A_V1]\nmax_bytes = '2GiB'\n\
+             [streams.A_V1.consumers.C]\nack_policy = 'explicit'\nservice = 'web'\n[kv.K]\n"
+        )
+    };
+    for (kind, holds) in [
+        ("stream", "config.num_replicas == 1 && config.storage == 'file'"),
+        ("stream", "config.max_bytes == quantity('2GiB') && config.max_age == 0"),
+        ("stream", "config.subjects.all(it, it.startsWith('A')) && !has(config.description)"),
+        ("stream", "name.matches('[A-Z]+_V[0-9]+') && environment == 'dev' && service == ''"),
+        ("consumer", "config.ack_wait == duration('30s') && service == 'web'"),
+        ("consumer", "name == 'web_C' && config.max_deliver == -1"),
+        ("kv", "config.max_msgs_per_subject == 1 && config.discard == 'new'"),
+        ("object", "false"),
+    ] {
+        assert_eq!(found("", &rule(kind, holds)), [""; 0], "{holds}");
+        if kind != "object" {
+            assert_eq!(found("", &rule(kind, &format!("!({holds})"))).len(), 1, "{holds}");
+        }
+    }
 }
 
 proptest! {

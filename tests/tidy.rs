@@ -373,9 +373,15 @@ fn renew(file: &Path, page: &str) {
     fs::write(file, page).unwrap();
 }
 
-/// Every `tests/FILE.rs::NAME` or `src/FILE.rs::NAME` in backticks is a test.
+/// Every `tests/FILE.rs::NAME` or `src/FILE.rs::NAME` in backticks is a test, and every
+/// `tests/planner/FILE.txt::NAME` a case of the planner.
 fn references(file: &str, text: &str) -> Vec<String> {
     let quoted = text.split('`').skip(1).step_by(2);
+    let cases = quoted.clone().filter_map(|it| it.split_once(".txt::")).filter(|(source, case)| {
+        let cases = fs::read_to_string(format!("{source}.txt")).unwrap_or_default();
+        !cases.lines().any(|it| it.strip_prefix("=== ") == Some(case))
+    });
+    let cases = cases.map(|(source, case)| format!("{file}: `{source}.txt::{case}` is no case"));
     let named = quoted.filter_map(|it| {
         let (source, test) = it.split_once(".rs::")?;
         (source.starts_with("tests/") || source.starts_with("src/")).then_some((source, test))
@@ -384,7 +390,8 @@ fn references(file: &str, text: &str) -> Vec<String> {
         let source = fs::read_to_string(format!("{source}.rs")).unwrap_or_default();
         !is_test(&source, test.rsplit("::").next().unwrap_or(test))
     });
-    missing.map(|(source, test)| format!("{file}: `{source}.rs::{test}` is no test")).collect()
+    let missing = missing.map(|(source, test)| format!("{file}: `{source}.rs::{test}` is no test"));
+    missing.chain(cases).collect()
 }
 
 fn is_test(source: &str, name: &str) -> bool {
@@ -770,5 +777,8 @@ mod each_check_can_fail {
         assert_eq!(named("files_are_shor"), 1);
         assert_eq!(count(references, "`tests/absent.rs::files_are_short`"), 1);
         assert_eq!(count(references, "`src/plan.rs` and `plan::Step`"), 0);
+        let case = |name: &str| count(references, &format!("`tests/planner/kinds.txt::{name}`"));
+        assert_eq!(case("a text that is removed is unset"), 0);
+        assert_eq!(case("a text that is removed"), 1);
     }
 }

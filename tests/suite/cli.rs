@@ -258,3 +258,16 @@ fn the_demo_shows_the_main_job_and_leaves_nothing_behind() {
     fs::remove_dir(&temporary).expect("it is empty");
     assert_eq!(project.files(), before);
 }
+
+#[test]
+fn the_schema_is_printed_without_an_environment() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_jsplan"))
+        .arg("schema")
+        .current_dir(folder.path())
+        .output()
+        .expect("jsplan runs");
+    assert!(output.status.success());
+    let printed = String::from_utf8(output.stdout).expect("it is text");
+    assert_eq!(printed, jsplan::reference::schema::schema());
+}

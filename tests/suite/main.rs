@@ -9,6 +9,7 @@ mod environments;
 mod fields;
 mod observe;
 mod rehearse;
+mod peers;
 mod sandbox;
 mod state;
 mod support;
