@@ -3,6 +3,7 @@
 mod apply;
 mod demo;
 mod drift;
+mod import;
 mod plan;
 mod project;
 pub mod reference;
@@ -85,6 +86,8 @@ enum Command {
     Apply(apply::Args),
     /// Compare what is live with what was last applied
     Drift(drift::Args),
+    /// Take what is live into the spec and the state; nothing on the server is changed
+    Import(import::Args),
     /// Show the state, or a saved plan
     Show(show::Args),
     /// Look at the state, and mend it
@@ -173,6 +176,7 @@ fn dispatch(cli: Cli, terminal: Terminal) -> Result<Exit, Failure> {
         Command::Plan(args) => crate::io::run(plan::run(&project, &args)),
         Command::Apply(args) => crate::io::run(apply::run(&project, &args)),
         Command::Drift(args) => crate::io::run(drift::run(&project, &args)),
+        Command::Import(args) => crate::io::run(import::run(&project, &args)),
         Command::Show(args) => show::run(&project, &args),
         Command::State(command) => state::run(&project, &command),
         Command::Sandbox(command) => sandbox::run(&project, &command),

@@ -6,9 +6,11 @@
 
 pub(crate) mod check;
 mod connection;
+pub mod describe;
 mod layer;
 mod read;
 mod value;
+mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -308,7 +308,7 @@ impl Reader<'_> {
     }
 
     fn bad_name(&mut self, message: String, place: Place) {
-        let help = "a name holds letters, digits, `_` and `-`, at most 255 of them";
+        let help = "a name holds no spaces, no `.`, `*`, `>`, `/` or `\\`, and at most 255 bytes";
         self.findings.push(Finding::error(Code::BadName, message).at(place).help(help));
     }
 
@@ -437,11 +437,10 @@ impl Resource {
     }
 }
 
-/// Whether the server takes a text as the name of a stream or consumer. It takes more than this,
-/// but not in every release and not in every place.
+/// Whether the server takes a text as the name of a stream or consumer.
 pub(super) fn is_name(text: &str) -> bool {
-    (1..=255).contains(&text.len())
-        && text.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'_' || it == b'-')
+    const REFUSED: &[char] = &[' ', '\t', '\r', '\n', '\u{c}', '.', '*', '>', '/', '\\'];
+    (1..=255).contains(&text.len()) && !text.contains(REFUSED)
 }
 
 /// A dotted key so long that the tree under it would be too deep to walk, or even to drop.
