@@ -3,6 +3,7 @@
 mod apply;
 mod demo;
 mod drift;
+mod fmt;
 mod import;
 mod plan;
 mod project;
@@ -80,6 +81,8 @@ pub(crate) struct Global {
 enum Command {
     /// Check a spec without a server; every mistake is shown
     Validate(validate::Args),
+    /// Lay out specs in the one style, comments kept
+    Fmt(fmt::Args),
     /// Show what an apply would do
     Plan(plan::Args),
     /// Carry out a plan: a saved one, or plan and ask
@@ -173,6 +176,7 @@ fn dispatch(cli: Cli, terminal: Terminal) -> Result<Exit, Failure> {
     let project = project::Project::new(cli.global, terminal);
     match cli.command {
         Command::Validate(args) => validate::run(&project, &args),
+        Command::Fmt(args) => fmt::run(&project, &args),
         Command::Plan(args) => crate::io::run(plan::run(&project, &args)),
         Command::Apply(args) => crate::io::run(apply::run(&project, &args)),
         Command::Drift(args) => crate::io::run(drift::run(&project, &args)),

@@ -87,7 +87,8 @@ impl Picker<'_> {
     fn every(&mut self, matches: impl Fn(&str) -> bool) {
         for (address, reason) in &self.live.unknown {
             if matches(address.stream_name()) {
-                let message = format!("`{address}` is not imported: it could not be read: {reason}");
+                let message =
+                    format!("`{address}` is not imported: it could not be read: {reason}");
                 let help = "import again once its servers answer";
                 let finding = Finding::warning(Code::Unreadable, message).about(address);
                 self.chosen.findings.push(finding.help(help));

@@ -7,6 +7,7 @@
 pub(crate) mod check;
 mod connection;
 pub mod describe;
+pub mod format;
 mod layer;
 mod read;
 mod value;

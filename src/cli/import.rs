@@ -48,7 +48,8 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
     }
     let choice = args.choice()?;
     let store = project.store(&project.environment()?);
-    let lock = if args.write { Some(store.lock("import").map_err(Failure::of_store)?) } else { None };
+    let lock =
+        if args.write { Some(store.lock("import").map_err(Failure::of_store)?) } else { None };
     let Gathered { desired, sources, state, live, .. } = project.gather("import").await?;
     stop_at(project, &target::check(&desired, &state, &live.server), &sources)?;
     let chosen = import::choose(&choice, &desired, &state, &live);
@@ -154,12 +155,10 @@ impl<'a> Spec<'a> {
 
     /// The chosen in the words of the spec; `None` where nothing is left to import.
     fn describe(&self, choice: &Choice, chosen: &Chosen) -> Result<Option<Described>, Failure> {
-        let described =
-            describe::describe(&self.path, |it| self.text_of(it), &chosen.resources);
+        let described = describe::describe(&self.path, |it| self.text_of(it), &chosen.resources);
         self.project.show_findings(&described.findings, &described.sources);
-        let lacks = |it: &&Address| {
-            !described.resources.contains(it) && !chosen.managed.contains(it)
-        };
+        let lacks =
+            |it: &&Address| !described.resources.contains(it) && !chosen.managed.contains(it);
         if let Choice::Named(named) = choice
             && let Some(address) = named.iter().find(lacks)
         {
@@ -178,7 +177,8 @@ impl<'a> Spec<'a> {
     fn refused(&self, loaded: &Loaded, findings: &[Finding]) -> Failure {
         self.project.show_findings(&loaded.findings, &loaded.sources);
         self.project.show_findings(findings, &loaded.sources);
-        Failure::new(format!("the spec would not hold with this in `{}`", self.path)).help(UNCHANGED)
+        Failure::new(format!("the spec would not hold with this in `{}`", self.path))
+            .help(UNCHANGED)
     }
 
     fn show(&self, described: &Described) -> Result<Exit, Failure> {

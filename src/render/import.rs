@@ -32,7 +32,10 @@ pub(crate) fn nothing(choice: &Choice) -> String {
         Choice::Named(_) => "Nothing to import.\n".to_owned(),
         Choice::All => "Nothing to import: everything is managed.\n".to_owned(),
         Choice::Matching(pattern) => {
-            format!("Nothing to import: no unmanaged stream matches `{}`.\n", escape(pattern.as_str()))
+            format!(
+                "Nothing to import: no unmanaged stream matches `{}`.\n",
+                escape(pattern.as_str())
+            )
         }
     }
 }
@@ -77,6 +80,7 @@ fn resources(described: &Described) -> String {
     let (streams, consumers): (Vec<_>, Vec<_>) =
         described.resources.iter().partition(|it| matches!(it, Address::Stream(_)));
     let kinds = [(streams.len(), "stream"), (consumers.len(), "consumer")];
-    let kinds = kinds.into_iter().filter(|it| it.0 > 0).map(|(number, kind)| count_of(number, kind));
+    let kinds =
+        kinds.into_iter().filter(|it| it.0 > 0).map(|(number, kind)| count_of(number, kind));
     kinds.collect::<Vec<_>>().join(" and ")
 }

@@ -177,7 +177,14 @@ impl Description<'_> {
         }
     }
 
-    fn leave(&mut self, address: &Address, code: Code, why: &str, place: Option<Place>, help: &str) {
+    fn leave(
+        &mut self,
+        address: &Address,
+        code: Code,
+        why: &str,
+        place: Option<Place>,
+        help: &str,
+    ) {
         let message = format!("`{address}` is not imported: {why}");
         self.findings.push(Finding::warning(code, message).at(place).about(address).help(help));
     }
@@ -206,7 +213,8 @@ fn lines(
         return Err(Unsayable { why: "the spec switches it off".to_owned(), place, help });
     }
     let ignored = said.fields.get("ignore").and_then(|it| it.value.as_array());
-    let ignored = |it: &Field| ignored.is_some_and(|names| names.iter().any(|name| name == it.name));
+    let ignored =
+        |it: &Field| ignored.is_some_and(|names| names.iter().any(|name| name == it.name));
     let rows = address.rows().iter().filter(|it| it.writer == Writer::Spec && !ignored(it));
     let mut lines = Vec::new();
     for field in rows {

@@ -109,6 +109,19 @@ pub(super) fn layers(
     layers
 }
 
+/// The errors of syntax in the text of a file.
+pub(super) fn syntax_of(path: &str, text: &str, sources: &mut Sources) -> Vec<Finding> {
+    let file = sources.add(path.to_owned(), text.to_owned());
+    let mut findings = Vec::new();
+    let mut reader = Reader { file, findings: &mut findings, secrets: Vec::new() };
+    drop(reader.file(text));
+    for secret in reader.secrets {
+        sources.hide(secret);
+    }
+    findings.retain(|it| it.code == Code::Syntax);
+    findings
+}
+
 fn no_file(path: &str, why: &str, place: Option<Place>) -> Finding {
     let help = match place {
         Some(_) => "the path is relative to the file that names it",
