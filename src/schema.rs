@@ -39,6 +39,8 @@ pub struct Field {
     pub loses: Loses,
     /// Who decides the value.
     pub writer: Writer,
+    /// Whether the table it stands in means nothing without it.
+    pub required: bool,
 }
 
 /// The shape of a value.
@@ -251,6 +253,7 @@ impl Field {
             refusal: INVALID_STREAM,
             loses: Loses::Nothing,
             writer: Writer::Spec,
+            required: false,
         }
     }
 
@@ -284,6 +287,11 @@ impl Field {
         self
     }
 
+    const fn required(mut self) -> Self {
+        self.required = true;
+        self
+    }
+
     const fn written_by(mut self, writer: Writer) -> Self {
         self.writer = writer;
         self
@@ -300,7 +308,7 @@ impl Field {
 
     /// Whether a release takes this change in place; `Null` stands for absent.
     #[must_use]
-    pub(crate) fn verdict(&self, release: Release, before: &Value, after: &Value) -> Verdict {
+    pub fn verdict(&self, release: Release, before: &Value, after: &Value) -> Verdict {
         match self.rule(release) {
             Update::Free => Verdict::InPlace,
             Update::Fixed => Verdict::Refused("it is fixed at creation"),
@@ -317,7 +325,7 @@ impl Field {
     ///
     /// `kept` is the value that stays where only the server can know it.
     #[must_use]
-    pub(crate) fn value(&self, config: &Config, kept: Option<&Value>) -> Option<Value> {
+    pub fn value(&self, config: &Config, kept: Option<&Value>) -> Option<Value> {
         if let Some(set) = config.get(self.name).and_then(|it| self.kind.canonical(it)) {
             return Some(match (self.unset, set.as_i64()) {
                 (Unset::Unlimited(unlimited), Some(number)) if number < 0 => unlimited.into(),
@@ -351,7 +359,8 @@ impl Field {
     }
 
     /// The first release that knows this field and this value of it.
-    pub(crate) fn first_release(&self, value: &Value) -> Release {
+    #[must_use]
+    pub fn first_release(&self, value: &Value) -> Release {
         self.kind.first_release(value).map_or(self.since, |it| it.max(self.since))
     }
 
@@ -364,7 +373,7 @@ impl Field {
 impl Kind {
     /// One form for every way to write the same value; `None` where it is as good as absent.
     #[must_use]
-    pub(crate) fn canonical(&self, value: &Value) -> Option<Value> {
+    pub fn canonical(&self, value: &Value) -> Option<Value> {
         let zero = value.is_null() || *value == false || *value == 0 || *value == "";
         let present = Some(value).filter(|_| !zero)?;
         match self {

@@ -21,12 +21,13 @@ const COMPRESSION: &[Choice] = &[Choice::new("none"), Choice::new("s2")];
 const PERSIST: &[Choice] = &[Choice::new("default"), Choice::new("async").since(2, 12, 0)];
 
 const TRANSFORM: &[Field] = &[
-    Field::new("src", Subject, "Subjects that are rewritten."),
-    Field::new("dest", Subject, "What they become."),
+    Field::new("src", Subject, "Subjects that are rewritten.").required(),
+    Field::new("dest", Subject, "What they become.").required(),
 ];
 
 const EXTERNAL: &[Field] = &[
-    Field::new("api", Subject, "The JetStream API prefix of the other account or domain."),
+    Field::new("api", Subject, "The JetStream API prefix of the other account or domain.")
+        .required(),
     Field::new("deliver", Subject, "The delivery subject prefix there."),
 ];
 
@@ -37,7 +38,7 @@ const SOURCE_CONSUMER: &[Field] = &[
 
 /// A mirror, or one of the sources.
 const SOURCE: &[Field] = &[
-    Field::new("name", Text, "The origin's name."),
+    Field::new("name", Text, "The origin's name.").required(),
     Field::new("opt_start_seq", Number, "The first sequence to copy."),
     Field::new("opt_start_time", Time, "The first instant to copy."),
     Field::new("filter_subject", Subject, "Only messages on these subjects."),
@@ -56,7 +57,8 @@ const PLACEMENT: &[Field] = &[
 
 const REPUBLISH: &[Field] = &[
     Field::new("src", Subject, "Subjects that are published again.").unset(Name(">")),
-    Field::new("dest", Subject, "Where they are published."),
+    // The server takes it as absent, and turns it into `>` at the next update (2.10 to 2.15).
+    Field::new("dest", Subject, "Where they are published.").required(),
     Field::new("headers_only", Bool, "Publish the headers without the payload.").unset(False),
 ];
 
