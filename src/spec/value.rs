@@ -105,6 +105,7 @@ impl Reader<'_> {
             (Kind::Time, DeValue::Datetime(it)) => self.time(name, &it.to_string(), place),
             (Kind::Text, DeValue::String(it)) => Some(it.as_ref().into()),
             (Kind::Subject, DeValue::String(it)) => self.subject(name, it, place),
+            (Kind::Literal, DeValue::String(it)) => self.literal(name, it, place),
             (Kind::Labels, DeValue::Table(it)) => self.labels(name, it),
             (Kind::OneOf(choices), DeValue::String(it)) => self.one_of(name, choices, it, place),
             (Kind::Set(kind) | Kind::List(kind), DeValue::Array(list)) => {
@@ -187,6 +188,16 @@ impl Reader<'_> {
         };
         let message = format!("`{name}` holds {text:?}, which is no subject");
         self.wrong(Code::BadSubject, message, why, place)
+    }
+
+    fn literal(&mut self, name: &str, text: &str, place: Place) -> Option<Value> {
+        let subject = self.subject(name, text, place)?;
+        if !text.split('.').any(|it| it == "*" || it == ">") {
+            return Some(subject);
+        }
+        let message = format!("`{name}` holds {text:?}, which stands for many subjects");
+        let help = "write one subject, without `*` and `>`";
+        self.wrong(Code::BadSubject, message, help, place)
     }
 
     fn labels(&mut self, name: &str, table: &DeTable<'_>) -> Option<Value> {

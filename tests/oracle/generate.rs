@@ -1,7 +1,10 @@
 //! Configurations as clients might send them, made from the rows: examples of every field, and
 //! random ones that a seed gives again. Mostly the server takes them; some it must refuse.
 
-use jsplan::schema::{Field, Kind, Release, Writer, stream::STREAM};
+use jsplan::{
+    config::Config,
+    schema::{Field, Kind, Release, Writer, stream::STREAM},
+};
 use serde_json::{Map, Value, json};
 
 /// Examples where the kind alone does not make a valid one. `NAME` stands for the stream's own
@@ -76,7 +79,7 @@ const SECOND: i64 = 1_000_000_000;
 ///
 /// Where neither the kind nor the table above gives one: a new row needs an example.
 pub(crate) fn examples(path: &str, field: &'static Field) -> Vec<Value> {
-    let unset = field.value(&jsplan::config::Config::default(), None);
+    let unset = field.read(&Config::default());
     let mut found = given(EXAMPLES, path).unwrap_or_else(|| of_kind(path, &field.kind));
     found.retain(|it| field.kind.canonical(it) != unset);
     assert!(!found.is_empty() || given(EXAMPLES, path).is_some(), "`{path}` has no example");
@@ -98,6 +101,7 @@ fn of_kind(path: &str, kind: &'static Kind) -> Vec<Value> {
         Kind::Duration => vec![json!(3600 * SECOND), json!(7200 * SECOND)],
         Kind::Time => vec![json!("2026-01-01T00:00:00Z"), json!("2026-02-01T00:00:00.5+02:00")],
         Kind::Text => vec![json!("one"), json!("two")],
+        Kind::Literal => vec![json!("a.one"), json!("a.two")],
         Kind::Subject => vec![json!("a.one"), json!("a.*")],
         Kind::Labels => vec![json!({ "team": "a" }), json!({ "team": "b", "owner": "c" })],
         Kind::OneOf(choices) => choices.iter().map(|it| json!(it.name)).collect(),

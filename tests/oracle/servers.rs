@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use crate::strangers::strangers;
 
-/// The programs to ask, with `:` between them.
+/// Other programs to ask than those of the supported releases, with `:` between them.
 const SERVERS: &str = "JSPLAN_ORACLE_SERVERS";
 
 /// One server of a release.
@@ -63,8 +63,12 @@ fn ask<T>(program: &PathBuf, question: impl AsyncFn(&Oracle) -> T) -> (Release, 
 fn programs() -> Vec<PathBuf> {
     match env::var_os(SERVERS) {
         Some(paths) => env::split_paths(&paths).collect(),
-        None => vec![binary::find(None, &mut |_| {}).expect("a nats-server can be had")],
+        None => binary::ORACLE.map(pinned).to_vec(),
     }
+}
+
+fn pinned(release: Release) -> PathBuf {
+    binary::release(release, &mut |_| {}).expect("a nats-server can be had")
 }
 
 impl Oracle {

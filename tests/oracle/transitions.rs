@@ -22,7 +22,8 @@ const COMPANIONS: &[(&str, &str)] = &[
     ),
     ("subjects", "{}"),
     ("mirror", "{}"),
-    ("mirror_direct", r#"{ "mirror": { "name": "ORIGIN" } }"#),
+    // An origin that the server sees would decide it.
+    ("mirror_direct", r#"{ "mirror": { "name": "FAR" } }"#),
 ];
 
 /// Changes that the server takes and jsplan refuses all the same.
@@ -97,8 +98,8 @@ impl Transition {
         let sent = self.with(&before, &self.after);
         let answer = oracle.send("STREAM.UPDATE.T", &sent, 0).await;
         oracle.done("STREAM.DELETE.T").await;
-        let value = |it: &Value| self.field.value(&Config::of(it), None).unwrap_or_default();
-        let (was, will) = (value(&before), value(&sent));
+        let was = self.field.read(&Config::of(&before)).unwrap_or_default();
+        let will = self.field.value(&Config::of(&sent), None, oracle.release).unwrap_or_default();
         let verdict = match self.field.verdict(oracle.release, &was, &will) {
             // Nothing changes.
             _ if was == will => Verdict::InPlace,
