@@ -37,7 +37,7 @@ pub(crate) fn towards(
     kept: &Config,
     release: Release,
 ) -> Vec<Delta> {
-    let mut found = deltas(rows, before, &wanted.config, kept);
+    let mut found = deltas(rows, before, &wanted.config, kept, release);
     found.retain(|it| {
         let name = it.field.name;
         !wanted.ignore.contains(name) && (it.field.since <= release || wanted.config.has(name))
@@ -48,7 +48,7 @@ pub(crate) fn towards(
 /// The fields in which what was read back differs from what was read back before.
 #[must_use]
 pub(crate) fn moved(rows: &'static [Field], before: &Config, after: &Config) -> Vec<Delta> {
-    compare(rows, before, after, |field| after.get(field.name))
+    compare(rows, before, |field| field.read(after))
 }
 
 /// The fields in which `after` differs from `before`, in the order of the rows.
@@ -62,22 +62,22 @@ pub(crate) fn deltas(
     before: &Config,
     after: &Config,
     kept: &Config,
+    release: Release,
 ) -> Vec<Delta> {
-    compare(rows, before, after, |it| {
+    compare(rows, before, |it| {
         let kept = kept.get(it.name).filter(|_| !matches!(it.unset, Unset::AsIs));
-        kept.or_else(|| before.get(it.name))
+        it.value(after, kept.or_else(|| before.get(it.name)), release)
     })
 }
 
-fn compare<'a>(
+fn compare(
     rows: &'static [Field],
-    before: &'a Config,
-    after: &Config,
-    present: impl Fn(&Field) -> Option<&'a Value>,
+    before: &Config,
+    after: impl Fn(&Field) -> Option<Value>,
 ) -> Vec<Delta> {
     let differ = |field: &'static Field| {
-        let was = field.value(before, before.get(field.name)).unwrap_or_default();
-        let will = field.value(after, present(field)).unwrap_or_default();
+        let was = field.read(before).unwrap_or_default();
+        let will = field.kind.carrying(&was, after(field).unwrap_or_default());
         (was != will).then_some(Delta { field, before: was, after: will })
     };
     rows.iter().filter(|it| it.writer == Writer::Spec).filter_map(differ).collect()

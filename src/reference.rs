@@ -173,6 +173,6 @@ fn table(kind: &Kind) -> Option<&'static [Field]> {
         Kind::Table(rows) => Some(rows),
         Kind::Set(inner) | Kind::List(inner) => table(inner),
         Kind::Bool | Kind::Number | Kind::Bytes | Kind::Duration | Kind::Time => None,
-        Kind::Text | Kind::Subject | Kind::Labels | Kind::OneOf(_) => None,
+        Kind::Text | Kind::Subject | Kind::Literal | Kind::Labels | Kind::OneOf(_) => None,
     }
 }

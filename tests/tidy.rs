@@ -718,12 +718,15 @@ mod each_check_can_fail {
             kind: Kind::Text,
             doc,
             unset: Unset::Absent,
+            unset_later: None,
+            forced: None,
             since: Release(2, 2, 0),
             update: Update::Free,
             later: None,
             refusal: 10052,
             loses: Loses::Nothing,
             writer: Writer::Spec,
+            required: false,
         }
     }
 

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use super::{Exit, Failure, project::Project};
 use crate::{
     io::{
-        binary,
+        binary::{self, FETCHED},
         sandbox::{Nodes, Options, Sandbox, Status},
     },
+    schema::{OLDEST, Release},
     units::count_of,
 };
 
@@ -25,6 +26,9 @@ pub(crate) enum Command {
         /// The nats-server to use
         #[arg(long, value_name = "FILE")]
         nats_server: Option<PathBuf>,
+        /// The release of nats-server to use, fetched unless it is there
+        #[arg(long, value_name = "RELEASE", conflicts_with = "nats_server", value_parser = release)]
+        release: Option<Release>,
     },
     /// Say whether it runs, and where
     Status,
@@ -40,13 +44,24 @@ fn nodes(text: &str) -> Result<Nodes, String> {
     }
 }
 
+fn release(text: &str) -> Result<Release, String> {
+    let release = Release::parse(text);
+    if release >= OLDEST && release.to_string() == text {
+        return Ok(release);
+    }
+    Err(format!("write a release from {OLDEST} on in full, such as `{FETCHED}`"))
+}
+
 /// Runs one of the sandbox commands.
 pub(crate) fn run(project: &Project, command: &Command) -> Result<Exit, Failure> {
     let folder = project.dir.join("state").join("sandbox");
     match command {
-        Command::Up { nodes, port, nats_server } => {
+        Command::Up { nodes, port, nats_server, release } => {
             let mut say = |it: &str| project.terminal.say(&format!("{it}\n"));
-            let binary = binary::find(nats_server.as_deref(), &mut say)?;
+            let binary = match release {
+                Some(release) => binary::release(*release, &mut say)?,
+                None => binary::find(nats_server.as_deref(), &mut say)?,
+            };
             let options = Options { nodes: *nodes, port: *port, binary };
             let sandbox = Sandbox::up(&folder, &options)?;
             for note in &sandbox.notes {

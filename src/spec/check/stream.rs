@@ -9,6 +9,7 @@ use crate::{
     address::{Address, consumers_of},
     config::Config,
     finding::{Code, Finding},
+    schema::Release,
     spec::Declared,
     subject,
 };
@@ -89,15 +90,6 @@ pub(super) const RULES: &[Rule] = &[
         "`deny_purge` forbids what `allow_rollup_hdrs` does",
         "keep one of them: a rollup purges what is before it",
     ),
-    Rule::conflict(
-        "deny_purge",
-        |it| {
-            let purges = positive(it, "subject_delete_marker_ttl") || on(it, "allow_msg_schedules");
-            on(it, "deny_purge") && purges
-        },
-        "`deny_purge` is switched off by the server for delete markers and schedules",
-        "remove `deny_purge`, or `subject_delete_marker_ttl` and `allow_msg_schedules`",
-    ),
     Rule::bad(
         "max_age",
         |it| it.number("max_age").is_some_and(|it| (1..100 * MILLISECOND).contains(&it)),
@@ -149,20 +141,35 @@ pub(super) const RULES: &[Rule] = &[
     Rule::conflict(
         "allow_msg_counter",
         |it| {
-            let expires = positive(it, "subject_delete_marker_ttl") || on(it, "allow_msg_ttl");
-            let excluded = it.text("discard") == Some("new") || on(it, "allow_msg_schedules");
-            on(it, "allow_msg_counter") && (expires || excluded)
+            let excluded = it.text("discard") == Some("new") || on(it, "allow_msg_ttl");
+            on(it, "allow_msg_counter") && excluded
         },
-        "counters exclude `discard = \"new\"`, schedules and messages that expire on their own",
+        "counters exclude `discard = \"new\"` and messages that expire on their own",
         "keep `allow_msg_counter` alone, or remove it",
     ),
+    // Older ones take it, and refuse every later update of the stream.
+    Rule::conflict(
+        "allow_msg_counter",
+        |it| on(it, "allow_msg_counter") && positive(it, "subject_delete_marker_ttl"),
+        "counters exclude delete markers",
+        "remove `subject_delete_marker_ttl`, or `allow_msg_counter`",
+    ),
+    Rule::conflict(
+        "allow_msg_counter",
+        |it| on(it, "allow_msg_counter") && on(it, "allow_msg_schedules"),
+        "counters exclude schedules",
+        "keep one of them",
+    )
+    .since(2, 12, 10)
+    .but_not(Release(2, 14, 0), Release(2, 14, 2)),
     Rule::conflict(
         "allow_msg_schedules",
         |it| on(it, "allow_msg_schedules") && it.text("discard") == Some("new"),
         "schedules exclude `discard = \"new\"`",
-        "keep one of them; servers before 2.12.10 took both",
+        "keep one of them",
     )
-    .since(2, 12, 10),
+    .since(2, 12, 10)
+    .but_not(Release(2, 14, 0), Release(2, 14, 2)),
     Rule::conflict(
         "persist_mode",
         |it| {
@@ -172,17 +179,6 @@ pub(super) const RULES: &[Rule] = &[
         },
         "`persist_mode = \"async\"` is for one replica on file, without atomic batches",
         "set `num_replicas = 1` and `storage = \"file\"`, or remove `persist_mode`",
-    ),
-    Rule::conflict(
-        "sealed",
-        |it| {
-            let closed = on(it, "deny_delete") && on(it, "deny_purge");
-            let keeps = !positive(it, "max_age") && !on(it, "allow_rollup_hdrs");
-            on(it, "sealed") && !(closed && keeps && it.text("discard") == Some("new"))
-        },
-        "a sealed stream keeps what it has, and the rest of this one says otherwise",
-        "add `deny_delete = true`, `deny_purge = true` and `discard = \"new\"`; remove `max_age` \
-         and `allow_rollup_hdrs`",
     ),
     Rule::bad(
         "placement",
@@ -205,6 +201,7 @@ impl Check<'_> {
         self.rules(RULES, address, declared);
         self.reserved(address, declared);
         self.republish(address, declared);
+        self.transforms(address, declared);
         self.sources(address, declared);
         let config = &declared.config;
         if on(config, "sealed") {
@@ -269,6 +266,29 @@ impl Check<'_> {
         let finding = Finding::error(Code::SubjectOverlap, message);
         let help = "publish again to subjects outside the stream, such as `republished.>`";
         self.report(address, declared, "republish", finding.help(help));
+    }
+
+    /// Every rewriting of subjects, wherever it stands.
+    fn transforms(&mut self, address: &Address, declared: &Declared) {
+        let config = &declared.config;
+        let own = ["subject_transform", "republish"].into_iter();
+        let own = own.filter_map(|it| Some((it, config.get(it)?)));
+        let copied = copied(config).flat_map(|(field, source)| {
+            let list = source.get("subject_transforms").and_then(Value::as_array);
+            list.into_iter().flatten().map(move |it| (field, it))
+        });
+        let mut wrong = Vec::new();
+        for (field, it) in own.chain(copied) {
+            let text = |name: &str| it.get(name).and_then(Value::as_str);
+            let (src, Some(dest)) = (text("src").unwrap_or(">"), text("dest")) else { continue };
+            if let Err(why) = subject::transform(src, dest) {
+                wrong.push((field, format!("`{src}` is not rewritten to `{dest}`"), why));
+            }
+        }
+        for (field, message, why) in wrong {
+            let finding = Finding::error(Code::BadSubject, message).help(why);
+            self.report(address, declared, field, finding);
+        }
     }
 
     /// Each source by itself, and beside the others of the stream.
