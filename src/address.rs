@@ -1,18 +1,23 @@
-//! What a resource is called, everywhere: `stream.NAME`, `consumer.STREAM.NAME`.
+//! What a resource is called, everywhere: `stream.NAME`, `consumer.STREAM.NAME`, `kv.BUCKET`,
+//! `object.BUCKET`.
 //!
+//! A bucket is its stream: `kv.B` and `stream.KV_B` are one address, which is shown as `kv.B`.
 //! Names are the server's own. They cannot hold a dot, so an address reads back without doubt.
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::schema::{self, Field};
+use crate::schema::{
+    self, Field,
+    bucket::{Bucket, is_bucket_name},
+};
 
 /// A resource. The order is that of creation: streams, then consumers.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum Address {
-    /// `stream.NAME`
+    /// `stream.NAME`, or the bucket that the name stands for
     Stream(String),
     /// `consumer.STREAM.NAME`
     Consumer {
@@ -28,6 +33,12 @@ impl Address {
     #[must_use]
     pub fn stream(name: &str) -> Self {
         Self::Stream(name.to_owned())
+    }
+
+    /// The address of a bucket.
+    #[must_use]
+    pub fn bucket(kind: Bucket, name: &str) -> Self {
+        Self::Stream(kind.stream(name))
     }
 
     /// The address of a consumer.
@@ -58,12 +69,22 @@ impl Address {
         matches!(self, Self::Stream(_))
     }
 
-    /// `stream` or `consumer`.
+    /// The bucket that it is: of which kind, and the bucket's own name.
+    #[must_use]
+    pub fn as_bucket(&self) -> Option<(Bucket, &str)> {
+        match self {
+            Self::Stream(name) => Bucket::of(name),
+            Self::Consumer { .. } => None,
+        }
+    }
+
+    /// `stream`, `consumer`, `kv` or `object`.
     #[must_use]
     pub(crate) fn kind(&self) -> &'static str {
-        match self {
-            Self::Stream(_) => "stream",
-            Self::Consumer { .. } => "consumer",
+        match (self, self.as_bucket()) {
+            (_, Some((kind, _))) => kind.noun(),
+            (Self::Stream(_), None) => "stream",
+            (Self::Consumer { .. }, None) => "consumer",
         }
     }
 
@@ -90,16 +111,20 @@ pub(crate) fn consumers_of<'a, T>(
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Stream(name) => write!(f, "stream.{name}"),
-            Self::Consumer { stream, name } => write!(f, "consumer.{stream}.{name}"),
+        match (self, self.as_bucket()) {
+            (_, Some((kind, bucket))) => write!(f, "{}.{bucket}", kind.noun()),
+            (Self::Stream(name), None) => write!(f, "stream.{name}"),
+            (Self::Consumer { stream, name }, None) => write!(f, "consumer.{stream}.{name}"),
         }
     }
 }
 
 /// A text that is no address.
 #[derive(Debug, thiserror::Error)]
-#[error("`{0}` is no address: write `stream.NAME` or `consumer.STREAM.NAME`")]
+#[error(
+    "`{0}` is no address: write `stream.NAME`, `consumer.STREAM.NAME`, `kv.BUCKET` or \
+     `object.BUCKET`"
+)]
 pub struct NotAnAddress(String);
 
 impl FromStr for Address {
@@ -113,6 +138,10 @@ impl FromStr for Address {
                 if !stream.is_empty() && !name.is_empty() =>
             {
                 Ok(Self::consumer(stream, name))
+            }
+            (Some(noun), Some(name), None, None) if is_bucket_name(name) => {
+                let kind = Bucket::ALL.into_iter().find(|it| it.noun() == noun);
+                kind.map(|it| Self::bucket(it, name)).ok_or_else(|| NotAnAddress(text.to_owned()))
             }
             _ => Err(NotAnAddress(text.to_owned())),
         }

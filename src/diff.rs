@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::{
+    address::Address,
     config::{Config, SERVER_LABELS},
     schema::{Field, Kind, Release, Unset, Verdict, Writer},
     spec::Declared,
@@ -24,6 +25,17 @@ impl Delta {
     #[must_use]
     pub(crate) fn verdict(&self, release: Release) -> Verdict {
         self.field.verdict(release, &self.before, &self.after)
+    }
+
+    /// The same as people are told: of a bucket in the bucket's words, where they can say it.
+    #[must_use]
+    pub fn spoken(&self, of: &Address) -> Self {
+        let spoken = of.as_bucket().and_then(|(kind, bucket)| {
+            let (field, word) = kind.word(self.field.name)?;
+            let lift = |it| (word.lift)(it, bucket);
+            Some(Self { field, before: lift(&self.before)?, after: lift(&self.after)? })
+        });
+        spoken.unwrap_or_else(|| self.clone())
     }
 }
 

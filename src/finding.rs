@@ -168,6 +168,14 @@ impl Finding {
         self
     }
 
+    /// Says the same in other words.
+    #[must_use]
+    pub(crate) fn said(mut self, words: impl Fn(&str) -> String) -> Self {
+        self.message = words(&self.message);
+        self.help = self.help.as_deref().map(words);
+        self
+    }
+
     /// Says what to do.
     #[must_use]
     pub fn help(mut self, remedy: impl Into<String>) -> Self {
@@ -260,6 +268,8 @@ pub enum Code {
     NoSuchTarget,
     /// More than one replica on a server without a cluster.
     Replicas,
+    /// A stream of a bucket's name that clients cannot use as one.
+    NotABucket,
 }
 
 impl Code {
@@ -288,6 +298,7 @@ impl Code {
         Self::WrongTarget,
         Self::NoSuchTarget,
         Self::Replicas,
+        Self::NotABucket,
     ];
 
     /// One sentence for the reference page.
@@ -333,6 +344,9 @@ impl Code {
             }
             Self::NoSuchTarget => ("no-such-target", "A `--target` names nothing."),
             Self::Replicas => ("replicas", "More replicas are asked for than there are servers."),
+            Self::NotABucket => {
+                ("not-a-bucket", "The live stream is not what clients take for a bucket.")
+            }
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     finding::{Code, Finding, Severity, closest},
     live::{Live, Observed},
     plan::{self, Action, Ask, Plan, Step},
-    schema::Writer,
+    schema::{Writer, bucket::Bucket},
     spec::{self, Desired, Loaded, describe::Described},
     state::{Origin, Recorded, State},
     target,
@@ -26,7 +26,7 @@ pub enum Choice {
     Named(BTreeSet<Address>),
     /// All that nobody manages yet.
     All,
-    /// Of all, the streams whose name matches, with their consumers.
+    /// Of all, the streams and buckets whose name matches, with their consumers.
     Matching(Regex),
 }
 
@@ -85,8 +85,12 @@ struct Picker<'a> {
 
 impl Picker<'_> {
     fn every(&mut self, matches: impl Fn(&str) -> bool) {
+        let matches = |it: &Address| {
+            let bucket = Bucket::of(it.stream_name()).map(|it| it.1);
+            matches(it.stream_name()) || bucket.is_some_and(&matches)
+        };
         for (address, reason) in &self.live.unknown {
-            if matches(address.stream_name()) {
+            if matches(address) {
                 let message =
                     format!("`{address}` is not imported: it could not be read: {reason}");
                 let help = "import again once its servers answer";
@@ -95,7 +99,7 @@ impl Picker<'_> {
             }
         }
         for (address, is) in &self.live.resources {
-            if matches(address.stream_name()) && self.live.doubt(address).is_none() {
+            if matches(address) && self.live.doubt(address).is_none() {
                 self.take(address, is);
             }
         }

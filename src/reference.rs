@@ -7,7 +7,9 @@ use std::fmt::Write as _;
 use crate::{
     finding::Code,
     schema::{
-        Field, Harm, Kind, Loses, Release, UNLIMITED, Unset, Update, Writer, consumer::CONSUMER,
+        Field, Harm, Kind, Loses, Release, UNLIMITED, Unset, Update, Writer,
+        bucket::{KV, OBJECT},
+        consumer::CONSUMER,
         stream::STREAM,
     },
 };
@@ -15,14 +17,39 @@ use crate::{
 const FIELDS: &str = "\
 # Fields
 
-Every field of a stream and of a consumer, under the server's own names. This page is written from
-the tables in `src/schema/`; a test fails when it is stale.
+Every field of a stream and of a consumer, under the server's own names, and every word of a
+bucket, under that of the clients. This page is written from the tables in `src/schema/`; a test
+fails when it is stale.
 
 - **Left out** is what a field is when the spec does not name it.
 - **Since** is the first nats-server release that knows it.
 - **Change** is what an update may do to it.
 - **Can cost** is what a change that the server accepts can do to messages and their delivery. A
   plan counts it before anything is changed.
+";
+
+const BUCKETS: &str = "
+## Buckets
+
+`[kv.NAME]` and `[object.NAME]` describe the streams `KV_NAME` and `OBJ_NAME` in the words of the
+NATS clients; plans, findings and JSON speak of them in these words too, as `kv.NAME` and
+`object.NAME`. Each word stands for the stream's field beside it, and changes as that does.
+
+- The stream is made as clients make it: its subjects, `discard = \"new\"`, `allow_rollup_hdrs` and
+  for values `deny_delete` are the bucket's, and a change of them is drift that clients suffer from.
+- `allow_direct`, `mirror_direct` and, without `limit_marker_ttl`, `allow_msg_ttl` are set by clients
+  each in their own way. They are set as most clients do when the bucket is made, and stay as they
+  are from then on.
+- A mirror or source is named by its bucket. The keys of a source become keys of this bucket unless
+  it says its `subject_transforms`; an empty list says that there are none.
+- `[defaults.kv]`, `[override.kv]`, `[defaults.object]` and `[override.object]` lie under and over
+  buckets. What is said of all streams is not said of buckets: a `max_age` under
+  `[defaults.stream]` takes nothing out of them, and an environment with one server says
+  `num_replicas = 1` under each kind.
+- `[streams.KV_NAME]` describes the same stream with every field of a stream, and none of this is
+  filled in; its address is `kv.NAME` all the same.
+- Buckets have no consumers in a spec: clients make their own as they watch.
+- Live buckets that nobody manages are listed as such, never as streams.
 ";
 
 const CODES: &str = "\
@@ -46,16 +73,38 @@ pub fn fields() -> String {
         for field in rows {
             write(&mut page, &row(field));
         }
-        for Nested { names, since, rows } in nested(rows) {
-            write(&mut page, &format!("\n### In {}\n\n", names.join(", ")));
-            write(&mut page, "| field | value | what it is | left out | since |\n");
-            write(&mut page, "|---|---|---|---|---|\n");
-            for field in rows {
-                write(&mut page, &format!("{}\n", cells(field, since)));
-            }
+        tables(&mut page, &nested(rows));
+    }
+    page += BUCKETS;
+    let known = nested(STREAM);
+    for (title, rows) in [("Key-value bucket", KV), ("Object store", OBJECT)] {
+        write(&mut page, &format!("\n## {title}\n\n"));
+        write(
+            &mut page,
+            "| word | value | what it is | left out | since | field | change | can cost |\n",
+        );
+        write(&mut page, "|---|---|---|---|---|---|---|---|\n");
+        for word in rows {
+            write(&mut page, &bucket_row(word));
         }
+        // Those of a stream stand above.
+        let new =
+            nested(rows).into_iter().filter(|it| !known.iter().any(|other| it.is_like(other)));
+        tables(&mut page, &new.collect::<Vec<_>>());
     }
     page
+}
+
+/// The tables inside fields.
+fn tables(page: &mut String, tables: &[Nested]) {
+    for Nested { names, since, rows } in tables {
+        write(page, &format!("\n### In {}\n\n", names.join(", ")));
+        write(page, "| field | value | what it is | left out | since |\n");
+        write(page, "|---|---|---|---|---|\n");
+        for field in *rows {
+            write(page, &format!("{}\n", cells(field, *since)));
+        }
+    }
 }
 
 /// `docs/reference/codes.md`: every code that a finding can have.
@@ -71,10 +120,22 @@ fn write(page: &mut String, text: &str) {
     page.write_str(text).expect("a String takes every write");
 }
 
+/// A word of buckets; what a change does is for the stream's field to say.
+fn bucket_row(word: &Field) -> String {
+    let stands_for = word.word.and_then(|it| Field::find(STREAM, it.field));
+    let Some(field) = stands_for else { return String::new() };
+    let cells = cells(word, field.since);
+    format!("{cells} `{}` | {} | {} |\n", field.name, rule(field), cost(field.loses))
+}
+
 fn row(field: &Field) -> String {
+    format!("{} {} | {} |\n", cells(field, field.since), rule(field), cost(field.loses))
+}
+
+/// What an update may do to a field, and from which release on something else.
+fn rule(field: &Field) -> String {
     let later = |(from, rule): (Release, Update)| format!("; from {from}: {}", change(rule));
-    let change = change(field.update) + &field.later.map(later).unwrap_or_default();
-    format!("{} {change} | {} |\n", cells(field, field.since), cost(field.loses))
+    change(field.update) + &field.later.map(later).unwrap_or_default()
 }
 
 /// The cells that a nested field has too; a table is compared and updated as one value.
@@ -143,6 +204,14 @@ struct Nested {
     rows: &'static [Field],
 }
 
+impl Nested {
+    /// A table that is used twice is a constant, so its address says nothing.
+    fn is_like(&self, other: &Self) -> bool {
+        let words = |it: &Self| it.rows.iter().map(|it| (it.name, it.doc));
+        words(self).eq(words(other))
+    }
+}
+
 /// The nested tables below some rows, each once.
 fn nested(rows: &'static [Field]) -> Vec<Nested> {
     let mut found: Vec<Nested> = Vec::new();
@@ -155,14 +224,13 @@ fn nested(rows: &'static [Field]) -> Vec<Nested> {
     while let Some((name, since, rows)) = open.pop() {
         open.extend(inside(&format!("{name}."), since, rows));
         let name = format!("`{name}`");
-        // A table that is used twice is a constant, so its address says nothing.
-        let words = |rows: &'static [Field]| rows.iter().map(|it| (it.name, it.doc));
-        match found.iter_mut().find(|it| words(it.rows).eq(words(rows))) {
+        let table = Nested { names: vec![name], since, rows };
+        match found.iter_mut().find(|it| it.is_like(&table)) {
             Some(known) => {
-                known.names.push(name);
+                known.names.extend(table.names);
                 known.since = known.since.min(since);
             }
-            None => found.push(Nested { names: vec![name], since, rows }),
+            None => found.push(table),
         }
     }
     found

@@ -1,8 +1,10 @@
 //! What a row of a field table can say, and what follows from it.
 //!
-//! A JetStream field exists as one [`Field`] in [`stream::STREAM`] or [`consumer::CONSUMER`].
-//! Reading specs, release gates, comparing, rendering and the reference page are loops over rows.
+//! A JetStream field exists as one [`Field`] in [`stream::STREAM`] or [`consumer::CONSUMER`], and a
+//! word that clients have for one in [`bucket::KV`] or [`bucket::OBJECT`]. Reading specs, release
+//! gates, comparing, rendering and the reference page are loops over rows.
 
+pub mod bucket;
 pub mod consumer;
 mod kind;
 pub mod stream;
@@ -43,6 +45,19 @@ pub struct Field {
     pub writer: Writer,
     /// Whether the table it stands in means nothing without it.
     pub required: bool,
+    /// What it says of a stream, for a word of buckets.
+    pub word: Option<Word>,
+}
+
+/// How a word of buckets is said of their stream. Both ways take the name of the bucket.
+#[derive(Debug, Clone, Copy)]
+pub struct Word {
+    /// The stream's field.
+    pub field: &'static str,
+    /// The word's value as the stream has it.
+    pub lower: fn(&Value, &str) -> Value,
+    /// And back; `None` where the word cannot say it.
+    pub lift: fn(&Value, &str) -> Option<Value>,
 }
 
 /// The shape of a value.
@@ -269,6 +284,7 @@ impl Field {
             loses: Loses::Nothing,
             writer: Writer::Spec,
             required: false,
+            word: None,
         }
     }
 
@@ -319,6 +335,11 @@ impl Field {
 
     const fn written_by(mut self, writer: Writer) -> Self {
         self.writer = writer;
+        self
+    }
+
+    const fn word(mut self, word: Word) -> Self {
+        self.word = Some(word);
         self
     }
 

@@ -1,8 +1,8 @@
 //! What a person wrote, layered and checked: the desired side of a plan.
 //!
-//! `read` walks a file, `value` turns TOML into the wire's values against the rows, `connection`
-//! knows `[server]`, `layer` lays an environment over its base, `check` judges what no single row
-//! can. After that a [`Desired`] is right, and nobody asks again.
+//! `read` walks a file, `resource` knows what each kind of resource takes, `value` turns TOML into
+//! the wire's values against the rows, `connection` knows `[server]`, `layer` lays an environment
+//! over its base, `check` judges what no single row can. After that a [`Desired`] is right, and nobody asks again.
 
 pub(crate) mod check;
 mod connection;
@@ -10,6 +10,7 @@ pub mod describe;
 pub mod format;
 mod layer;
 mod read;
+mod resource;
 mod value;
 mod write;
 
@@ -19,6 +20,7 @@ use crate::{
     address::Address,
     config::Config,
     finding::{Code, Finding, Place, Severity, Sources},
+    schema::bucket::Bucket,
 };
 
 /// One environment, whole.
@@ -101,15 +103,19 @@ pub struct Expect {
 /// One declared resource.
 #[derive(Debug, Clone)]
 pub struct Declared {
-    /// The fields that were written, as wire values, with the names from its key.
+    /// The kind of bucket it was written as, under `[kv]` or `[object]`.
+    pub bucket: Option<Bucket>,
+    /// The fields that were written, as wire values, with the names from its key; of a bucket those
+    /// of its stream.
     pub config: Config,
-    /// Where each field was written: the layer that won.
+    /// Where each field was written: the layer that won. A field of a bucket's stream stands where
+    /// the word for it does.
     pub places: BTreeMap<&'static str, Place>,
     /// Where the resource was written.
     pub place: Place,
     /// Whether jsplan refuses to destroy it; left out, what holds messages is protected.
     pub prevent_destroy: Option<bool>,
-    /// Fields left to somebody else.
+    /// Fields left to somebody else, and of a bucket those that clients differ in.
     pub ignore: BTreeSet<&'static str>,
     /// Digest of all of the above that matters to the server or the state.
     pub sha256: String,

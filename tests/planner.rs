@@ -35,7 +35,7 @@ use jsplan::{
     finding::{Finding, Severity},
     live::{Facts, Live, Observed, Server},
     plan::{Action, Amount, Ask, Mode, Plan, Step, plan},
-    schema::{Harm, Release, Verdict, complete},
+    schema::{Harm, Release, Verdict, bucket::Bucket, complete},
     spec::{self, Desired},
     state::{Origin, Recorded, State},
 };
@@ -179,6 +179,14 @@ fn said(table: &mut Table) -> Said {
             }
         }
     }
+    for kind in Bucket::ALL {
+        let buckets = table.get_mut(kind.noun()).and_then(Value::as_table_mut);
+        for (name, body) in buckets.into_iter().flatten() {
+            if let Some(Value::Table(live)) = body.as_table_mut().unwrap().remove("live") {
+                holds.insert(Address::bucket(kind, name), live);
+            }
+        }
+    }
     Said {
         server: Server {
             release: Release::parse(&version),
@@ -306,7 +314,8 @@ fn dump(plan: &Plan, calls: Calls) -> String {
     let mut text = String::new();
     for entry in &plan.drift {
         if entry.class.is_drift() {
-            let fields: Vec<_> = entry.deltas.iter().map(show).collect();
+            let fields: Vec<_> =
+                entry.deltas.iter().map(|it| show(&it.spoken(&entry.address))).collect();
             let again = if entry.recreated { " (recreated)" } else { "" };
             let class = format!("{:?}", entry.class).to_lowercase();
             writeln!(text, "drift: {} {class}{again} {}", entry.address, fields.join(", "))
@@ -347,7 +356,8 @@ fn dump_step(step: &Step, calls: Calls) -> String {
         } else {
             String::new()
         };
-        writeln!(text, "     {}{cause}{verdict}", show(&change.delta)).unwrap();
+        writeln!(text, "     {}{cause}{verdict}", show(&change.delta.spoken(&step.address)))
+            .unwrap();
     }
     for risk in &step.risks {
         let amount = match risk.messages {

@@ -87,6 +87,7 @@ impl World {
         let config = config(&of, &fields);
         let line = 10 * (self.desired.resources.len() + 1);
         let declared = Declared {
+            bucket: None,
             sha256: sha256(config.to_json()),
             config,
             places: BTreeMap::new(),

@@ -14,7 +14,12 @@ use std::{
 
 use jsplan::{
     cli, reference,
-    schema::{Field, Kind, consumer::CONSUMER, stream::STREAM},
+    schema::{
+        Field, Kind,
+        bucket::{KV, OBJECT},
+        consumer::CONSUMER,
+        stream::STREAM,
+    },
 };
 
 /// Lines of a source file; tables of rows may be longer.
@@ -95,7 +100,8 @@ fn formats_are_promised_in_few_places() {
 
 #[test]
 fn rows_have_one_name_and_a_sentence_each() {
-    tidy(rows("stream", STREAM).into_iter().chain(rows("consumer", CONSUMER)).collect());
+    let all = [("stream", STREAM), ("consumer", CONSUMER), ("kv", KV), ("object", OBJECT)];
+    tidy(all.into_iter().flat_map(|(kind, of)| rows(kind, of)).collect());
 }
 
 #[test]
@@ -727,6 +733,7 @@ mod each_check_can_fail {
             loses: Loses::Nothing,
             writer: Writer::Spec,
             required: false,
+            word: None,
         }
     }
 

@@ -14,6 +14,7 @@ use crate::{
     import::{self, Choice, Chosen, Proof, Proved},
     io::{files, store},
     render,
+    schema::Release,
     spec::{
         Desired, Loaded,
         describe::{self, Described},
@@ -56,7 +57,9 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
     stop_at(project, &chosen.findings, &sources)?;
     project.terminal.say(&render::import::aside(&chosen));
     let spec = Spec::of(project, &desired)?;
-    let Some(described) = spec.describe(&choice, &chosen)? else { return Ok(Exit::Done) };
+    let Some(described) = spec.describe(&choice, &chosen, live.server.release)? else {
+        return Ok(Exit::Done);
+    };
     let proof = import::prove(&spec.path, |it| spec.text_of(it), &described, &state, &live);
     let Proof { loaded, findings, proved } = proof;
     let Some(Proved { state: mut next, rest }) = proved else {
@@ -93,7 +96,9 @@ fn from_files(project: &Project, args: &Args) -> Result<Exit, Failure> {
     stop_at(project, &chosen.findings, &sources)?;
     project.terminal.say(&render::import::aside(&chosen));
     let spec = Spec::of(project, &desired)?;
-    let Some(described) = spec.describe(&Choice::All, &chosen)? else { return Ok(Exit::Done) };
+    let Some(described) = spec.describe(&Choice::All, &chosen, import::saved::RELEASE)? else {
+        return Ok(Exit::Done);
+    };
     let loaded = import::read(&spec.path, |it| spec.text_of(it), &described);
     if loaded.desired.is_none() {
         return Err(spec.refused(&loaded, &[]));
@@ -154,8 +159,14 @@ impl<'a> Spec<'a> {
     }
 
     /// The chosen in the words of the spec; `None` where nothing is left to import.
-    fn describe(&self, choice: &Choice, chosen: &Chosen) -> Result<Option<Described>, Failure> {
-        let described = describe::describe(&self.path, |it| self.text_of(it), &chosen.resources);
+    fn describe(
+        &self,
+        choice: &Choice,
+        chosen: &Chosen,
+        release: Release,
+    ) -> Result<Option<Described>, Failure> {
+        let text_of = |it: &str| self.text_of(it);
+        let described = describe::describe(&self.path, text_of, &chosen.resources, release);
         self.project.show_findings(&described.findings, &described.sources);
         let lacks =
             |it: &&Address| !described.resources.contains(it) && !chosen.managed.contains(it);

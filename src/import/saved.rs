@@ -10,8 +10,12 @@ use crate::{
     address::Address,
     config::Config,
     finding::{Code, Finding},
+    schema::Release,
     spec::Desired,
 };
+
+/// Whose rules hold for what comes from a file, which does not say: those of the newest.
+pub const RELEASE: Release = Release(u16::MAX, 0, 0);
 
 /// Reads files, given by name and text; what a spec of `desired` cannot take is said.
 #[must_use]

@@ -4,13 +4,17 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::{Action, Amount, Ask, Change, Mode, Risk, Step, mirror};
+use super::{Action, Amount, Ask, Cause, Change, Mode, Risk, Step, mirror};
 use crate::{
     address::{Address, consumers_of},
     config::Config,
+    diff::Delta,
     finding::{Code, Finding, Severity},
     live::{Facts, Live, Observed},
-    schema::{Harm, Loses, Release, Verdict},
+    schema::{
+        Harm, Loses, Release, Verdict,
+        bucket::{Bucket, speak},
+    },
     spec::{Declared, Desired, check},
     state::{Recorded, State},
     subject,
@@ -60,11 +64,28 @@ impl Around<'_> {
         stops.extend(replacement);
         let place = step.place.or(wanted.map(|it| it.place));
         step.blocked = stops.iter().any(|it| it.severity == Severity::Error);
-        findings.extend(stops.into_iter().map(|it| match it.place {
-            Some(_) => it.about(&address),
-            None => it.at(place).about(&address),
-        }));
+        stops.extend(broken(step, wanted));
+        let words = |it: &str| speak(address.name(), it).into_owned();
+        let said = stops.into_iter().map(|it| it.said(words).about(&address));
+        findings.extend(said.map(|it| if it.place.is_some() { it } else { it.at(place) }));
     }
+}
+
+/// What clients miss of a bucket whose stream was made into something else.
+fn broken(step: &Step, wanted: Option<&Declared>) -> Option<Finding> {
+    let kind = wanted?.bucket?;
+    step.premise.as_ref()?;
+    let others = step.changes.iter().filter(|it| it.cause != Cause::Edit || step.adopts);
+    let broken = others.filter_map(|it| Some((&it.delta, kind.without(it.delta.field.name)?)));
+    let (fields, without): (Vec<_>, Vec<_>) = broken
+        .map(|(Delta { field, before, .. }, without)| {
+            (format!("`{}` is {}", field.name, field.show(before)), without)
+        })
+        .unzip();
+    let address = &step.address;
+    let message = format!("clients cannot use `{address}` as a bucket: {}", fields.join(", "));
+    let help = format!("apply to put it back: as it is, {}", without.join("; "));
+    (!fields.is_empty()).then(|| Finding::warning(Code::NotABucket, message).help(help))
 }
 
 fn no_consent(address: &Address, risk: &Risk) -> Finding {
@@ -88,7 +109,8 @@ fn refused(step: &Step, wanted: &Declared, live: &Live) -> Vec<Finding> {
     if changes("num_replicas") && replicas > 1 && live.server.cluster.is_none() {
         // nats-server 2.10 to 2.14.5 accept such an update and never make the copies.
         let message = format!("{replicas} replicas need a cluster, and this server stands alone");
-        let help = "set `num_replicas = 1` under `[override.stream]` of this environment";
+        let kind = wanted.bucket.map_or("stream", Bucket::noun);
+        let help = format!("set `num_replicas = 1` under `[override.{kind}]` of this environment");
         found.push(at("num_replicas", Finding::error(Code::Replicas, message).help(help)));
     }
     let moves = changes("placement") && wanted.config.has("placement");
@@ -119,7 +141,10 @@ fn too_new(step: &Step, wanted: &Declared, release: Release) -> Vec<Finding> {
                 format!("`{name}`{what} needs nats-server {since}, and this is {release}");
             let remedy = format!("leave it out for this environment, or upgrade to {since}");
             let place = wanted.places.get(name).copied();
-            found.push(Finding::error(Code::TooNew, message).at(place).help(remedy));
+            // What a bucket has beside its words follows from one of them.
+            if wanted.bucket.is_none_or(|it| it.word(name).is_some()) {
+                found.push(Finding::error(Code::TooNew, message).at(place).help(remedy));
+            }
         }
     }
     found
@@ -187,6 +212,7 @@ impl Around<'_> {
             // `filter_subject` and `filter_subjects` may change together.
             if !risks.iter().any(|it| it.harm == harm && it.why == why) {
                 let field = field.map(ToOwned::to_owned);
+                let why = speak(step.address.name(), &why).into_owned();
                 risks.push(Risk { harm, messages, why, field, allowed: false });
             }
         }
@@ -305,6 +331,7 @@ fn prevented(
             refusal(step).map_or_else(
                 || remedy.to_owned(),
                 |(Change { delta, .. }, _)| {
+                    let delta = delta.spoken(address);
                     let (name, value) = (delta.field.name, delta.field.show(&delta.before));
                     format!("{remedy}, or set `{name}` to `{value}` to take it over as it is")
                 },
@@ -319,12 +346,12 @@ fn prevented(
 fn replacement(step: &Step, is: &Observed) -> Option<Finding> {
     let (change, why) = refusal(step)?;
     let address = &step.address;
-    let name = change.delta.field.name;
-    let before = &change.delta.before;
+    let Delta { field, before, .. } = change.delta.spoken(address);
+    let name = field.name;
     let back = if before.is_null() {
         format!("remove `{name}` again")
     } else {
-        format!("set `{name}` back to `{}`", change.delta.field.show(before))
+        format!("set `{name}` back to `{}`", field.show(&before))
     };
     let (cost, remedy) = match is.messages() {
         0 if name == "pause_until" => ("lose its position".to_owned(), back),

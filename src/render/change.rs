@@ -17,15 +17,15 @@ use crate::{
 };
 
 /// A field of a block: what changed, and a remark beside it.
-pub(super) struct Part<'a> {
-    /// Before and after.
-    pub(super) delta: &'a Delta,
+pub(super) struct Part {
+    /// Before and after, in the words of the resource.
+    pub(super) delta: Delta,
     /// What stands beside it; may be empty.
     pub(super) remark: String,
 }
 
 /// The lines of a block's fields, indented by `at`, their `=` under one another.
-pub(super) fn block(at: usize, parts: &[Part<'_>]) -> Vec<String> {
+pub(super) fn block(at: usize, parts: &[Part]) -> Vec<String> {
     let names = parts.iter().map(|it| it.delta.field.name.len());
     let margin = Margin { at, align: names.max().unwrap_or_default() };
     let mut lines = Vec::new();

@@ -97,7 +97,7 @@ fn words(entry: &Entry) -> Vec<(String, String)> {
             .push((String::new(), "was deleted, and another of the same name was made".to_owned())),
         Class::Changed | Class::Unknown | Class::Pending | Class::Accepted | Class::Unmanaged => {}
     }
-    words.extend(entry.deltas.iter().flat_map(|it: &Delta| brief(it)));
+    words.extend(entry.deltas.iter().flat_map(|it: &Delta| brief(&it.spoken(&entry.address))));
     words
 }
 

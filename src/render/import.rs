@@ -44,7 +44,7 @@ pub(crate) fn nothing(choice: &Choice) -> String {
 #[must_use]
 pub(crate) fn offered(described: &Described, path: &str) -> String {
     format!(
-        "\n{}: this would plan empty. `--write` adds it to {} and to the state.\n",
+        "\n{} would be imported, and plan empty. `--write` adds them to {} and to the state.\n",
         NAME.style(resources(described)),
         escape(path)
     )
@@ -75,12 +75,20 @@ pub(crate) fn written(described: &Described, options: &str) -> String {
     )
 }
 
-/// `12 streams and 30 consumers`.
+/// `12 streams, 2 buckets and 30 consumers`.
 fn resources(described: &Described) -> String {
-    let (streams, consumers): (Vec<_>, Vec<_>) =
-        described.resources.iter().partition(|it| matches!(it, Address::Stream(_)));
-    let kinds = [(streams.len(), "stream"), (consumers.len(), "consumer")];
+    let of = |kind: fn(&Address) -> bool| described.resources.iter().filter(|it| kind(it)).count();
+    let kinds = [
+        (of(|it| it.is_stream() && it.as_bucket().is_none()), "stream"),
+        (of(|it| it.as_bucket().is_some()), "bucket"),
+        (of(|it| !it.is_stream()), "consumer"),
+    ];
     let kinds =
         kinds.into_iter().filter(|it| it.0 > 0).map(|(number, kind)| count_of(number, kind));
-    kinds.collect::<Vec<_>>().join(" and ")
+    let kinds: Vec<_> = kinds.collect();
+    match kinds.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
+        None => String::new(),
+    }
 }

@@ -11,11 +11,12 @@ use serde_json::{Map, Value, json};
 use super::is_harmful;
 use crate::{
     address::Address,
+    diff::Delta,
     drift::{self, Class, Entry},
     finding::{Finding, Severity, Sources},
     live::{Live, Server},
-    plan::{Action, Amount, Counts, Plan, Step},
-    schema::Verdict,
+    plan::{Action, Amount, Change, Counts, Plan, Step},
+    schema::{Field, Verdict},
     state::{Recorded, State},
 };
 
@@ -202,14 +203,10 @@ fn diagnostic<'a>(finding: &'a Finding, sources: &'a Sources) -> Diagnostic<'a> 
 
 /// The head of every resource in Terraform's representations.
 fn resource(address: &Address) -> Map<String, Value> {
-    let kind = match address {
-        Address::Stream(_) => "jetstream_stream",
-        Address::Consumer { .. } => "jetstream_consumer",
-    };
     [
         ("address", address.to_string()),
         ("mode", "managed".to_owned()),
-        ("type", kind.to_owned()),
+        ("type", format!("jetstream_{}", address.kind())),
         ("name", address.name().to_owned()),
         ("provider_name", PROVIDER.to_owned()),
     ]
@@ -243,7 +240,8 @@ fn resource_change(step: &Step) -> Option<Value> {
     }
     let refused = step.changes.iter().filter(|it| matches!(it.verdict, Verdict::Refused(_)));
     if step.action == Action::Replace {
-        change["replace_paths"] = refused.map(|it| json!([it.delta.field.name])).collect();
+        let path = |it: &Change| json!([it.delta.spoken(&step.address).field.name]);
+        change["replace_paths"] = refused.map(path).collect();
     }
     let mut resource = resource(&step.address);
     resource.insert("change".to_owned(), change);
@@ -266,8 +264,11 @@ fn extras(step: &Step) -> Value {
             "allowed": it.allowed,
         })
     };
-    let causes: BTreeMap<_, _> =
-        step.changes.iter().map(|it| (it.delta.field.name, it.cause)).collect();
+    let causes: BTreeMap<_, _> = step
+        .changes
+        .iter()
+        .map(|it| (it.delta.spoken(&step.address).field.name, it.cause))
+        .collect();
     json!({
         "cause": step.cause,
         "causes": causes,
@@ -286,7 +287,7 @@ fn before_and_after(step: &Step) -> (Value, Value) {
         Address::Consumer { .. } => &it.body["config"],
     });
     let base = sent.and_then(Value::as_object).cloned().unwrap_or_default();
-    let laid = |side: fn(&crate::diff::Delta) -> &Value| {
+    let laid = |side: fn(&Delta) -> &Value| {
         let mut config = base.clone();
         for change in &step.changes {
             let name = change.delta.field.name;
@@ -296,7 +297,7 @@ fn before_and_after(step: &Step) -> (Value, Value) {
                 config.insert(name.to_owned(), value.clone());
             }
         }
-        Value::Object(config)
+        spoken(&step.address, config)
     };
     let (before, after) = (laid(|it| &it.before), laid(|it| &it.after));
     match step.action {
@@ -308,14 +309,28 @@ fn before_and_after(step: &Step) -> (Value, Value) {
     }
 }
 
+/// A configuration in the words of the resource: a bucket's where they can say a value, else those
+/// of its stream, whose name stays.
+fn spoken(of: &Address, config: Map<String, Value>) -> Value {
+    let say = |(name, after): (String, Value)| match Field::find(of.rows(), &name) {
+        Some(field) => {
+            let said = Delta { field, before: Value::Null, after }.spoken(of);
+            (said.field.name.to_owned(), said.after)
+        }
+        None => (name, after),
+    };
+    Value::Object(config.into_iter().map(say).collect())
+}
+
 fn resource_drift(entry: &Entry) -> Value {
     let actions = match (entry.class, entry.recreated) {
         (Class::Missing, _) => json!(["delete"]),
         (_, true) => json!(["delete", "create"]),
         (_, false) => json!(["update"]),
     };
-    let side = |of: fn(&crate::diff::Delta) -> &Value| -> Value {
-        let fields = entry.deltas.iter().map(|it| (it.field.name.to_owned(), of(it).clone()));
+    let deltas: Vec<_> = entry.deltas.iter().map(|it| it.spoken(&entry.address)).collect();
+    let side = |of: fn(&Delta) -> &Value| -> Value {
+        let fields = deltas.iter().map(|it| (it.field.name.to_owned(), of(it).clone()));
         Value::Object(fields.collect())
     };
     let after = if entry.class == Class::Missing { Value::Null } else { side(|it| &it.after) };
@@ -328,7 +343,9 @@ fn resource_drift(entry: &Entry) -> Value {
 fn recorded((address, recorded): (&Address, &Recorded)) -> Value {
     let mut resource = resource(address);
     resource.insert("schema_version".to_owned(), 0.into());
-    resource.insert("values".to_owned(), recorded.config().into_value());
+    let config = recorded.config().into_value();
+    let config = config.as_object().cloned().unwrap_or_default();
+    resource.insert("values".to_owned(), spoken(address, config));
     let extras = json!({
         "created": recorded.created,
         "origin": recorded.origin,
@@ -342,6 +359,7 @@ fn entry(entry: &Entry) -> Value {
     let changes = entry
         .deltas
         .iter()
+        .map(|it| it.spoken(&entry.address))
         .map(|it| json!({ "field": it.field.name, "before": it.before, "after": it.after }));
     json!({
         "address": entry.address,

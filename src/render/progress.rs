@@ -51,7 +51,8 @@ pub fn note(step: &Step) -> Option<String> {
             return None;
         }
     }
-    let all: Vec<_> = step.changes.iter().flat_map(|it| brief(&it.delta)).collect();
+    let all = step.changes.iter().flat_map(|it| brief(&it.delta.spoken(&step.address)));
+    let all: Vec<_> = all.collect();
     let mut words: Vec<_> =
         all.iter().take(MOST).map(|(path, change)| format!("{path} {change}")).collect();
     if all.len() > MOST {

@@ -1,6 +1,7 @@
 //! What jsplan owns: as a table, as a list, and one resource in full.
 
 use comfy_table::{Table, presets::NOTHING};
+use serde_json::Value;
 
 use super::{
     ASIDE, NAME, change, escape, labelled,
@@ -9,6 +10,7 @@ use super::{
 use crate::{
     address::{Address, consumers_of},
     config::Config,
+    diff::Delta,
     schema::Field,
     state::{Origin, Recorded, State},
     units::{count_of, show_bytes, show_count, show_duration},
@@ -49,9 +51,10 @@ pub(super) fn resource(of: &Address, recorded: &Recorded) -> String {
     let shown: Vec<(String, String)> = of
         .rows()
         .iter()
-        .filter_map(|row: &Field| {
-            let value = row.read(&config)?;
-            Some((row.name.to_owned(), change::value(row, &value)))
+        .filter_map(|field| {
+            let after = field.read(&config)?;
+            let said = Delta { field, before: Value::Null, after }.spoken(of);
+            Some((said.field.name.to_owned(), change::value(said.field, &said.after)))
         })
         .collect();
     let foreign: Vec<(String, String)> = config
@@ -147,7 +150,8 @@ fn row(twig: &str, of: &Address, recorded: &Recorded) -> [String; 6] {
                 Some(false) => "no",
                 None => "unless empty",
             };
-            let kind = escape(config.text("retention").unwrap_or("limits")).into_owned();
+            let retention = || escape(config.text("retention").unwrap_or("limits")).into_owned();
+            let kind = of.as_bucket().map_or_else(retention, |it| it.0.noun().to_owned());
             (kind, stream_limits(&config), protect)
         }
         Address::Consumer { .. } => {

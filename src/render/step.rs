@@ -12,9 +12,11 @@ use super::{
 };
 use crate::{
     address::Address,
+    config::Config,
+    diff::Delta,
     finding::{Severity, Sources},
     plan::{Action, Amount, Cause, Change, Mode, Plan, Risk, Step},
-    schema::{Harm, Verdict},
+    schema::{Harm, Verdict, bucket},
     units::{count, count_of, show_count},
 };
 
@@ -270,35 +272,49 @@ fn endangers(step: &Step) -> bool {
 }
 
 fn labels(address: &Address) -> String {
-    match address {
-        Address::Stream(name) => format!(" {}", quote(name)),
-        Address::Consumer { stream, name } => format!(" {} {}", quote(stream), quote(name)),
+    match (address, address.as_bucket()) {
+        (_, Some((_, bucket))) => format!(" {}", quote(bucket)),
+        (Address::Stream(name), None) => format!(" {}", quote(name)),
+        (Address::Consumer { stream, name }, None) => {
+            format!(" {} {}", quote(stream), quote(name))
+        }
     }
 }
 
 fn body(plan: &Plan, step: &Step) -> Vec<String> {
-    let parts: Vec<_> = step
-        .changes
-        .iter()
-        .map(|it| Part { delta: &it.delta, remark: remark(plan, step, it) })
-        .collect();
-    let mut lines = block(6, &parts);
-    let rest = match step.action {
-        Action::Create | Action::Delete => {
-            format!("{} at server defaults", count_of(step.same, "attribute"))
-        }
-        Action::Update
-        | Action::Replace
-        | Action::Bind
-        | Action::Adopt
-        | Action::Record
-        | Action::Forget => count_of(step.same, "unchanged attribute"),
+    let whole = matches!(step.action, Action::Create | Action::Delete);
+    let (shown, usual): (Vec<_>, Vec<_>) =
+        step.changes.iter().partition(|it| !whole || tells(step, it));
+    let part = |it: &Change| Part {
+        delta: it.delta.spoken(&step.address),
+        remark: remark(plan, step, it),
     };
+    let mut lines = block(6, &shown.into_iter().map(part).collect::<Vec<_>>());
+    let mut rest = Vec::new();
+    if !usual.is_empty() {
+        rest.push(format!("{} of every bucket", count_of(usual.len(), "attribute")));
+    }
     if step.same > 0 {
-        lines.push(hidden(8, &rest));
+        let what = if whole { "attribute" } else { "unchanged attribute" };
+        let end = if whole { " at server defaults" } else { "" };
+        rest.push(count_of(step.same, what) + end);
+    }
+    if !rest.is_empty() {
+        lines.push(hidden(8, &rest.join(", ")));
     }
     lines.push("    }".to_owned());
     lines
+}
+
+/// Whether a field of something made or destroyed tells it from others of its kind: of a bucket
+/// its words do, and what its stream should not be.
+fn tells(step: &Step, change: &Change) -> bool {
+    let Some((kind, bucket)) = step.address.as_bucket() else { return true };
+    let Delta { field, before, after } = &change.delta;
+    let usual = kind.lower(bucket, &Config::default());
+    let value = if after.is_null() { before } else { after };
+    let open = bucket::left_open(&usual).contains(&field.name);
+    kind.word(field.name).is_some() || !(open || field.read(&usual).as_ref() == Some(value))
 }
 
 /// What stands beside a field: who made the change necessary, and whether it can be made.

@@ -65,7 +65,7 @@ pub(crate) fn unsettled(again: &Plan) -> String {
     match first {
         Some((step, change)) => format!(
             "the apply is done, and `{}` of `{}` is still not as planned",
-            change.delta.field.name,
+            change.delta.spoken(&step.address).field.name,
             escape(&step.address.to_string())
         ),
         None => "the apply is done, and the plan is still not empty".to_owned(),

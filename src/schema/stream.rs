@@ -17,23 +17,23 @@ use crate::{config::Config, subject};
 
 const RETENTION: &[Choice] =
     &[Choice::new("limits"), Choice::new("interest"), Choice::new("workqueue")];
-const STORAGE: &[Choice] = &[Choice::new("file"), Choice::new("memory")];
+pub(super) const STORAGE: &[Choice] = &[Choice::new("file"), Choice::new("memory")];
 const DISCARD: &[Choice] = &[Choice::new("old"), Choice::new("new")];
 const COMPRESSION: &[Choice] = &[Choice::new("none"), Choice::new("s2")];
 const PERSIST: &[Choice] = &[Choice::new("default"), Choice::new("async").since(2, 12, 0)];
 
-const TRANSFORM: &[Field] = &[
+pub(super) const TRANSFORM: &[Field] = &[
     Field::new("src", Subject, "Subjects that are rewritten.").required(),
     Field::new("dest", Subject, "What they become.").required(),
 ];
 
-const EXTERNAL: &[Field] = &[
+pub(super) const EXTERNAL: &[Field] = &[
     Field::new("api", Literal, "The JetStream API prefix of the other account or domain.")
         .required(),
     Field::new("deliver", Subject, "The delivery subject prefix there."),
 ];
 
-const SOURCE_CONSUMER: &[Field] = &[
+pub(super) const SOURCE_CONSUMER: &[Field] = &[
     Field::new("name", Text, "A durable consumer of the origin to read through.").required(),
     Field::new("deliver_subject", Literal, "Where that consumer delivers.").required(),
 ];
@@ -51,13 +51,13 @@ const SOURCE: &[Field] = &[
         .since(2, 14, 0),
 ];
 
-const PLACEMENT: &[Field] = &[
+pub(super) const PLACEMENT: &[Field] = &[
     Field::new("cluster", Text, "The cluster to live in."),
     Field::new("tags", Set(&Text), "Tags that every server holding it must have."),
     Field::new("preferred", Text, "The server preferred as leader.").since(2, 11, 0),
 ];
 
-const REPUBLISH: &[Field] = &[
+pub(super) const REPUBLISH: &[Field] = &[
     Field::new("src", Subject, "Subjects that are published again.").unset(Name(">")),
     // The server takes it as absent, and turns it into `>` at the next update (2.10 to 2.15).
     Field::new("dest", Subject, "Where they are published.").required(),

@@ -6,6 +6,7 @@
 //! What every supported release refuses is an error here. What only some releases refuse is judged
 //! by [`refused_by`], once it is known which release it is.
 
+mod bucket;
 mod consumer;
 mod overlap;
 mod stream;
@@ -17,7 +18,7 @@ use crate::{
     address::Address,
     config::Config,
     finding::{Code, Finding, Place, Sources},
-    schema::{OLDEST, Release},
+    schema::{OLDEST, Release, bucket::speak},
 };
 
 /// Judges an environment as a whole.
@@ -27,6 +28,9 @@ pub(super) fn check(desired: &Desired, sources: &Sources, findings: &mut Vec<Fin
         match address {
             Address::Stream(_) => check.stream(address, declared),
             Address::Consumer { .. } => check.consumer(address, declared),
+        }
+        if let Some(kind) = declared.bucket {
+            check.bucket(kind, address, declared);
         }
     }
     check.origins();
@@ -202,6 +206,10 @@ impl Check<'_> {
     /// Reports at a field, or at the resource where the field was not written.
     fn report(&mut self, address: &Address, declared: &Declared, field: &str, finding: Finding) {
         let place = declared.places.get(field).copied().unwrap_or(declared.place);
+        let finding = match declared.bucket {
+            Some(_) => finding.said(|it| speak(address.name(), it).into_owned()),
+            None => finding,
+        };
         self.findings.push(finding.at(place).about(address));
     }
 

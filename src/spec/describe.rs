@@ -12,6 +12,7 @@ use toml_edit::Item;
 use super::{
     layer::{self, Naming, between, switched_off},
     read::{self, Layer, is_name},
+    resource::Resource,
     value::{Fields, Written},
     write::{self, Block},
 };
@@ -19,7 +20,11 @@ use crate::{
     address::Address,
     config::Config,
     finding::{Code, Finding, Place, Sources},
-    schema::{Field, Kind, Unset, Writer},
+    schema::{
+        Field, Kind, Release, Unset, Writer,
+        bucket::{self, Bucket, Lifted},
+        stream::STREAM,
+    },
 };
 
 /// Live resources in the words of a spec.
@@ -44,6 +49,7 @@ pub fn describe(
     path: &str,
     text_of: impl Fn(&str) -> Result<String, String>,
     live: &BTreeMap<Address, Config>,
+    release: Release,
 ) -> Described {
     let mut sources = Sources::default();
     let own = text_of(path).unwrap_or_default();
@@ -54,6 +60,7 @@ pub fn describe(
         naming: Naming::of(&spec.naming),
         services: services(&spec),
         spec: &spec,
+        release,
         blocks: Vec::new(),
         resources: BTreeSet::new(),
         findings: Vec::new(),
@@ -87,9 +94,18 @@ struct Description<'a> {
     naming: Naming<'a>,
     services: BTreeSet<&'a str>,
     spec: &'a Layer,
+    release: Release,
     blocks: Vec<Block>,
     resources: BTreeSet<Address>,
     findings: Vec<Finding>,
+}
+
+/// A live resource in the words in which it is declared.
+struct Is<'a> {
+    rows: &'static [Field],
+    config: &'a Config,
+    /// The bucket that the words are about.
+    of: Option<(Bucket, &'a str)>,
 }
 
 /// What a spec says of one resource already.
@@ -109,24 +125,42 @@ impl Description<'_> {
     }
 
     fn stream(&mut self, address: &Address, name: &str, config: &Config) {
+        let Layer { streams, buckets, .. } = self.spec;
+        let own = streams.get(name);
+        let lifted = bucket::lift(config, self.release).filter(|_| own.is_none());
+        if let Some(Lifted { kind, name, words }) = lifted {
+            let own = buckets.get(&(kind, name.clone())).map(|it| it.fields.clone());
+            let said = self.said(Resource::Bucket(kind), own.unwrap_or_default());
+            let path = vec![kind.noun().to_owned(), name.clone()];
+            let is = Is { rows: kind.rows(), config: &words, of: Some((kind, &name)) };
+            return self.put(address, &is, path, &said, None);
+        }
+        let declared = |(kind, bucket)| buckets.get(&(kind, String::from(bucket)));
+        if let Some(bucket) = Bucket::of(name).and_then(declared).filter(|_| own.is_none()) {
+            let why = "the spec declares a bucket, and it was made into something else";
+            let help = format!("declare it as the stream that it is: `[streams.{name}]`");
+            return self.leave(address, Code::NotABucket, why, Some(bucket.place), &help);
+        }
         if !is_name(name) {
             return self.leave(address, Code::BadName, "no spec can hold its name", None, NAME);
         }
-        let Layer { defaults, overrides, streams, .. } = self.spec;
-        let own = streams.get(name).map(|it| it.fields.clone()).unwrap_or_default();
-        let fields = between(&defaults.stream, own, &overrides.stream);
-        let said = Said { fields, above: overrides.stream.clone() };
+        let said = self.said(Resource::Stream, own.map(|it| it.fields.clone()).unwrap_or_default());
         let path = vec!["streams".to_owned(), name.to_owned()];
-        self.put(address, config, path, &said, None);
+        self.put(address, &Is { rows: address.rows(), config, of: None }, path, &said, None);
     }
 
     fn consumer(&mut self, address: &Address, (stream, name): (&str, &str), config: &Config) {
         let of = Address::stream(stream);
-        let Layer { defaults, overrides, streams, .. } = self.spec;
-        let own = streams.get(stream);
+        let own = self.spec.streams.get(stream);
         if own.is_none() && !self.resources.contains(&of) {
             // What is said of the stream is said of it.
             return;
+        }
+        let heads = |it: &Block| it.path.first().is_some_and(|it| it == "streams");
+        if own.is_none() && !self.blocks.iter().rev().any(|it| heads(it) && it.path[1] == stream) {
+            let why = "it belongs to a bucket, and those have no consumers in a spec";
+            let help = "leave it to the client that made it, or declare the stream itself";
+            return self.leave(address, Code::NotYours, why, None, help);
         }
         let Some((key, service)) = self.key(stream, name) else {
             let rule = self.naming.rule().unwrap_or("{name}");
@@ -135,11 +169,17 @@ impl Description<'_> {
             return self.leave(address, Code::BadName, &why, place, UNNAMED);
         };
         let own = own.and_then(|it| it.consumers.get(&key)).map(|it| it.fields.clone());
-        let new = own.is_none();
-        let fields = between(&defaults.consumer, own.unwrap_or_default(), &overrides.consumer);
-        let said = Said { fields, above: overrides.consumer.clone() };
+        let service = service.filter(|_| own.is_none());
+        let said = self.said(Resource::Consumer, own.unwrap_or_default());
         let path = ["streams", stream, "consumers", &key].map(str::to_owned).to_vec();
-        self.put(address, config, path, &said, service.filter(|_| new));
+        let is = Is { rows: address.rows(), config, of: None };
+        self.put(address, &is, path, &said, service);
+    }
+
+    fn said(&self, kind: Resource, own: Fields) -> Said {
+        let Layer { defaults, overrides, .. } = self.spec;
+        let above = overrides.get(&kind).cloned().unwrap_or_default();
+        Said { fields: between(kind, own, (defaults, overrides)), above }
     }
 
     /// The key and the service that the rule for names makes this name of: those the spec has
@@ -159,12 +199,12 @@ impl Description<'_> {
     fn put(
         &mut self,
         address: &Address,
-        config: &Config,
+        is: &Is<'_>,
         path: Vec<String>,
         said: &Said,
         service: Option<String>,
     ) {
-        match lines(address, config, said) {
+        match lines(address, is, said, self.release) {
             Err(Unsayable { why, place, help }) => {
                 self.leave(address, Code::Conflict, &why, place, &help);
             }
@@ -204,8 +244,9 @@ struct Unsayable {
 /// What has to stand in the resource's own table.
 fn lines(
     address: &Address,
-    config: &Config,
+    is: &Is<'_>,
     said: &Said,
+    release: Release,
 ) -> Result<Vec<(&'static str, Item)>, Unsayable> {
     if switched_off(&said.fields) {
         let place = said.fields.get("enabled").map(|it| it.place);
@@ -215,10 +256,14 @@ fn lines(
     let ignored = said.fields.get("ignore").and_then(|it| it.value.as_array());
     let ignored =
         |it: &Field| ignored.is_some_and(|names| names.iter().any(|name| name == it.name));
-    let rows = address.rows().iter().filter(|it| it.writer == Writer::Spec && !ignored(it));
+    let rows = is.rows.iter().filter(|it| it.writer == Writer::Spec && !ignored(it));
     let mut lines = Vec::new();
     for field in rows {
-        let Some(value) = missing(field, config, &said.fields) else { continue };
+        let missing = match is.of {
+            Some(bucket) => word(field, bucket, is.config, &said.fields),
+            None => missing(field, is.config, &said.fields, release),
+        };
+        let Some(value) = missing else { continue };
         if let Some(over) = said.above.get(field.name) {
             return Err(overridden(address, field, &value, over));
         }
@@ -234,21 +279,35 @@ fn lines(
 
 /// What has to be said of a field so that it means what is live, `Null` for its absence; `None`
 /// where that is meant already.
-fn missing(field: &Field, live: &Config, said: &Fields) -> Option<Value> {
+fn missing(field: &Field, live: &Config, said: &Fields, release: Release) -> Option<Value> {
     // What people set while the resource runs is no part of its declaration.
     if matches!(field.unset, Unset::AsIs) && !said.contains_key(field.name) {
         return None;
     }
-    let is = field.value(live, live.get(field.name));
-    let mut meant = live.clone();
-    match said.get(field.name) {
-        Some(written) => meant.set(field.name, written.value.clone()),
-        None => drop(meant.remove(field.name)),
-    }
-    if field.value(&meant, None) == is {
+    let is = field.read(live);
+    let meant = with(field, live, said.get(field.name).map(|it| it.value.clone()));
+    if field.value(&meant, None, release) == is {
         return None;
     }
     Some(in_order(field, is.unwrap_or_default(), live))
+}
+
+/// The same of a word of buckets. What it means is what its stream becomes by it.
+fn word(row: &Field, (kind, name): (Bucket, &str), words: &Config, said: &Fields) -> Option<Value> {
+    let field = Field::find(STREAM, row.word?.field)?;
+    let meant = with(row, words, said.get(row.name).map(|it| it.value.clone()));
+    let stream = |words: &Config| field.read(&kind.lower(name, words));
+    (stream(&meant) != stream(words)).then(|| words.get(row.name).cloned().unwrap_or_default())
+}
+
+/// A configuration with one field as it is given.
+fn with(field: &Field, config: &Config, value: Option<Value>) -> Config {
+    let mut changed = config.clone();
+    match value {
+        Some(value) => changed.set(field.name, value),
+        None => drop(changed.remove(field.name)),
+    }
+    changed
 }
 
 /// A set in the order in which the server has it: that is how somebody once wrote it.

@@ -7,10 +7,10 @@ use toml_edit::{
     Array, Decor, DocumentMut, InlineTable, Item, KeyMut, RawString, Table, Value as Toml,
 };
 
-use super::{read, write};
+use super::{read, resource::Resource, write};
 use crate::{
     finding::{Code, Finding, Sources},
-    schema::{Field, Kind, consumer::CONSUMER, stream::STREAM},
+    schema::{Field, Kind},
     units,
 };
 
@@ -69,9 +69,12 @@ impl Rows {
     fn of(path: &[String], inside: Self) -> Self {
         let path: Vec<_> = path.iter().map(String::as_str).collect();
         match path.as_slice() {
-            ["streams", _] | ["defaults" | "override", "stream"] => Self::Resource(STREAM),
-            ["streams", _, "consumers", _] | ["defaults" | "override", "consumer"] => {
-                Self::Resource(CONSUMER)
+            ["streams", _] => Self::Resource(Resource::Stream.rows()),
+            ["streams", _, "consumers", _] => Self::Resource(Resource::Consumer.rows()),
+            ["defaults" | "override" | "kv" | "object", ..] if path.len() == 2 => {
+                let noun = if ["kv", "object"].contains(&path[0]) { path[0] } else { path[1] };
+                let kind = Resource::ALL.into_iter().find(|it| it.noun() == noun);
+                kind.map_or(inside, |it| Self::Resource(it.rows()))
             }
             _ => inside,
         }

@@ -1,7 +1,8 @@
 //! Layers → one environment: the base below, the environment's own file on top.
 //!
-//! Field by field, `[defaults]` of all layers lie under the streams and consumers of all layers,
-//! and `[override]` of all layers over them. Within each the later layer wins.
+//! Field by field, `[defaults]` of all layers lie under the resources of all layers, and `[override]`
+//! of all layers over them. Within each the later layer wins. A bucket is no stream here: what is
+//! said of all streams, such as a `max_age`, would take values out of buckets that nobody thought of.
 
 use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
@@ -9,14 +10,20 @@ use serde_json::{Value, json};
 
 use super::{
     Declared, Desired, Environment, connection,
-    read::{Blanket, Consumer, Layer, Stream, is_name},
+    read::{Blanket, Block, Layer, Stream, is_name},
+    resource::Resource,
     value::{Fields, Written, quoted},
 };
 use crate::{
     address::Address,
     config::{Config, sha256},
     finding::{Code, Finding, Place, Sources, did_you_mean},
-    schema::Field,
+    schema::{
+        Field,
+        bucket::{self, Bucket},
+        consumer::CONSUMER,
+        stream::STREAM,
+    },
 };
 
 /// Lays the layers over each other, the first at the bottom.
@@ -26,7 +33,7 @@ pub(super) fn merge(
     sources: &Sources,
     findings: &mut Vec<Finding>,
 ) -> Desired {
-    let Layer { environment, server, naming, defaults, overrides, streams } =
+    let Layer { environment, server, naming, defaults, overrides, streams, buckets } =
         flatten(layers, findings);
     let spec = Place::new(0, 0..0);
     let name = name_of(path, spec, findings);
@@ -36,8 +43,12 @@ pub(super) fn merge(
     let environment = Environment { name, protected, server, expect };
     let naming = Naming::of(&naming);
     let mut resources = Resources { declared: BTreeMap::new(), sources, findings };
+    let over = (&defaults, &overrides);
     for (name, stream) in streams {
-        resources.stream(&name, stream, (&defaults, &overrides), naming);
+        resources.stream(&name, stream, over, naming);
+    }
+    for ((kind, name), block) in buckets {
+        resources.bucket(kind, &name, block, over);
     }
     Desired { environment, resources: resources.declared }
 }
@@ -68,14 +79,22 @@ fn name_of(path: &str, spec: Place, findings: &mut Vec<Finding>) -> String {
 }
 
 fn lay(below: &mut Layer, above: Layer, findings: &mut Vec<Finding>) {
-    let Layer { environment, server, naming, defaults, overrides, streams } = above;
+    let Layer { environment, server, naming, defaults, overrides, streams, buckets } = above;
     below.environment.extend(environment);
     connection::lay(&mut below.server, server);
     below.naming.extend(naming);
-    below.defaults.stream.extend(defaults.stream);
-    below.defaults.consumer.extend(defaults.consumer);
-    below.overrides.stream.extend(overrides.stream);
-    below.overrides.consumer.extend(overrides.consumer);
+    for (kind, fields) in defaults {
+        below.defaults.entry(kind).or_default().extend(fields);
+    }
+    for (kind, fields) in overrides {
+        below.overrides.entry(kind).or_default().extend(fields);
+    }
+    for (name, bucket) in buckets {
+        match below.buckets.entry(name) {
+            Entry::Occupied(mut entry) => entry.get_mut().fields.extend(bucket.fields),
+            Entry::Vacant(entry) => drop(entry.insert(bucket)),
+        }
+    }
     let known: BTreeSet<String> = below.streams.keys().cloned().collect();
     for (name, stream) in streams {
         match below.streams.entry(name) {
@@ -191,27 +210,35 @@ impl Resources<'_> {
         &mut self,
         name: &str,
         stream: Stream,
-        (defaults, overrides): (&Blanket, &Blanket),
+        over: (&Blanket, &Blanket),
         naming: Naming<'_>,
     ) {
-        let fields = between(&defaults.stream, stream.fields, &overrides.stream);
+        let fields = between(Resource::Stream, stream.fields, over);
         if switched_off(&fields) {
             return;
         }
         let address = Address::stream(name);
-        let mut declared = declare(&address, stream.place, fields);
+        let mut declared = declare(STREAM, stream.place, fields);
         declared.config.set("name", name.into());
         self.add(address, declared);
         for (key, consumer) in stream.consumers {
-            let fields = between(&defaults.consumer, consumer.fields, &overrides.consumer);
+            let fields = between(Resource::Consumer, consumer.fields, over);
             if !switched_off(&fields) {
-                self.consumer(name, &key, Consumer { fields, ..consumer }, naming);
+                self.consumer(name, &key, Block { fields, ..consumer }, naming);
             }
         }
     }
 
-    fn consumer(&mut self, stream: &str, key: &str, consumer: Consumer, naming: Naming<'_>) {
-        let Consumer { place, fields } = consumer;
+    fn bucket(&mut self, kind: Bucket, name: &str, block: Block, over: (&Blanket, &Blanket)) {
+        let fields = between(Resource::Bucket(kind), block.fields, over);
+        if !switched_off(&fields) {
+            let declared = declare(kind.rows(), block.place, fields);
+            self.add(Address::bucket(kind, name), lowered(kind, name, declared));
+        }
+    }
+
+    fn consumer(&mut self, stream: &str, key: &str, consumer: Block, naming: Naming<'_>) {
+        let Block { place, fields } = consumer;
         let service = fields.get("service").and_then(|it| it.value.as_str());
         let wrong = fields.get("service").is_some_and(|it| it.value.is_null());
         let Some(name) = naming.durable(key, service) else {
@@ -231,7 +258,7 @@ impl Resources<'_> {
             self.findings.push(Finding::error(Code::BadName, message).at(place).help(help));
         }
         let address = Address::consumer(stream, &name);
-        let mut declared = declare(&address, place, fields);
+        let mut declared = declare(CONSUMER, place, fields);
         declared.config.set("name", name.as_str().into());
         declared.config.set("durable_name", name.into());
         self.add(address, declared);
@@ -241,10 +268,19 @@ impl Resources<'_> {
         declared.sha256 = digest(&declared);
         if let Some(other) = self.declared.get(&address) {
             let spot = self.sources.spot(other.place);
-            let message =
-                format!("`{}` is the durable name of two consumers: see {spot}", address.name());
+            let (message, help) = match &address {
+                Address::Consumer { name, .. } => (
+                    format!("`{name}` is the durable name of two consumers: see {spot}"),
+                    "rename one of the keys, or give it another `service`",
+                ),
+                Address::Stream(name) => (
+                    format!(
+                        "`{address}` is the stream `{name}`, which is declared too: see {spot}"
+                    ),
+                    "keep one: the bucket in the words of its clients, or the bare stream",
+                ),
+            };
             let finding = Finding::error(Code::Duplicate, message).at(declared.place);
-            let help = "rename one of the keys, or give it another `service`";
             self.findings.push(finding.about(&address).help(help));
             return;
         }
@@ -253,13 +289,15 @@ impl Resources<'_> {
 }
 
 /// A resource's own fields, with what lies under and over all of its kind.
-pub(super) fn between(below: &Fields, own: Fields, above: &Fields) -> Fields {
-    if below.is_empty() && above.is_empty() {
+pub(super) fn between(kind: Resource, own: Fields, (below, above): (&Blanket, &Blanket)) -> Fields {
+    let (below, above) = (below.get(&kind), above.get(&kind));
+    if below.is_none() && above.is_none() {
         return own;
     }
-    let mut fields = below.clone();
+    let mut fields = below.cloned().unwrap_or_default();
     fields.extend(own);
-    fields.extend(above.iter().map(|(name, written)| (*name, written.clone())));
+    let above = above.into_iter().flatten();
+    fields.extend(above.map(|(name, written)| (*name, written.clone())));
     fields
 }
 
@@ -268,8 +306,9 @@ pub(super) fn switched_off(fields: &Fields) -> bool {
 }
 
 /// Parts the settings from the server's fields.
-fn declare(address: &Address, place: Place, fields: Fields) -> Declared {
+fn declare(rows: &'static [Field], place: Place, fields: Fields) -> Declared {
     let mut declared = Declared {
+        bucket: None,
         config: Config::default(),
         places: BTreeMap::new(),
         place,
@@ -283,14 +322,27 @@ fn declare(address: &Address, place: Place, fields: Fields) -> Declared {
             "prevent_destroy" => declared.prevent_destroy = value.as_bool(),
             "ignore" => {
                 let names = value.as_array().into_iter().flatten().filter_map(Value::as_str);
-                let rows = names.filter_map(|it| Field::find(address.rows(), it));
-                declared.ignore = rows.map(|it| it.name).collect();
+                let named = names.filter_map(|it| Field::find(rows, it));
+                declared.ignore = named.map(|it| it.name).collect();
             }
             field => declared.config.set(field, value),
         }
         declared.places.insert(name, place);
     }
     declared
+}
+
+/// A bucket's words become the fields of its stream, wherever a word stood for one.
+fn lowered(kind: Bucket, name: &str, words: Declared) -> Declared {
+    let field = |word: &'static str| {
+        let row = Field::find(kind.rows(), word).and_then(|it| it.word);
+        row.map_or(word, |it| it.field)
+    };
+    let config = kind.lower(name, &words.config);
+    let mut ignore: BTreeSet<_> = words.ignore.iter().map(|it| field(it)).collect();
+    ignore.extend(bucket::left_open(&config));
+    let places = words.places.iter().map(|(word, place)| (field(word), *place)).collect();
+    Declared { bucket: Some(kind), config, ignore, places, ..words }
 }
 
 /// The digest of what matters to the server or the state, and of nothing else.

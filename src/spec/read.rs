@@ -7,11 +7,15 @@ use toml::de::{DeTable, DeValue};
 
 use super::{
     connection::{self, Server},
+    resource::Resource,
     value::{Fields, Key, Reader, Toml, TomlKey, Written, quoted},
 };
 use crate::{
     finding::{Code, Finding, Place, Sources, closest},
-    schema::{Field, Kind, Writer, consumer::CONSUMER, stream::STREAM},
+    schema::{
+        Field, Kind, Writer,
+        bucket::{Bucket, is_bucket_name},
+    },
 };
 
 /// What one file says.
@@ -23,53 +27,43 @@ pub(super) struct Layer {
     pub(super) defaults: Blanket,
     pub(super) overrides: Blanket,
     pub(super) streams: BTreeMap<String, Stream>,
+    pub(super) buckets: BTreeMap<(Bucket, String), Block>,
 }
 
-/// What lies under or over every resource.
-#[derive(Debug, Default)]
-pub(super) struct Blanket {
-    pub(super) stream: Fields,
-    pub(super) consumer: Fields,
-}
+/// What lies under or over every resource of a kind.
+pub(super) type Blanket = BTreeMap<Resource, Fields>;
 
 /// One stream as one file has it.
 #[derive(Debug)]
 pub(super) struct Stream {
     pub(super) place: Place,
     pub(super) fields: Fields,
-    pub(super) consumers: BTreeMap<String, Consumer>,
+    pub(super) consumers: BTreeMap<String, Block>,
 }
 
-/// One consumer as one file has it.
+/// One consumer or bucket as one file has it.
 #[derive(Debug)]
-pub(super) struct Consumer {
+pub(super) struct Block {
     pub(super) place: Place,
     pub(super) fields: Fields,
 }
 
-/// A kind of resource, as a spec describes it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Resource {
-    Stream,
-    Consumer,
-}
-
-const TOP: &[&str] =
-    &["extends", "environment", "server", "state", "naming", "defaults", "override", "streams"];
+const TOP: &[&str] = &[
+    "extends",
+    "environment",
+    "server",
+    "state",
+    "naming",
+    "defaults",
+    "override",
+    "streams",
+    "kv",
+    "object",
+];
 const EXTENDS: Key = ("extends", Kind::Text);
 const ENVIRONMENT: &[Key] = &[("protected", Kind::Bool)];
 const STATE: &[Key] = &[("backend", Kind::Text)];
 const NAMING: &[Key] = &[("durable", Kind::Text)];
-
-/// What a resource says beside the server's fields. `enabled = false` is how an environment leaves
-/// out what its base declares: removing the table would only bring the base back.
-const SETTINGS: &[Key] = &[
-    ("enabled", Kind::Bool),
-    ("prevent_destroy", Kind::Bool),
-    ("ignore", Kind::Set(&Kind::Text)),
-    ("reason", Kind::Text),
-    ("service", Kind::Text),
-];
 
 /// Reads an environment's file and all that it extends, the outermost base first.
 pub(super) fn layers(
@@ -199,6 +193,8 @@ impl Reader<'_> {
                 "defaults" => layer.defaults = self.blanket("defaults", &value),
                 "override" => layer.overrides = self.blanket("override", &value),
                 "streams" => layer.streams = self.streams(value),
+                "kv" => self.buckets(Bucket::Kv, &value, &mut layer),
+                "object" => self.buckets(Bucket::Object, &value, &mut layer),
                 _ => drop(self.unknown("a spec", &key, TOP)),
             }
         }
@@ -242,15 +238,12 @@ impl Reader<'_> {
     fn blanket(&mut self, path: &str, given: &Toml<'_>) -> Blanket {
         let mut blanket = Blanket::default();
         for (key, value) in self.table_of(path, given).into_iter().flatten() {
-            let name = key.get_ref().as_ref();
-            match name {
-                "stream" => {
-                    blanket.stream = self.blanket_of(path, Resource::Stream, value);
-                }
-                "consumer" => {
-                    blanket.consumer = self.blanket_of(path, Resource::Consumer, value);
-                }
-                _ => drop(self.unknown(&format!("`[{path}]`"), key, &["stream", "consumer"])),
+            let kind = Resource::ALL.into_iter().find(|it| it.noun() == key.get_ref());
+            if let Some(kind) = kind {
+                blanket.insert(kind, self.blanket_of(path, kind, value));
+            } else {
+                let nouns = Resource::ALL.map(Resource::noun);
+                self.unknown(&format!("`[{path}]`"), key, &nouns);
             }
         }
         blanket
@@ -262,11 +255,13 @@ impl Reader<'_> {
         let mut fields = self.fields(kind, table);
         if let Some(written) = fields.remove("enabled") {
             let message = format!("`enabled` under `[{path}]` would switch everything off");
-            let help = "put it under the one stream or consumer that is left out";
+            let help = "put it under the one resource that is left out";
             self.findings
                 .push(Finding::error(Code::UnknownKey, message).at(written.place).help(help));
         }
-        if let Some((key, _)) = table.get_key_value("consumers") {
+        if kind == Resource::Stream
+            && let Some((key, _)) = table.get_key_value("consumers")
+        {
             let message = format!("`[{path}]` has no consumers");
             let help = format!("write `[{}.consumer]`", path.split('.').next().unwrap_or_default());
             let place = self.place(key.span());
@@ -297,7 +292,7 @@ impl Reader<'_> {
         streams
     }
 
-    fn consumers(&mut self, path: &str, stream: &DeTable<'_>) -> BTreeMap<String, Consumer> {
+    fn consumers(&mut self, path: &str, stream: &DeTable<'_>) -> BTreeMap<String, Block> {
         let mut consumers = BTreeMap::new();
         let path = format!("{path}.consumers");
         let given = stream.get("consumers").and_then(|it| self.table_of(&path, it));
@@ -308,14 +303,43 @@ impl Reader<'_> {
             self.name(Resource::Consumer, key);
             let place = self.place(key.span());
             let fields = self.fields(Resource::Consumer, table);
-            consumers.insert(key.get_ref().to_string(), Consumer { place, fields });
+            consumers.insert(key.get_ref().to_string(), Block { place, fields });
         }
         consumers
     }
 
+    fn buckets(&mut self, kind: Bucket, given: &Toml<'_>, layer: &mut Layer) {
+        for (key, value) in self.table_of(kind.noun(), given).into_iter().flatten() {
+            let path = format!("{}.{}", kind.noun(), key.get_ref());
+            let Some(table) = self.table_of(&path, value) else { continue };
+            let place = self.place(key.span());
+            if !is_bucket_name(key.get_ref()) {
+                let message = format!("{} is no name for a bucket", quoted(key.get_ref()));
+                let help = "a name holds letters, digits, `_` and `-`, at most 251 of them";
+                self.findings.push(Finding::error(Code::BadName, message).at(place).help(help));
+            }
+            let fields = self.fields(Resource::Bucket(kind), table);
+            self.origins(&fields);
+            layer.buckets.insert((kind, key.get_ref().to_string()), Block { place, fields });
+        }
+    }
+
+    /// What becomes one field of the stream is written in one way.
+    fn origins(&mut self, fields: &Fields) {
+        for (name, Written { value, place }) in fields {
+            let list = value.as_array().into_iter().flatten();
+            let mut origins = list.chain([value]);
+            if origins.any(|it| it.get("domain").is_some() && it.get("external").is_some()) {
+                let message = format!("`{name}` names a `domain` and an `external`");
+                let help = "keep one: a `domain` is short for its `external`";
+                self.findings.push(Finding::error(Code::Conflict, message).at(*place).help(help));
+            }
+        }
+    }
+
     fn name(&mut self, kind: Resource, key: &TomlKey<'_>) {
         if !is_name(key.get_ref()) {
-            let message = format!("{} is no name for a {}", quoted(key.get_ref()), kind.noun());
+            let message = format!("{} is no name for {}", quoted(key.get_ref()), kind.title());
             self.bad_name(message, self.place(key.span()));
         }
     }
@@ -363,19 +387,14 @@ impl Reader<'_> {
         key: &TomlKey<'_>,
     ) -> Option<(&'static str, Written)> {
         let name = key.get_ref().as_ref();
-        let other = kind.other();
-        let known = Field::find(other.rows(), name).is_some_and(|it| it.writer == Writer::Spec);
-        if known || other.settings().any(|it| it.0 == name) {
-            let message =
-                format!("`{name}` belongs to a {}, not to a {}", other.noun(), kind.noun());
+        if let Some((message, help)) = kind.elsewhere(name) {
             let place = self.place(key.span());
-            let finding = Finding::error(Code::UnknownKey, message).at(place);
-            self.findings.push(finding.help(format!("move it under `{}`", other.table())));
+            self.findings.push(Finding::error(Code::UnknownKey, message).at(place).help(help));
             return None;
         }
         let rows = kind.rows().iter().filter(|it| it.writer == Writer::Spec).map(|it| it.name);
         let names: Vec<_> = rows.chain(kind.settings().map(|it| it.0)).collect();
-        let near = self.unknown(&format!("a {}", kind.noun()), key, &names)?;
+        let near = self.unknown(kind.title(), key, &names)?;
         Some((near, self.missing_value(key)))
     }
 
@@ -398,54 +417,15 @@ impl Reader<'_> {
                 continue;
             }
             let message = format!("`ignore` names {}, which is no field", quoted(name));
-            let help = match closest(name, names.clone()) {
+            let word = match kind {
+                Resource::Bucket(bucket) => bucket.word(name).map(|it| it.0.name),
+                Resource::Stream | Resource::Consumer => None,
+            };
+            let help = match word.or_else(|| closest(name, names.clone())) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => "every field is in `docs/reference/fields.md`".to_owned(),
             };
             self.findings.push(Finding::error(Code::UnknownKey, message).at(*place).help(help));
-        }
-    }
-}
-
-impl Resource {
-    fn rows(self) -> &'static [Field] {
-        match self {
-            Self::Stream => STREAM,
-            Self::Consumer => CONSUMER,
-        }
-    }
-
-    fn settings(self) -> impl Iterator<Item = &'static Key> {
-        SETTINGS.iter().filter(move |it| self == Self::Consumer || it.0 != "service")
-    }
-
-    fn noun(self) -> &'static str {
-        match self {
-            Self::Stream => "stream",
-            Self::Consumer => "consumer",
-        }
-    }
-
-    fn table(self) -> &'static str {
-        match self {
-            Self::Stream => "[streams.NAME]",
-            Self::Consumer => "[streams.NAME.consumers.KEY]",
-        }
-    }
-
-    fn naming(self) -> &'static str {
-        match self {
-            Self::Stream => "remove the line, and name the stream in `[streams.NAME]`",
-            Self::Consumer => {
-                "remove the line: `[naming] durable`, `service` and the key make the name"
-            }
-        }
-    }
-
-    fn other(self) -> Self {
-        match self {
-            Self::Stream => Self::Consumer,
-            Self::Consumer => Self::Stream,
         }
     }
 }

@@ -134,7 +134,8 @@ fn nothing(field: &Field) -> Result<Toml, String> {
         (Kind::Text, _) => Ok(text("")),
         (Kind::Set(_) | Kind::List(_), _) => Ok(Array::new().into()),
         (Kind::Labels, _) => Ok(InlineTable::new().into()),
-        (Kind::Table(_) | Kind::Time | Kind::Subject | Kind::OneOf(_), _) => Err(taken.to_owned()),
+        (Kind::Table(_) | Kind::Time, _) => Err(taken.to_owned()),
+        (Kind::Subject | Kind::Literal | Kind::OneOf(_), _) => Err(taken.to_owned()),
     }
 }
 
@@ -149,7 +150,7 @@ fn toml(kind: &Kind, unset: Unset, value: &Value) -> Result<Toml, String> {
             })?;
             amount(kind, number)
         }
-        (Kind::Subject, Value::String(it)) => {
+        (Kind::Subject | Kind::Literal, Value::String(it)) => {
             // The destination of a transform may hold functions, and those may hold spaces.
             let plain = if it.contains("{{") { it.replace(' ', "") } else { it.clone() };
             subject::check(&plain).map_err(|why| format!("{it:?} is no subject: {why}"))?;
@@ -173,9 +174,7 @@ fn toml(kind: &Kind, unset: Unset, value: &Value) -> Result<Toml, String> {
             Ok(table.into())
         }
         (Kind::Table(rows), Value::Object(map)) => {
-            if let Some(name) = map.keys().find(|it| Field::find(rows, it).is_none()) {
-                return Err(format!("its `{name}` is newer than this jsplan"));
-            }
+            // What has no row rides along as it is.
             let mut table = InlineTable::new();
             for field in *rows {
                 if let Some(value) = map.get(field.name) {

@@ -353,10 +353,12 @@ impl Check<'_> {
             else {
                 continue;
             };
-            let message = if from.contains(name) {
+            let itself = from.contains(name);
+            let (name, what) = address.as_bucket().map_or((*name, "stream"), |it| (it.1, "bucket"));
+            let message = if itself {
                 format!("`{name}` copies itself")
             } else {
-                format!("`{name}` copies a stream that copies `{name}`")
+                format!("`{name}` copies a {what} that copies `{name}`")
             };
             let field = if declared.config.has("mirror") { "mirror" } else { "sources" };
             let finding = Finding::error(Code::Conflict, message);
