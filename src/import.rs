@@ -13,8 +13,11 @@ use crate::{
     finding::{Code, Finding, Severity, closest},
     live::{Live, Observed},
     plan::{self, Action, Ask, Plan, Step},
-    schema::{Writer, bucket::Bucket},
-    spec::{self, Desired, Loaded, describe::Described},
+    schema::{Release, Writer, bucket::Bucket},
+    spec::{
+        self, Desired, Loaded,
+        describe::{self, Described},
+    },
     state::{Origin, Recorded, State},
     target,
 };
@@ -43,16 +46,13 @@ pub struct Chosen {
     pub findings: Vec<Finding>,
 }
 
-/// The spec as it would be, judged and planned.
+/// What is chosen in the words of a spec, and the spec with it.
 #[derive(Debug)]
-pub struct Proof {
-    /// The new spec, read, with every remark on it.
+pub struct Composed {
+    /// The words.
+    pub described: Described,
+    /// The spec as it would be, with every remark on it.
     pub loaded: Loaded,
-    /// What stands against the import.
-    pub findings: Vec<Finding>,
-    /// The state with what is imported, and the plan that follows from both; `None` where
-    /// something stands against it.
-    pub proved: Option<Proved>,
 }
 
 /// An import that leaves nothing to change about what is imported.
@@ -188,40 +188,67 @@ fn is_server_made(address: &Address, config: &Config) -> bool {
     own.map(|it| config.get(it.name)).any(|it| it == Some(&true.into()))
 }
 
-/// Reads the spec as it would be and plans it, against the state as it is and as it would be.
+/// Puts what is chosen into the spec. What the server took and a spec is refused with is left out,
+/// with a warning, so that one odd consumer is not in the way of a whole account.
 ///
-/// `path` and `text_of` are those of the present spec.
+/// `path` and `text_of` are those of the present spec, which is right.
 #[must_use]
-pub fn prove(
+pub fn compose(
     path: &str,
     text_of: impl Fn(&str) -> Result<String, String>,
-    described: &Described,
-    recorded: &State,
-    live: &Live,
-) -> Proof {
-    let loaded = read(path, text_of, described);
-    let Some(desired) = &loaded.desired else {
-        return Proof { loaded, findings: Vec::new(), proved: None };
-    };
-    // With the record the plan would recognise what it recorded and compare nothing.
-    let plan = plan::plan(desired, recorded, live, &Ask::default());
-    let findings = objections(&plan, &described.resources);
-    if !findings.is_empty() {
-        return Proof { loaded, findings, proved: None };
+    chosen: &Chosen,
+    release: Release,
+) -> Composed {
+    let mut wanted = chosen.resources.clone();
+    let mut left = Vec::new();
+    loop {
+        let mut described = describe::describe(path, &text_of, &wanted, release);
+        let file = &described.file;
+        let loaded = spec::load(path, |it| if it == path { Ok(file.clone()) } else { text_of(it) });
+        let odd: Vec<_> = loaded.findings.iter().filter_map(|it| odd(it, &described)).collect();
+        if odd.is_empty() {
+            described.findings.extend(left);
+            return Composed { described, loaded };
+        }
+        for (address, finding) in odd {
+            // The consumers of a stream go with it.
+            let of_stream = address.is_stream();
+            wanted.retain(|it, _| {
+                let within = of_stream && it.stream_name() == address.name();
+                it != &address && !within
+            });
+            left.push(finding);
+        }
     }
-    let state = recorded_with(recorded, desired, &described.resources, live);
-    let rest = plan::plan(desired, &state, live, &Ask::default());
-    Proof { loaded, findings, proved: Some(Proved { state, rest }) }
 }
 
-/// The spec as it would be.
-#[must_use]
-pub fn read(
-    path: &str,
-    text_of: impl Fn(&str) -> Result<String, String>,
-    described: &Described,
-) -> Loaded {
-    spec::load(path, |it| if it == path { Ok(described.file.clone()) } else { text_of(it) })
+/// What is wrong with something that is imported, and the warning that it is not.
+fn odd(finding: &Finding, described: &Described) -> Option<(Address, Finding)> {
+    let about = finding.about.as_ref().filter(|it| described.resources.contains(it))?;
+    let Finding { code, severity: Severity::Error, message, help, .. } = finding else {
+        return None;
+    };
+    let warning = Finding::warning(*code, format!("`{about}` is not imported: {message}"));
+    let warning = Finding { help: help.clone(), ..warning.about(about) };
+    Some((about.clone(), warning))
+}
+
+/// Plans the spec as it would be, against the state as it is and as it would be; the error is what
+/// stands against the import.
+pub fn prove(composed: &Composed, recorded: &State, live: &Live) -> Result<Proved, Vec<Finding>> {
+    let Some(desired) = &composed.loaded.desired else {
+        return Err(composed.loaded.findings.clone());
+    };
+    let imported = &composed.described.resources;
+    // With the record the plan would recognise what it recorded and compare nothing.
+    let plan = plan::plan(desired, recorded, live, &Ask::default());
+    let found = objections(&plan, imported);
+    if !found.is_empty() {
+        return Err(found);
+    }
+    let state = recorded_with(recorded, desired, imported, live);
+    let rest = plan::plan(desired, &state, live, &Ask::default());
+    Ok(Proved { state, rest })
 }
 
 /// Whatever a plan would do about what is imported, beyond taking it over as it is.

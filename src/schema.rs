@@ -27,6 +27,8 @@ pub struct Field {
     pub doc: &'static str,
     /// What the server makes of an absent or zero value.
     pub unset: Unset,
+    /// The wire value that stands for `"unlimited"` where leaving it out stands for something else.
+    pub endless: Option<i64>,
     /// Something else, from a later release on.
     pub unset_later: Option<(Release, Unset)>,
     /// What the server makes of any value, where other fields leave it no choice.
@@ -275,6 +277,7 @@ impl Field {
             kind,
             doc,
             unset: Unset::Absent,
+            endless: None,
             unset_later: None,
             forced: None,
             since: Release(2, 2, 0),
@@ -300,6 +303,11 @@ impl Field {
 
     const fn forced(mut self, value: fn(&Config) -> Option<Value>, by: &'static str) -> Self {
         self.forced = Some(Forced { value, by });
+        self
+    }
+
+    const fn endless(mut self, wire: i64) -> Self {
+        self.endless = Some(wire);
         self
     }
 
@@ -431,7 +439,9 @@ impl Field {
 
     /// Whether a canonical value is the one that stands for no limit.
     pub(crate) fn is_unlimited(&self, value: &Value) -> bool {
-        matches!(self.unset, Unset::Unlimited(wire) if value.as_i64() == Some(wire))
+        let wire = value.as_i64();
+        matches!(self.unset, Unset::Unlimited(it) if wire == Some(it))
+            || wire.is_some() && wire == self.endless
     }
 
     /// The first release that knows this field and this value of it.

@@ -11,14 +11,11 @@ use super::{
 use crate::{
     address::Address,
     finding::{Finding, Sources},
-    import::{self, Choice, Chosen, Proof, Proved},
+    import::{self, Choice, Chosen, Composed, Proved},
     io::{files, store},
     render,
     schema::Release,
-    spec::{
-        Desired, Loaded,
-        describe::{self, Described},
-    },
+    spec::{Desired, describe::Described},
     target,
 };
 
@@ -57,14 +54,11 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
     stop_at(project, &chosen.findings, &sources)?;
     project.terminal.say(&render::import::aside(&chosen));
     let spec = Spec::of(project, &desired)?;
-    let Some(described) = spec.describe(&choice, &chosen, live.server.release)? else {
-        return Ok(Exit::Done);
-    };
-    let proof = import::prove(&spec.path, |it| spec.text_of(it), &described, &state, &live);
-    let Proof { loaded, findings, proved } = proof;
-    let Some(Proved { state: mut next, rest }) = proved else {
-        return Err(spec.refused(&loaded, &findings));
-    };
+    let release = live.server.release;
+    let Some(composed) = spec.compose(&choice, &chosen, release)? else { return Ok(Exit::Done) };
+    let Proved { state: mut next, rest } = import::prove(&composed, &state, &live)
+        .map_err(|findings| spec.refused(&composed, &findings))?;
+    let Composed { described, .. } = composed;
     let Some(lock) = lock else { return spec.show(&described) };
     if next.lineage.is_empty() {
         next.lineage = store::lineage();
@@ -96,13 +90,14 @@ fn from_files(project: &Project, args: &Args) -> Result<Exit, Failure> {
     stop_at(project, &chosen.findings, &sources)?;
     project.terminal.say(&render::import::aside(&chosen));
     let spec = Spec::of(project, &desired)?;
-    let Some(described) = spec.describe(&Choice::All, &chosen, import::saved::RELEASE)? else {
+    let release = import::saved::RELEASE;
+    let Some(composed) = spec.compose(&Choice::All, &chosen, release)? else {
         return Ok(Exit::Done);
     };
-    let loaded = import::read(&spec.path, |it| spec.text_of(it), &described);
-    if loaded.desired.is_none() {
-        return Err(spec.refused(&loaded, &[]));
+    if composed.loaded.desired.is_none() {
+        return Err(spec.refused(&composed, &composed.loaded.findings));
     }
+    let Composed { described, .. } = composed;
     if !args.write {
         return spec.show(&described);
     }
@@ -158,15 +153,15 @@ impl<'a> Spec<'a> {
         files::read(&self.project.dir.join(path)).map_err(|it| it.why())
     }
 
-    /// The chosen in the words of the spec; `None` where nothing is left to import.
-    fn describe(
+    /// The spec with the chosen in it; `None` where nothing is left to import.
+    fn compose(
         &self,
         choice: &Choice,
         chosen: &Chosen,
         release: Release,
-    ) -> Result<Option<Described>, Failure> {
-        let text_of = |it: &str| self.text_of(it);
-        let described = describe::describe(&self.path, text_of, &chosen.resources, release);
+    ) -> Result<Option<Composed>, Failure> {
+        let composed = import::compose(&self.path, |it| self.text_of(it), chosen, release);
+        let described = &composed.described;
         self.project.show_findings(&described.findings, &described.sources);
         let lacks =
             |it: &&Address| !described.resources.contains(it) && !chosen.managed.contains(it);
@@ -176,7 +171,7 @@ impl<'a> Spec<'a> {
             return Err(Failure::new(format!("`{address}` cannot be imported")).help(UNCHANGED));
         }
         if !described.resources.is_empty() {
-            return Ok(Some(described));
+            return Ok(Some(composed));
         }
         if !described.findings.is_empty() {
             return Err(Failure::new("nothing is left to import").help(UNCHANGED));
@@ -185,9 +180,8 @@ impl<'a> Spec<'a> {
         Ok(None)
     }
 
-    fn refused(&self, loaded: &Loaded, findings: &[Finding]) -> Failure {
-        self.project.show_findings(&loaded.findings, &loaded.sources);
-        self.project.show_findings(findings, &loaded.sources);
+    fn refused(&self, composed: &Composed, findings: &[Finding]) -> Failure {
+        self.project.show_findings(findings, &composed.loaded.sources);
         Failure::new(format!("the spec would not hold with this in `{}`", self.path))
             .help(UNCHANGED)
     }

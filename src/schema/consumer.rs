@@ -72,7 +72,9 @@ pub const CONSUMER: &[Field] = &[
         .unset(Derived(ack_wait)),
     Field::new("backoff", List(&Duration), "Waits between redeliveries; the first is `ack_wait`."),
     Field::new("max_deliver", Number, "Most deliveries of one message.").unset(Unlimited(-1)),
-    Field::new("max_ack_pending", Number, "Most messages in flight.").unset(Kept(in_flight)),
+    Field::new("max_ack_pending", Number, "Most messages in flight.")
+        .unset(Kept(in_flight))
+        .endless(-1),
     Field::new("replay_policy", OneOf(REPLAY), "At full speed or at the pace of publishing.")
         .unset(Name("instant"))
         .update(Fixed)

@@ -230,6 +230,9 @@ impl Description<'_> {
     }
 }
 
+/// What is said even where it is what the server fills in: left out, it is remarked on.
+const SAID: &[&str] = &["ack_policy"];
+
 const NAME: &str = "a name in a spec holds no spaces, no `.`, `*`, `>`, `/` and `\\`";
 const UNNAMED: &str =
     "leave it unmanaged, make it anew under a name that follows the rule, or change the rule";
@@ -286,7 +289,8 @@ fn missing(field: &Field, live: &Config, said: &Fields, release: Release) -> Opt
     }
     let is = field.read(live);
     let meant = with(field, live, said.get(field.name).map(|it| it.value.clone()));
-    if field.value(&meant, None, release) == is {
+    let unsaid = SAID.contains(&field.name) && !said.contains_key(field.name);
+    if field.value(&meant, None, release) == is && !unsaid {
         return None;
     }
     Some(in_order(field, is.unwrap_or_default(), live))

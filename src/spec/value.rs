@@ -59,6 +59,11 @@ impl Reader<'_> {
 
     /// The value of a row, in a table called `path`.
     pub(super) fn field(&mut self, path: &str, field: &'static Field, given: &Toml<'_>) -> Written {
+        if let (Some(wire), DeValue::String(it)) = (field.endless, given.get_ref())
+            && it == UNLIMITED
+        {
+            return Written { value: wire.into(), place: self.place(given.span()) };
+        }
         self.written(&dotted(path, field.name), &field.kind, field.unset, given)
     }
 

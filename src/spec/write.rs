@@ -118,6 +118,7 @@ pub(super) fn text(text: &str) -> Toml {
 pub(super) fn line(field: &Field, value: &Value) -> Result<Item, String> {
     let value = match value {
         Value::Null => nothing(field)?,
+        value if field.is_unlimited(value) => text(UNLIMITED),
         value => toml(&field.kind, field.unset, value)?,
     };
     Ok(fitted(field.name, value))
