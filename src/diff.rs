@@ -97,18 +97,29 @@ fn compare(
 
 /// The live configuration with some fields changed: what an update sends, since an update
 /// replaces the whole. Fields without a row stay as they are.
+///
+/// What the server forces it is not told: it looks at the rest as if the stream were not sealed yet,
+/// and schedules, for one, exclude what sealing makes of `discard` (2.12 to 2.15).
 #[must_use]
 pub(crate) fn overlay(live: &Config, deltas: &[Delta]) -> Config {
     let mut sent = live.clone();
-    for Delta { field, after, .. } in deltas {
-        let value = with_server_labels(field, live, after);
-        if value.is_null() {
-            sent.remove(field.name);
-        } else {
-            sent.set(field.name, value);
-        }
+    deltas
+        .iter()
+        .for_each(|it| put(&mut sent, it.field, with_server_labels(it.field, live, &it.after)));
+    let forced = |it: &&Delta| it.field.forced.is_some_and(|by| (by.value)(&sent).is_some());
+    let forced: Vec<_> = deltas.iter().filter(forced).map(|it| it.field).collect();
+    for field in forced {
+        put(&mut sent, field, live.get(field.name).cloned().unwrap_or_default());
     }
     sent
+}
+
+fn put(config: &mut Config, field: &Field, value: Value) {
+    if value.is_null() {
+        config.remove(field.name);
+    } else {
+        config.set(field.name, value);
+    }
 }
 
 /// Labels that belong to the server stay beside those of the spec.

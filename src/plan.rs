@@ -5,8 +5,8 @@
 
 pub mod call;
 pub mod file;
-mod mirror;
 mod order;
+mod origin;
 mod risk;
 mod scope;
 
@@ -284,7 +284,7 @@ fn decide_each<'a>(
             plan.unchanged += 1;
             continue;
         };
-        let following = sides.wanted.and_then(|it| mirror::following(it, desired, live));
+        let following = sides.wanted.and_then(|it| origin::following(it, desired, live));
         if let Some(wanted) = following.filter(|_| step.sends_fields()) {
             let sides = Sides { wanted: Some(&wanted), ..sides };
             step = decide(sides, ask.mode, live.server.release).unwrap_or(step);

@@ -327,7 +327,7 @@ fn inner(kind: &Kind) -> Option<&'static [Field]> {
         Kind::Table(rows) => Some(rows),
         Kind::Set(kind) | Kind::List(kind) => inner(kind),
         Kind::Bool | Kind::Number | Kind::Bytes | Kind::Duration | Kind::Time => None,
-        Kind::Text | Kind::Subject | Kind::Labels | Kind::OneOf(_) => None,
+        Kind::Text | Kind::Subject | Kind::Literal | Kind::Labels | Kind::OneOf(_) => None,
     }
 }
 
@@ -724,6 +724,7 @@ mod each_check_can_fail {
             kind: Kind::Text,
             doc,
             unset: Unset::Absent,
+            endless: None,
             unset_later: None,
             forced: None,
             since: Release(2, 2, 0),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::{Action, Amount, Ask, Cause, Change, Mode, Risk, Step, mirror};
+use super::{Action, Amount, Ask, Cause, Change, Mode, Risk, Step, origin};
 use crate::{
     address::{Address, consumers_of},
     config::Config,
@@ -40,7 +40,7 @@ impl Around<'_> {
         step.stored = stored(&address, self.live);
         if let Some(wanted) = wanted.filter(|_| step.sends_fields()) {
             stops.extend(refused(step, wanted, self.live));
-            stops.extend(mirror::refused(step, wanted, self.desired, self.live));
+            stops.extend(origin::refused(wanted, self.desired, self.live));
         }
         let mut replacement = None;
         if let Some(is) = self.live.resources.get(&address) {
@@ -119,7 +119,21 @@ fn refused(step: &Step, wanted: &Declared, live: &Live) -> Vec<Finding> {
         let help = "change `placement` alone and apply, then `num_replicas`";
         found.push(at("placement", Finding::error(Code::Conflict, message).help(help)));
     }
-    if step.action != Action::Update && wanted.config.get("sealed") == Some(&Value::Bool(true)) {
+    let is_on = |config: &Config, name: &str| config.get(name) == Some(&Value::Bool(true));
+    let is = live.resources.get(&step.address).map(Observed::config).unwrap_or_default();
+    let odd = |it: &Config| {
+        is_on(it, "allow_msg_schedules")
+            || is_on(it, "allow_msg_counter")
+            || it.number("subject_delete_marker_ttl") > Some(0)
+    };
+    let odd = odd(&is) || odd(&wanted.config);
+    if step.action == Action::Update && is_on(&is, "sealed") && odd {
+        // What sealing made of it, the server finds wrong when it looks again (2.12 to 2.15).
+        let message = "a sealed stream with schedules, counters or delete markers takes no update";
+        let help = "put the spec back to what the stream is, or name what differs under `ignore`";
+        found.push(Finding::error(Code::Conflict, message).help(help));
+    }
+    if step.action != Action::Update && is_on(&wanted.config, "sealed") {
         let message = "no stream is created sealed";
         let help = "leave `sealed` out until the stream exists and holds its messages";
         found.push(at("sealed", Finding::error(Code::BadValue, message).help(help)));

@@ -30,7 +30,7 @@ pub(super) const TRANSFORM: &[Field] = &[
 pub(super) const EXTERNAL: &[Field] = &[
     Field::new("api", Literal, "The JetStream API prefix of the other account or domain.")
         .required(),
-    Field::new("deliver", Subject, "The delivery subject prefix there."),
+    Field::new("deliver", Literal, "The delivery subject prefix there."),
 ];
 
 pub(super) const SOURCE_CONSUMER: &[Field] = &[
@@ -173,6 +173,13 @@ pub const STREAM: &[Field] = &[
     Field::new("allow_batched", Bool, "Accept fast batches.").since(2, 14, 0).unset(False),
     Field::new("metadata", Labels, "Labels for people and tools.").since(2, 10, 0),
 ];
+
+/// The mirror and the sources of a stream, with the field each stands in.
+pub(crate) fn copied(config: &Config) -> impl Iterator<Item = (&'static str, &Value)> {
+    let mirror = config.get("mirror").filter(|it| it.is_object()).map(|it| ("mirror", it));
+    let sources = config.get("sources").and_then(Value::as_array).into_iter().flatten();
+    mirror.into_iter().chain(sources.map(|it| ("sources", it)))
+}
 
 /// The server names a stream's subject after the stream, unless it only copies.
 fn own_name(config: &Config) -> Option<Value> {
