@@ -414,10 +414,12 @@ impl Field {
     /// The canonical value that stands in a configuration.
     fn set(&self, config: &Config) -> Option<Value> {
         let set = self.kind.canonical(config.get(self.name)?)?;
-        Some(match (self.unset, set.as_i64()) {
-            (Unset::Unlimited(unlimited), Some(number)) if number < 0 => unlimited.into(),
-            _ => set,
-        })
+        let endless = match self.unset {
+            Unset::Unlimited(wire) => Some(wire),
+            _ => self.endless,
+        };
+        let below_zero = set.as_i64().is_some_and(|it| it < 0);
+        Some(endless.filter(|_| below_zero).map_or(set, Value::from))
     }
 
     /// What an absent value says by itself.

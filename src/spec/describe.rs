@@ -262,17 +262,15 @@ fn lines(
     let rows = is.rows.iter().filter(|it| it.writer == Writer::Spec && !ignored(it));
     let mut lines = Vec::new();
     for field in rows {
-        let missing = match is.of {
-            Some(bucket) => word(field, bucket, is.config, &said.fields),
-            None => missing(field, is.config, &said.fields, release),
-        };
-        let Some(value) = missing else { continue };
+        let given = said.fields.get(field.name);
+        let Some(value) = is.missing(field, given.map(|it| &it.value), release) else { continue };
         if let Some(over) = said.above.get(field.name) {
             return Err(overridden(address, field, &value, over));
         }
-        let line = write::line(field, &value).map_err(|why| Unsayable {
+        let line = is.taken_back(field, value, release).and_then(|it| write::line(field, &it));
+        let line = line.map_err(|why| Unsayable {
             why: format!("its `{}` cannot be written: {why}", field.name),
-            place: said.fields.get(field.name).map(|it| it.place),
+            place: given.map(|it| it.place),
             help: "leave it unmanaged, or change it on the server first".to_owned(),
         })?;
         lines.push((field.name, line));
@@ -280,38 +278,55 @@ fn lines(
     Ok(lines)
 }
 
-/// What has to be said of a field so that it means what is live, `Null` for its absence; `None`
-/// where that is meant already.
-fn missing(field: &Field, live: &Config, said: &Fields, release: Release) -> Option<Value> {
-    // What people set while the resource runs is no part of its declaration.
-    if matches!(field.unset, Unset::AsIs) && !said.contains_key(field.name) {
-        return None;
+impl Is<'_> {
+    /// What has to be said of a field so that it means what is live, `Null` for its absence; `None`
+    /// where what is said of it, or nothing, means that already.
+    fn missing(&self, field: &Field, said: Option<&Value>, release: Release) -> Option<Value> {
+        // What people set while the resource runs is no part of its declaration.
+        if matches!(field.unset, Unset::AsIs) && said.is_none() {
+            return None;
+        }
+        let unsaid = SAID.contains(&field.name) && said.is_none();
+        if !unsaid && self.means_it(field, said, release) {
+            return None;
+        }
+        let value = match self.of {
+            None => field.read(self.config),
+            // A word is written as it was lifted: within it even an empty list says something.
+            Some(_) => self.config.get(field.name).cloned().or_else(|| field.read(self.config)),
+        };
+        Some(in_order(field, value.unwrap_or_default(), self.config))
     }
-    let is = field.read(live);
-    let meant = with(field, live, said.get(field.name).map(|it| it.value.clone()));
-    let unsaid = SAID.contains(&field.name) && !said.contains_key(field.name);
-    if field.value(&meant, None, release) == is && !unsaid {
-        return None;
-    }
-    Some(in_order(field, is.unwrap_or_default(), live))
-}
 
-/// The same of a word of buckets. What it means is what its stream becomes by it.
-fn word(row: &Field, (kind, name): (Bucket, &str), words: &Config, said: &Fields) -> Option<Value> {
-    let field = Field::find(STREAM, row.word?.field)?;
-    let meant = with(row, words, said.get(row.name).map(|it| it.value.clone()));
-    let stream = |words: &Config| field.read(&kind.lower(name, words));
-    (stream(&meant) != stream(words)).then(|| words.get(row.name).cloned().unwrap_or_default())
-}
-
-/// A configuration with one field as it is given.
-fn with(field: &Field, config: &Config, value: Option<Value>) -> Config {
-    let mut changed = config.clone();
-    match value {
-        Some(value) => changed.set(field.name, value),
-        None => drop(changed.remove(field.name)),
+    /// Whether a field means what is live where this is said of it.
+    fn means_it(&self, field: &Field, said: Option<&Value>, release: Release) -> bool {
+        let mut meant = self.config.clone();
+        match said {
+            Some(value) => meant.set(field.name, value.clone()),
+            None => drop(meant.remove(field.name)),
+        }
+        if let Some((kind, name)) = self.of {
+            // What a word means is what its stream becomes by it.
+            let row = field.word.and_then(|it| Field::find(STREAM, it.field));
+            let stream = |words: &Config| row.and_then(|it| it.read(&kind.lower(name, words)));
+            return stream(&meant) == stream(self.config);
+        }
+        let is = field.read(self.config);
+        // What other fields force they force here too, but saying something else is refused.
+        let denied = field.forced.is_some() && said.is_some() && field.read(&meant) != is;
+        field.value(&meant, None, release) == is && !denied
     }
-    changed
+
+    /// The value that is written: for `Null` one that takes back what a layer below says.
+    fn taken_back(&self, field: &Field, value: Value, release: Release) -> Result<Value, String> {
+        if !value.is_null() {
+            return Ok(value);
+        }
+        let nothing = write::nothing(&field.kind);
+        nothing
+            .filter(|it| self.means_it(field, Some(it), release))
+            .ok_or_else(|| "a layer below sets it, and no value takes that back".to_owned())
+    }
 }
 
 /// A set in the order in which the server has it: that is how somebody once wrote it.

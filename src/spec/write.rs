@@ -1,14 +1,14 @@
 //! Wire values → the text of a spec, in its own style: `"7d"`, `"50GiB"`, `"unlimited"`; and
 //! tables of it put into a file, whose comments stay.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use toml_edit::{
     Array, ArrayOfTables, DocumentMut, InlineTable, Item, Key, Table, TableLike, TomlError,
     Value as Toml,
 };
 
 use crate::{
-    schema::{Field, Kind, UNLIMITED, Unset},
+    schema::{Field, Kind, UNLIMITED},
     subject, units,
 };
 
@@ -113,37 +113,30 @@ pub(super) fn text(text: &str) -> Toml {
     basic(text).parse().unwrap_or_else(|_| Toml::from(text))
 }
 
-/// A field's canonical value as a spec writes it, `Null` for the value that takes back what a
-/// layer below says; the error says why no spec can say it.
+/// A field's value as a spec writes it; the error says why no spec can say it.
 pub(super) fn line(field: &Field, value: &Value) -> Result<Item, String> {
-    let value = match value {
-        Value::Null => nothing(field)?,
-        value if field.is_unlimited(value) => text(UNLIMITED),
-        value => toml(&field.kind, field.unset, value)?,
+    let value = match field.is_unlimited(value) {
+        true => text(UNLIMITED),
+        false => toml(&field.kind, value)?,
     };
     Ok(fitted(field.name, value))
 }
 
-/// What is as good as absent.
-fn nothing(field: &Field) -> Result<Toml, String> {
-    let taken = "a layer below sets it, and no value takes that back";
-    match (&field.kind, field.unset) {
-        (_, Unset::Kept(_) | Unset::AsIs | Unset::Derived(_)) => Err(taken.to_owned()),
-        (Kind::Bool, _) => Ok(false.into()),
-        (Kind::Number | Kind::Bytes, _) => Ok(0.into()),
-        (Kind::Duration, _) => Ok(text("0s")),
-        (Kind::Text, _) => Ok(text("")),
-        (Kind::Set(_) | Kind::List(_), _) => Ok(Array::new().into()),
-        (Kind::Labels, _) => Ok(InlineTable::new().into()),
-        (Kind::Table(_) | Kind::Time, _) => Err(taken.to_owned()),
-        (Kind::Subject | Kind::Literal | Kind::OneOf(_), _) => Err(taken.to_owned()),
+/// The value that is as good as absent.
+pub(super) fn nothing(kind: &Kind) -> Option<Value> {
+    match kind {
+        Kind::Bool => Some(false.into()),
+        Kind::Number | Kind::Bytes | Kind::Duration => Some(0.into()),
+        Kind::Text => Some("".into()),
+        Kind::Set(_) | Kind::List(_) => Some(Value::Array(Vec::new())),
+        Kind::Labels => Some(Map::new().into()),
+        Kind::Table(rows) => (!rows.iter().any(|it| it.required)).then(|| Map::new().into()),
+        Kind::Time | Kind::Subject | Kind::Literal | Kind::OneOf(_) => None,
     }
 }
 
-fn toml(kind: &Kind, unset: Unset, value: &Value) -> Result<Toml, String> {
-    let unlimited = matches!(unset, Unset::Unlimited(wire) if value.as_i64() == Some(wire));
+fn toml(kind: &Kind, value: &Value) -> Result<Toml, String> {
     match (kind, value) {
-        _ if unlimited => Ok(text(UNLIMITED)),
         (Kind::Bool, Value::Bool(it)) => Ok((*it).into()),
         (Kind::Number | Kind::Bytes | Kind::Duration, Value::Number(_)) => {
             let number = value.as_i64().ok_or_else(|| {
@@ -162,7 +155,7 @@ fn toml(kind: &Kind, unset: Unset, value: &Value) -> Result<Toml, String> {
         }
         (Kind::Time | Kind::Text | Kind::OneOf(_), Value::String(it)) => Ok(text(it)),
         (Kind::Set(kind) | Kind::List(kind), Value::Array(list)) => {
-            let items = list.iter().map(|it| toml(kind, Unset::Absent, it));
+            let items = list.iter().map(|it| toml(kind, it));
             Ok(items.collect::<Result<Array, _>>()?.into())
         }
         (Kind::Labels, Value::Object(labels)) => {
@@ -179,7 +172,7 @@ fn toml(kind: &Kind, unset: Unset, value: &Value) -> Result<Toml, String> {
             let mut table = InlineTable::new();
             for field in *rows {
                 if let Some(value) = map.get(field.name) {
-                    table.insert(field.name, toml(&field.kind, field.unset, value)?);
+                    table.insert(field.name, toml(&field.kind, value)?);
                 }
             }
             Ok(table.into())

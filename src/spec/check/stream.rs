@@ -16,7 +16,7 @@ use crate::{
 pub(super) const RULES: &[Rule] = &[
     Rule::conflict(
         "subjects",
-        |it| it.has("mirror"),
+        |it| it.has("mirror") && !it.texts("subjects").is_empty(),
         "a mirror has no subjects of its own",
         "remove `subjects`, or copy with `sources` instead of `mirror`",
     ),
@@ -296,13 +296,17 @@ impl Check<'_> {
         for (field, source) in copied(&declared.config) {
             let has = |name: &str| source.get(name).is_some();
             let name = source.get("name").and_then(Value::as_str).unwrap_or_default();
+            if has("opt_start_seq") && has("opt_start_time") {
+                // The server takes both and follows one.
+                let message = format!("the copy of `{name}` starts at a sequence and at a time");
+                let finding = Finding::warning(Code::Conflict, message);
+                self.report(address, declared, field, finding.help("keep one of the two"));
+            }
             let found = if has("filter_subject") && has("subject_transforms") {
                 Some((
                     "takes `filter_subject` and `subject_transforms`",
                     "keep one: the `src` of a transform filters too",
                 ))
-            } else if has("opt_start_seq") && has("opt_start_time") {
-                Some(("starts at a sequence and at a time", "keep one of the two"))
             } else if has("consumer")
                 && (has("opt_start_seq") || has("opt_start_time") || has("filter_subject"))
             {
