@@ -719,7 +719,7 @@ mod each_check_can_fail {
             doc,
             unset: Unset::Absent,
             unset_later: None,
-            forced: None,
+            forced: &[],
             since: Release(2, 2, 0),
             update: Update::Free,
             later: None,
