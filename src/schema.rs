@@ -36,7 +36,7 @@ pub struct Field {
     pub update: Update,
     /// A different rule, from a later release on.
     pub later: Option<(Release, Update)>,
-    /// The server's `err_code` where it refuses a change.
+    /// The server's `err_code` where it refuses a change; 0 where it takes what does nothing.
     pub refusal: u16,
     /// What an accepted update can cost.
     pub loses: Loses,

@@ -114,7 +114,8 @@ pub const STREAM: &[Field] = &[
         .unset(Name("none")),
     Field::new("first_seq", Number, "The sequence of the first message.")
         .since(2, 10, 0)
-        .update(Only("the server accepts a change and ignores it", never)),
+        .update(Only("the server accepts a change and ignores it", never))
+        .refused_with(0),
     Field::new("placement", Table(PLACEMENT), "Where in the cluster it lives."),
     Field::new("mirror", Table(SOURCE), "Copy another stream, and nothing else.")
         .update(Fixed)

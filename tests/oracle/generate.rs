@@ -203,7 +203,7 @@ impl Draw {
     }
 
     /// A value of a field; seldom one that the release does not know, or refuses.
-    fn value(&mut self, name: &str, field: &'static Field) -> Option<Value> {
+    pub(crate) fn value(&mut self, name: &str, field: &'static Field) -> Option<Value> {
         let odd = given(ODD, field.name).filter(|_| self.once_in(12));
         let value = match (odd, &field.kind) {
             (Some(odd), _) => self.one(&odd).clone(),
