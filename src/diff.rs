@@ -90,7 +90,8 @@ fn compare(
     let differ = |field: &'static Field| {
         let was = field.read(before).unwrap_or_default();
         let will = field.kind.carrying(&was, after(field).unwrap_or_default());
-        (was != will).then_some(Delta { field, before: was, after: will })
+        let same = was == will || field.kind.known(&was) == field.kind.known(&will);
+        (!same).then_some(Delta { field, before: was, after: will })
     };
     rows.iter().filter(|it| it.writer == Writer::Spec).filter_map(differ).collect()
 }
@@ -98,15 +99,15 @@ fn compare(
 /// The live configuration with some fields changed: what an update sends, since an update
 /// replaces the whole. Fields without a row stay as they are.
 ///
-/// What the server forces it is not told: it looks at the rest as if the stream were not sealed yet,
-/// and schedules, for one, exclude what sealing makes of `discard` (2.12 to 2.15).
+/// What the server makes of a sealed stream it is not told: schedules, for one, exclude what sealing
+/// makes of `discard` (2.12 to 2.15).
 #[must_use]
 pub(crate) fn overlay(live: &Config, deltas: &[Delta]) -> Config {
     let mut sent = live.clone();
     deltas
         .iter()
         .for_each(|it| put(&mut sent, it.field, with_server_labels(it.field, live, &it.after)));
-    let forced = |it: &&Delta| it.field.forced.is_some_and(|by| (by.value)(&sent).is_some());
+    let forced = |it: &&Delta| it.field.forced_in(&sent).is_some_and(|by| by.late);
     let forced: Vec<_> = deltas.iter().filter(forced).map(|it| it.field).collect();
     for field in forced {
         put(&mut sent, field, live.get(field.name).cloned().unwrap_or_default());

@@ -284,7 +284,7 @@ fn decide_each<'a>(
             plan.unchanged += 1;
             continue;
         };
-        let following = sides.wanted.and_then(|it| origin::following(it, desired, live));
+        let following = origin::following(sides, desired, live);
         if let Some(wanted) = following.filter(|_| step.sends_fields()) {
             let sides = Sides { wanted: Some(&wanted), ..sides };
             step = decide(sides, ask.mode, live.server.release).unwrap_or(step);
@@ -334,7 +334,7 @@ fn changes(Sides { address, wanted, was, is }: Sides<'_>, release: Release) -> V
     let (wanted, is) = match (wanted, is.map(Observed::config)) {
         (Some(wanted), Some(is)) => (wanted, is),
         (Some(wanted), None) => return creation(address, wanted, release),
-        (None, Some(is)) => return deletion(address, &is),
+        (None, Some(is)) => return deletion(address, &is, release),
         (None, None) => return Vec::new(),
     };
     let was = was.map(Recorded::config);
@@ -374,11 +374,11 @@ fn creation(address: &Address, wanted: &Declared, release: Release) -> Vec<Chang
     address.rows().iter().filter(|it| it.writer == Writer::Spec).filter_map(set).collect()
 }
 
-fn deletion(address: &Address, is: &Config) -> Vec<Change> {
+fn deletion(address: &Address, is: &Config, release: Release) -> Vec<Change> {
     let unset = Config::default();
     let goes = |field: &'static crate::schema::Field| {
         let before = field.read(is)?;
-        let default = field.read(&unset).as_ref() == Some(&before);
+        let default = field.value(&unset, None, release).as_ref() == Some(&before);
         (!default).then_some(Change {
             delta: Delta { field, before, after: Value::Null },
             cause: Cause::Edit,

@@ -726,7 +726,7 @@ mod each_check_can_fail {
             unset: Unset::Absent,
             endless: None,
             unset_later: None,
-            forced: None,
+            forced: &[],
             since: Release(2, 2, 0),
             update: Update::Free,
             later: None,

@@ -11,16 +11,20 @@ use crate::{
     finding::{Code, Finding},
     live::{Live, Observed},
     schema::stream::copied,
+    sides::Sides,
     spec::{Declared, Desired},
 };
 
 /// The declaration with what the server will make of it, where it leaves that open.
-pub(super) fn following(wanted: &Declared, desired: &Desired, live: &Live) -> Option<Declared> {
-    let open = !wanted.config.has("mirror_direct");
-    let mirror = wanted.config.get("mirror").filter(|_| open)?;
-    let (_, origin) = visible(mirror, desired, live)?;
+pub(super) fn following(sides: Sides<'_>, desired: &Desired, live: &Live) -> Option<Declared> {
+    let wanted = sides.wanted.filter(|it| !it.config.has("mirror_direct"))?;
+    let (_, origin) = visible(wanted.config.get("mirror")?, desired, live)?;
+    let is = sides.is.map(Observed::config).unwrap_or_default();
+    if answers(&origin, "allow_direct") == answers(&is, "mirror_direct") {
+        return None;
+    }
     let mut wanted = wanted.clone();
-    wanted.config.set("mirror_direct", answers(&origin).into());
+    wanted.config.set("mirror_direct", answers(&origin, "allow_direct").into());
     Some(wanted)
 }
 
@@ -31,7 +35,7 @@ pub(super) fn refused(wanted: &Declared, desired: &Desired, live: &Live) -> Vec<
     for (field, source) in copied(&wanted.config) {
         let Some((name, origin)) = visible(source, desired, live) else { continue };
         let written = wanted.config.get("mirror_direct").filter(|_| field == "mirror");
-        let direct = answers(&origin);
+        let direct = answers(&origin, "allow_direct");
         if written.is_some_and(|it| *it != Value::Bool(direct)) {
             let message = format!(
                 "the server makes `mirror_direct` {direct}, as `allow_direct` is of the origin \
@@ -60,6 +64,6 @@ fn visible<'a>(source: &'a Value, desired: &Desired, live: &Live) -> Option<(&'a
     Some((name, config?))
 }
 
-fn answers(origin: &Config) -> bool {
-    origin.get("allow_direct") == Some(&Value::Bool(true))
+fn answers(config: &Config, gets: &str) -> bool {
+    config.get(gets) == Some(&Value::Bool(true))
 }

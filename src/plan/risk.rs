@@ -119,26 +119,30 @@ fn refused(step: &Step, wanted: &Declared, live: &Live) -> Vec<Finding> {
         let help = "change `placement` alone and apply, then `num_replicas`";
         found.push(at("placement", Finding::error(Code::Conflict, message).help(help)));
     }
+    found.extend(sealing(step, wanted, live));
+    found
+}
+
+/// What sealing excludes, before and after.
+fn sealing(step: &Step, wanted: &Declared, live: &Live) -> Option<Finding> {
     let is_on = |config: &Config, name: &str| config.get(name) == Some(&Value::Bool(true));
-    let is = live.resources.get(&step.address).map(Observed::config).unwrap_or_default();
-    let odd = |it: &Config| {
+    if step.action != Action::Update {
+        let place = wanted.places.get("sealed").copied();
+        let finding = Finding::error(Code::BadValue, "no stream is created sealed").at(place);
+        let help = "leave `sealed` out until the stream exists and holds its messages";
+        return is_on(&wanted.config, "sealed").then(|| finding.help(help));
+    }
+    let is = live.resources.get(&step.address).map(Observed::config)?;
+    // What sealing made of these, the server finds wrong when it looks again (2.11 to 2.15).
+    let stuck = |it: &Config| {
         is_on(it, "allow_msg_schedules")
             || is_on(it, "allow_msg_counter")
             || it.number("subject_delete_marker_ttl") > Some(0)
     };
-    let odd = odd(&is) || odd(&wanted.config);
-    if step.action == Action::Update && is_on(&is, "sealed") && odd {
-        // What sealing made of it, the server finds wrong when it looks again (2.12 to 2.15).
-        let message = "a sealed stream with schedules, counters or delete markers takes no update";
-        let help = "put the spec back to what the stream is, or name what differs under `ignore`";
-        found.push(Finding::error(Code::Conflict, message).help(help));
-    }
-    if step.action != Action::Update && is_on(&wanted.config, "sealed") {
-        let message = "no stream is created sealed";
-        let help = "leave `sealed` out until the stream exists and holds its messages";
-        found.push(at("sealed", Finding::error(Code::BadValue, message).help(help)));
-    }
-    found
+    let message = "a sealed stream with schedules, counters or delete markers takes no update";
+    let help = "put the spec back to what the stream is, or name what differs under `ignore`";
+    let stuck = is_on(&is, "sealed") && (stuck(&is) || stuck(&wanted.config));
+    stuck.then(|| Finding::error(Code::Conflict, message).help(help))
 }
 
 /// Fields and values that the server's release does not know.

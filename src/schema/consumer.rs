@@ -117,7 +117,8 @@ pub const CONSUMER: &[Field] = &[
     Field::new("pause_until", Time, "Deliver nothing before this instant.")
         .since(2, 11, 0)
         .unset(AsIs)
-        .update(Only("an update ignores it; use `nats consumer pause`", never)),
+        .update(Only("an update ignores it; use `nats consumer pause`", never))
+        .refused_with(0),
     Field::new("priority_policy", OneOf(PRIORITY), "How pulls of a group are served.")
         .since(2, 11, 0)
         .unset(Name("none")),
