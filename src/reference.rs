@@ -49,7 +49,7 @@ NATS clients; plans, findings and JSON speak of them in these words too, as `kv.
   `[defaults.stream]` takes nothing out of them, and an environment with one server says
   `num_replicas = 1` under each kind.
 - `[streams.KV_NAME]` describes the same stream with every field of a stream, and none of this is
-  filled in; its address is `kv.NAME` all the same.
+  filled in; its address is `kv.NAME` all the same, and plans speak of it in the bucket's words.
 - Buckets have no consumers in a spec: clients make their own as they watch.
 - Live buckets that nobody manages are listed as such, never as streams.
 ";

@@ -67,6 +67,9 @@ fn address(text: &str) -> Address {
 
 /// A configuration as a spec gives it, with the names from its key.
 fn config(of: &Address, fields: &Value) -> Config {
+    if let Some((kind, bucket)) = of.as_bucket() {
+        return kind.lower(bucket, &Config::of(fields));
+    }
     let mut config = Config::of(fields);
     config.set("name", json!(of.name()));
     if let Address::Consumer { name, .. } = of {
@@ -87,7 +90,7 @@ impl World {
         let config = config(&of, &fields);
         let line = 10 * (self.desired.resources.len() + 1);
         let declared = Declared {
-            bucket: None,
+            bucket: of.as_bucket().map(|it| it.0),
             sha256: sha256(config.to_json()),
             config,
             places: BTreeMap::new(),
@@ -226,6 +229,34 @@ fn a_creation_shows_what_is_set_and_counts_the_defaults() {
         )
         .wanted("consumer.ORDERS.audit", json!({ "ack_policy": "explicit", "max_deliver": 5 }));
     shows!(world.shown());
+}
+
+#[test]
+fn a_bucket_is_shown_in_the_words_of_its_clients() {
+    const HOUR: u64 = 3_600_000_000_000;
+    let far = json!([{ "name": "FAR", "domain": "hub" }]);
+    let settings = json!({ "history": 5, "ttl": HOUR, "compression": true });
+    let world = world()
+        .wanted("kv.NEW", json!({ "history": 5, "ttl": HOUR, "sources": far }))
+        .wanted("object.FILES", json!({ "description": "files", "compression": true }))
+        .wanted("kv.SETTINGS", json!({ "history": 1, "ttl": HOUR, "max_value_size": 1024 }))
+        .was("kv.SETTINGS", settings.clone())
+        .holds("kv.SETTINGS", 100, settings)
+        .wanted("kv.FIXED", json!({ "storage": "memory" }))
+        .settled("kv.FIXED", json!({}))
+        .settled("object.OLD", json!({ "ttl": HOUR, "max_bytes": 1_048_576 }))
+        .wanted("kv.DRIFTED", json!({ "ttl": HOUR }))
+        .was("kv.DRIFTED", json!({ "ttl": HOUR }))
+        .is("kv.DRIFTED", json!({ "ttl": 2 * HOUR }))
+        .is("kv.TMP", json!({}));
+    let plan = world.plan();
+    let pages = [
+        world.shown(),
+        tidy(&render::findings(&plan.findings, &world.sources)),
+        world.drift(),
+        tidy(&render::state(&world.recorded)),
+    ];
+    shows!(pages.join("\n----\n"));
 }
 
 #[test]

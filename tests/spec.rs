@@ -5,11 +5,18 @@ use std::{collections::BTreeMap, fmt::Write as _, fs, io, iter, path::Path};
 
 use jsplan::{
     address::Address,
+    config::Config,
     finding::{Code, Severity},
+    schema::{
+        Release,
+        bucket::{Bucket, lift},
+        complete,
+        stream::STREAM,
+    },
     spec::{self, Declared, Desired, Loaded, Secret},
 };
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Loads a file of `tests/specs` or of the repository.
 fn load_from(folder: &str, path: &str) -> Loaded {
@@ -230,6 +237,34 @@ fn defaults_lie_under_and_overrides_over_the_streams_of_every_layer() {
 }
 
 #[test]
+fn what_is_said_of_all_streams_is_not_said_of_buckets() {
+    let base = server(
+        "[defaults.stream]\nmax_age = '1h'\n[override.stream]\nnum_replicas = 3\n\
+         [defaults.kv]\nttl = '2h'\nhistory = 2\n[override.object]\nstorage = 'memory'\n\
+         [kv.A]\nhistory = 4\ndescription = 'base'\n[kv.B]\n[kv.OFF]\n[object.O]\n",
+    );
+    let dev = "extends = 'base.toml'\n[override.kv]\nnum_replicas = 1\n\
+               [kv.A]\nhistory = 5\n[kv.OFF]\nenabled = false\n";
+    let loaded = load_texts(&[("dev.toml", dev), ("base.toml", &base)]);
+    assert_eq!(shown(&loaded), "");
+    let desired = loaded.desired.expect("it is right");
+    let words = |address: &str| {
+        let declared = &desired.resources[&address.parse::<Address>().expect("an address")];
+        let lifted = lift(&declared.config).expect("it is a bucket");
+        (lifted.words.into_value(), declared.config.number("num_replicas"))
+    };
+    let two_hours = 7_200_000_000_000_i64;
+    let all = json!({ "history": 5, "ttl": two_hours, "description": "base" });
+    assert_eq!(words("kv.A"), (all, Some(1)));
+    assert_eq!(words("kv.B"), (json!({ "history": 2, "ttl": two_hours }), Some(1)));
+    assert_eq!(words("object.O"), (json!({ "storage": "memory" }), None));
+    assert_eq!(desired.resources.len(), 3);
+    let history = desired.resources[&"kv.A".parse::<Address>().expect("an address")].places["max_msgs_per_subject"];
+    assert_eq!(&loaded.sources.text(history)[history.span()], "5");
+    assert_eq!(loaded.sources.path(history), "dev.toml");
+}
+
+#[test]
 fn layers_may_stand_in_other_folders() {
     let loaded = load_texts(&[
         ("live/eu/dev.toml", "extends = \"../shared/./base.toml\"\n"),
@@ -403,12 +438,88 @@ fn damage(text: &str, flips: &[(usize, u8)], splices: &[(usize, usize, usize)]) 
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
+/// An origin of a bucket, in the words of the spec.
+fn origin() -> impl Strategy<Value = Value> {
+    let rewritten = prop::sample::select(vec![
+        json!({}),
+        json!({ "subject_transforms": [] }),
+        json!({ "subject_transforms": [{ "src": "$KV.A.x.>", "dest": "$KV.B.x.>" }] }),
+        json!({ "domain": "hub" }),
+        json!({ "external": { "api": "a.b", "deliver": "c" } }),
+        json!({ "external": { "api": "$JS.hub.API", "deliver": "c" } }),
+        json!({ "opt_start_seq": 7 }),
+    ]);
+    ("[AB]|KV|K_V", rewritten).prop_map(|(name, mut it)| {
+        it["name"] = name.into();
+        it
+    })
+}
+
+/// Words of a bucket as a person may combine them, none of them a default.
+fn words() -> impl Strategy<Value = BTreeMap<&'static str, Value>> {
+    let simple = prop::sample::subsequence(
+        vec![
+            ("description", json!("it")),
+            ("ttl", json!(3_600_000_000_000_u64)),
+            ("max_bytes", json!(1_000)),
+            ("storage", json!("memory")),
+            ("num_replicas", json!(3)),
+            ("placement", json!({ "tags": ["a"] })),
+            ("compression", json!(true)),
+            ("metadata", json!({ "team": "a" })),
+        ],
+        0..=8,
+    );
+    let kv = prop::sample::subsequence(
+        vec![
+            ("history", json!(5)),
+            ("max_value_size", json!(1_000)),
+            ("republish", json!({ "src": "a", "dest": "b" })),
+        ],
+        0..=3,
+    );
+    let copies = prop_oneof![
+        Just(vec![]),
+        Just(vec![("limit_marker_ttl", json!(2_000_000_000_u64))]),
+        origin()
+            .prop_filter("one word for it", |it| it["subject_transforms"] != json!([]))
+            .prop_map(|it| vec![("mirror", it)]),
+        origin().prop_map(|it| vec![("sources", json!([it]))]),
+    ];
+    (simple, kv, copies).prop_map(|(a, b, c)| a.into_iter().chain(b).chain(c).collect())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig {
         cases: 300,
         failure_persistence: None,
         ..Default::default()
     })]
+
+    #[test]
+    fn what_is_lowered_to_a_stream_is_lifted_from_it(
+        words in words(),
+        kind in prop::sample::select(Bucket::ALL.to_vec()),
+        open in prop::sample::subsequence(vec!["allow_direct", "allow_msg_ttl"], 0..=2),
+    ) {
+        let takes = |it: &str| kind.rows().iter().any(|row| row.name == it);
+        let words: Config = words.iter().filter(|(it, _)| takes(it))
+            .map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+        let lowered = kind.lower("B", &words);
+        let mut read_back = complete(STREAM, &lowered, Release(2, 15, 1));
+        for field in open.into_iter().filter(|it| !words.has("limit_marker_ttl") || *it == "allow_direct") {
+            read_back.set(field, (lowered.get(field) != Some(&json!(true))).into());
+        }
+        let lifted = lift(&read_back).expect("it is a bucket");
+        prop_assert_eq!((lifted.kind, lifted.name.as_str()), (kind, "B"));
+        prop_assert_eq!(lifted.words.into_value(), words.into_value());
+        // And what is no bucket is none.
+        for (field, other) in [("discard", json!("old")), ("max_msgs", json!(5)), ("sealed", json!(true))] {
+            let mut other_stream = read_back.clone();
+            other_stream.set(field, other);
+            prop_assert!(lift(&other_stream).is_none(), "{}", field);
+        }
+    }
 
     #[test]
     fn no_text_breaks_the_reader(text in "\\PC*", base in any::<String>()) {

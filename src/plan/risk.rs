@@ -65,6 +65,7 @@ impl Around<'_> {
         let place = step.place.or(wanted.map(|it| it.place));
         step.blocked = stops.iter().any(|it| it.severity == Severity::Error);
         stops.extend(broken(step, wanted));
+        stops.extend(out_of_reach(step));
         let words = |it: &str| speak(address.name(), it).into_owned();
         let said = stops.into_iter().map(|it| it.said(words).about(&address));
         findings.extend(said.map(|it| if it.place.is_some() { it } else { it.at(place) }));
@@ -79,13 +80,31 @@ fn broken(step: &Step, wanted: Option<&Declared>) -> Option<Finding> {
     let broken = others.filter_map(|it| Some((&it.delta, kind.without(it.delta.field.name)?)));
     let (fields, without): (Vec<_>, Vec<_>) = broken
         .map(|(Delta { field, before, .. }, without)| {
-            (format!("`{}` is {}", field.name, field.show(before)), without)
+            let is = if before.is_null() { "unset".to_owned() } else { field.show(before) };
+            (format!("`{}` is {is}", field.name), without)
         })
         .unzip();
     let address = &step.address;
-    let message = format!("clients cannot use `{address}` as a bucket: {}", fields.join(", "));
+    let message = format!("`{address}` is not what its clients count on: {}", fields.join(", "));
     let help = format!("apply to put it back: as it is, {}", without.join("; "));
     (!fields.is_empty()).then(|| Finding::warning(Code::NotABucket, message).help(help))
+}
+
+/// What a mirror copied keeps its subjects, which are keys of the origin: once the bucket stands for
+/// itself, its clients look for keys of its own (2.12 to 2.15).
+fn out_of_reach(step: &Step) -> Option<Finding> {
+    let (_, bucket) = step.address.as_bucket()?;
+    let promoted = |it: &&Change| it.delta.field.name == "mirror" && it.delta.after.is_null();
+    let before = &step.changes.iter().find(promoted)?.delta.before;
+    let (_, origin) = Bucket::of(before.get("name")?.as_str()?)?;
+    let stays = step.action == Action::Update && before.get("subject_transforms").is_none();
+    let message = format!(
+        "what `{}` copied stays under the keys of `{origin}`, out of its reach",
+        step.address
+    );
+    let help = "copy with `sources` into a new bucket: they rename the keys";
+    let found = Finding::warning(Code::NotABucket, message).help(help);
+    (stays && origin != bucket).then_some(found)
 }
 
 fn no_consent(address: &Address, risk: &Risk) -> Finding {

@@ -162,7 +162,8 @@ fn row(twig: &str, of: &Address, recorded: &Recorded) -> [String; 6] {
             };
             let retention = || escape(config.text("retention").unwrap_or("limits")).into_owned();
             let kind = of.as_bucket().map_or_else(retention, |it| it.0.noun().to_owned());
-            (kind, stream_limits(&config), protect)
+            let each = if of.as_bucket().is_some() { "key" } else { "subject" };
+            (kind, stream_limits(&config, each), protect)
         }
         Address::Consumer { .. } => {
             let kind = if config.has("deliver_subject") { "push" } else { "pull" };
@@ -178,14 +179,14 @@ fn protected_consumer(recorded: &Recorded) -> &'static str {
     if recorded.prevent_destroy == Some(true) { "yes" } else { "" }
 }
 
-fn stream_limits(config: &Config) -> String {
+fn stream_limits(config: &Config, each: &str) -> String {
     let limit = |name| config.number(name).filter(|it| *it > 0);
     let number = |it: i64| show_count(it.unsigned_abs());
     let mut words = Vec::new();
     words.extend(limit("max_age").map(show_duration));
     words.extend(limit("max_bytes").map(show_bytes));
     words.extend(limit("max_msgs").map(|it| format!("{} msgs", number(it))));
-    words.extend(limit("max_msgs_per_subject").map(|it| format!("{} per subject", number(it))));
+    words.extend(limit("max_msgs_per_subject").map(|it| format!("{} per {each}", number(it))));
     if config.has("mirror") {
         words.push("mirror".to_owned());
     }

@@ -290,17 +290,17 @@ fn body(plan: &Plan, step: &Step) -> Vec<String> {
         remark: remark(plan, step, it),
     };
     let mut lines = block(6, &shown.into_iter().map(part).collect::<Vec<_>>());
-    let mut rest = Vec::new();
-    if !usual.is_empty() {
-        rest.push(format!("{} of every bucket", count_of(usual.len(), "attribute")));
-    }
+    let rest = match (whole, usual.len()) {
+        (false, _) => count_of(step.same, "unchanged attribute"),
+        (true, 0) => format!("{} at server defaults", count_of(step.same, "attribute")),
+        (true, usual) => format!(
+            "{} of every bucket, {} at server defaults",
+            count_of(usual, "attribute"),
+            step.same
+        ),
+    };
     if step.same > 0 {
-        let what = if whole { "attribute" } else { "unchanged attribute" };
-        let end = if whole { " at server defaults" } else { "" };
-        rest.push(count_of(step.same, what) + end);
-    }
-    if !rest.is_empty() {
-        lines.push(hidden(8, &rest.join(", ")));
+        lines.push(hidden(8, &rest));
     }
     lines.push("    }".to_owned());
     lines

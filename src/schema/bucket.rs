@@ -360,10 +360,8 @@ fn lower_mirror(value: &Value, _: &str) -> Value {
 }
 
 fn lift_mirror(value: &Value, _: &str) -> Option<Value> {
-    match value {
-        Value::Object(origin) => lift_origin(origin).map(Value::Object),
-        other => Some(other.clone()),
-    }
+    let Some(origin) = value.as_object() else { return Some(value.clone()) };
+    lift_origin(origin).map(Value::Object)
 }
 
 fn lower_sources(value: &Value, bucket: &str) -> Value {

@@ -313,7 +313,7 @@ impl Is<'_> {
         }
         let is = field.read(self.config);
         // What other fields force they force here too, but saying something else is refused.
-        let denied = field.forced.is_some() && said.is_some() && field.read(&meant) != is;
+        let denied = !field.forced.is_empty() && said.is_some() && field.read(&meant) != is;
         field.value(&meant, None, release) == is && !denied
     }
 

@@ -1,6 +1,7 @@
 //! Everything about the server is shown against the real one.
 
 mod apply;
+mod buckets;
 mod cli;
 mod connect;
 mod drift;
