@@ -54,8 +54,7 @@ pub(super) fn resource(of: &Address, recorded: &Recorded) -> String {
         .filter_map(|field| {
             let after = field.kind.known(&field.read(&config)?);
             let said = Delta { field, before: Value::Null, after }.spoken(of);
-            let shown =
-                || (said.field.name.to_owned(), change::value(said.field, &said.after));
+            let shown = || (said.field.name.to_owned(), change::value(said.field, &said.after));
             (!said.after.is_null()).then(shown)
         })
         .collect();

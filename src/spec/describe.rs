@@ -21,7 +21,7 @@ use crate::{
     config::Config,
     finding::{Code, Finding, Place, Sources},
     schema::{
-        Field, Kind, Release, Unset, Writer,
+        Field, Kind, Release, Writer,
         bucket::{self, Bucket, Lifted},
         stream::STREAM,
     },
@@ -127,7 +127,7 @@ impl Description<'_> {
     fn stream(&mut self, address: &Address, name: &str, config: &Config) {
         let Layer { streams, buckets, .. } = self.spec;
         let own = streams.get(name);
-        let lifted = bucket::lift(config, self.release).filter(|_| own.is_none());
+        let lifted = bucket::lift(config).filter(|_| own.is_none());
         if let Some(Lifted { kind, name, words }) = lifted {
             let own = buckets.get(&(kind, name.clone())).map(|it| it.fields.clone());
             let said = self.said(Resource::Bucket(kind), own.unwrap_or_default());
@@ -282,10 +282,6 @@ impl Is<'_> {
     /// What has to be said of a field so that it means what is live, `Null` for its absence; `None`
     /// where what is said of it, or nothing, means that already.
     fn missing(&self, field: &Field, said: Option<&Value>, release: Release) -> Option<Value> {
-        // What people set while the resource runs is no part of its declaration.
-        if matches!(field.unset, Unset::AsIs) && said.is_none() {
-            return None;
-        }
         let unsaid = SAID.contains(&field.name) && said.is_none();
         if !unsaid && self.means_it(field, said, release) {
             return None;

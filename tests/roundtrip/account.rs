@@ -263,10 +263,9 @@ impl<'a> Account<'a> {
             let (wanted, is) = (&desired.resources[address], live.resources[address].config());
             for field in address.rows().iter().filter(|it| it.writer == Writer::Spec) {
                 let made = field.value(&wanted.config, None, self.oracle.release);
-                // What clients make of buckets differs, and people pause consumers.
+                // What clients make of buckets differs.
                 let window = address.as_bucket().is_some() && field.name == "duplicate_window";
-                let left = wanted.ignore.contains(field.name) || field.name == "pause_until";
-                let left = left || window;
+                let left = window || wanted.ignore.contains(field.name);
                 if made != field.read(&is) && !left {
                     let name = field.name;
                     return Err(format!("`{name}` of {address} would be {made:?} elsewhere"));
@@ -277,11 +276,14 @@ impl<'a> Account<'a> {
     }
 }
 
-/// What a server takes once and refuses at every later update, so that nobody can manage it.
+/// What some server takes and no spec is allowed: dead ends that the server lets nobody out of, and
+/// what the next release refuses.
 const DEAD_ENDS: &[&str] = &[
     "counters exclude delete markers",
     "copies itself",
+    "copies a stream that copies",
     "`filter_subject` and `subject_transforms`",
+    "takes subjects of the server itself",
 ];
 
 /// Whether a resource may be left out for this reason.
