@@ -3,6 +3,8 @@
 mod apply;
 mod demo;
 mod drift;
+mod fmt;
+mod import;
 mod plan;
 mod project;
 pub mod reference;
@@ -80,12 +82,16 @@ pub(crate) struct Global {
 enum Command {
     /// Check a spec without a server; every mistake is shown
     Validate(validate::Args),
+    /// Lay out specs in the one style, comments kept
+    Fmt(fmt::Args),
     /// Show what an apply would do
     Plan(plan::Args),
     /// Carry out a plan: a saved one, or plan and ask
     Apply(apply::Args),
     /// Compare what is live with what was last applied
     Drift(drift::Args),
+    /// Take what is live into the spec and the state; nothing on the server is changed
+    Import(import::Args),
     /// Show the state, or a saved plan
     Show(show::Args),
     /// Look at the state, and mend it
@@ -173,9 +179,11 @@ fn dispatch(cli: Cli, terminal: Terminal) -> Result<Exit, Failure> {
     let project = project::Project::new(cli.global, terminal);
     match cli.command {
         Command::Validate(args) => validate::run(&project, &args),
+        Command::Fmt(args) => fmt::run(&project, &args),
         Command::Plan(args) => crate::io::run(plan::run(&project, &args)),
         Command::Apply(args) => crate::io::run(apply::run(&project, &args)),
         Command::Drift(args) => crate::io::run(drift::run(&project, &args)),
+        Command::Import(args) => crate::io::run(import::run(&project, &args)),
         Command::Show(args) => show::run(&project, &args),
         Command::State(command) => state::run(&project, &command),
         Command::Sandbox(command) => sandbox::run(&project, &command),

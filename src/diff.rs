@@ -49,7 +49,7 @@ pub(crate) fn towards(
     kept: &Config,
     release: Release,
 ) -> Vec<Delta> {
-    let mut found = deltas(rows, before, &wanted.config, kept);
+    let mut found = deltas(rows, before, &wanted.config, kept, release);
     found.retain(|it| {
         let name = it.field.name;
         !wanted.ignore.contains(name) && (it.field.since <= release || wanted.config.has(name))
@@ -60,7 +60,7 @@ pub(crate) fn towards(
 /// The fields in which what was read back differs from what was read back before.
 #[must_use]
 pub(crate) fn moved(rows: &'static [Field], before: &Config, after: &Config) -> Vec<Delta> {
-    compare(rows, before, after, |field| after.get(field.name))
+    compare(rows, before, |field| field.read(after))
 }
 
 /// The fields in which `after` differs from `before`, in the order of the rows.
@@ -74,41 +74,53 @@ pub(crate) fn deltas(
     before: &Config,
     after: &Config,
     kept: &Config,
+    release: Release,
 ) -> Vec<Delta> {
-    compare(rows, before, after, |it| {
+    compare(rows, before, |it| {
         let kept = kept.get(it.name).filter(|_| !matches!(it.unset, Unset::AsIs));
-        kept.or_else(|| before.get(it.name))
+        it.value(after, kept.or_else(|| before.get(it.name)), release)
     })
 }
 
-fn compare<'a>(
+fn compare(
     rows: &'static [Field],
-    before: &'a Config,
-    after: &Config,
-    present: impl Fn(&Field) -> Option<&'a Value>,
+    before: &Config,
+    after: impl Fn(&Field) -> Option<Value>,
 ) -> Vec<Delta> {
     let differ = |field: &'static Field| {
-        let was = field.value(before, before.get(field.name)).unwrap_or_default();
-        let will = field.value(after, present(field)).unwrap_or_default();
-        (was != will).then_some(Delta { field, before: was, after: will })
+        let was = field.read(before).unwrap_or_default();
+        let will = field.kind.carrying(&was, after(field).unwrap_or_default());
+        let same = was == will || field.kind.known(&was) == field.kind.known(&will);
+        (!same).then_some(Delta { field, before: was, after: will })
     };
     rows.iter().filter(|it| it.writer == Writer::Spec).filter_map(differ).collect()
 }
 
 /// The live configuration with some fields changed: what an update sends, since an update
 /// replaces the whole. Fields without a row stay as they are.
+///
+/// What the server makes of a sealed stream it is not told: schedules, for one, exclude what sealing
+/// makes of `discard` (2.12 to 2.15).
 #[must_use]
 pub(crate) fn overlay(live: &Config, deltas: &[Delta]) -> Config {
     let mut sent = live.clone();
-    for Delta { field, after, .. } in deltas {
-        let value = with_server_labels(field, live, after);
-        if value.is_null() {
-            sent.remove(field.name);
-        } else {
-            sent.set(field.name, value);
-        }
+    deltas
+        .iter()
+        .for_each(|it| put(&mut sent, it.field, with_server_labels(it.field, live, &it.after)));
+    let forced = |it: &&Delta| it.field.forced_in(&sent).is_some_and(|by| by.late);
+    let forced: Vec<_> = deltas.iter().filter(forced).map(|it| it.field).collect();
+    for field in forced {
+        put(&mut sent, field, live.get(field.name).cloned().unwrap_or_default());
     }
     sent
+}
+
+fn put(config: &mut Config, field: &Field, value: Value) {
+    if value.is_null() {
+        config.remove(field.name);
+    } else {
+        config.set(field.name, value);
+    }
 }
 
 /// Labels that belong to the server stay beside those of the spec.

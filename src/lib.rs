@@ -28,6 +28,7 @@ pub mod sides;
 pub mod diff;
 pub mod drift;
 pub mod plan;
+pub mod import;
 pub mod event;
 pub mod render;
 pub mod reference;

@@ -7,6 +7,7 @@ mod bucket;
 pub mod call;
 pub mod file;
 mod order;
+mod origin;
 pub mod rehearsal;
 mod risk;
 mod scope;
@@ -281,10 +282,15 @@ fn decide_each<'a>(
             // What goes with its stream and is wanted is made anew.
             (sides.was, sides.is) = (None, None);
         }
-        let Some(step) = decide(sides, ask.mode, live.server.release) else {
+        let Some(mut step) = decide(sides, ask.mode, live.server.release) else {
             plan.unchanged += 1;
             continue;
         };
+        let following = origin::following(sides, desired, live);
+        if let Some(wanted) = following.filter(|_| step.sends_fields()) {
+            let sides = Sides { wanted: Some(&wanted), ..sides };
+            step = decide(sides, ask.mode, live.server.release).unwrap_or(step);
+        }
         if step.destroys() && address.is_stream() {
             gone.insert(address.stream_name());
         }
@@ -329,8 +335,8 @@ fn decide(sides: Sides<'_>, mode: Mode, release: Release) -> Option<Step> {
 fn changes(Sides { address, wanted, was, is }: Sides<'_>, release: Release) -> Vec<Change> {
     let (wanted, is) = match (wanted, is.map(Observed::config)) {
         (Some(wanted), Some(is)) => (wanted, is),
-        (Some(wanted), None) => return creation(address, &wanted.config),
-        (None, Some(is)) => return deletion(address, &is),
+        (Some(wanted), None) => return creation(address, &wanted.config, release),
+        (None, Some(is)) => return deletion(address, &is, release),
         (None, None) => return Vec::new(),
     };
     let was = was.map(Recorded::config);
@@ -358,9 +364,9 @@ fn stale(wanted: &Declared, was: &Recorded, is: &Observed, address: &Address) ->
         || drift::recreated(address, was, is)
 }
 
-fn creation(address: &Address, wanted: &Config) -> Vec<Change> {
+fn creation(address: &Address, wanted: &Config, release: Release) -> Vec<Change> {
     let set = |field: &'static crate::schema::Field| {
-        let after = field.value(wanted, None)?;
+        let after = field.value(wanted, None, release)?;
         wanted.has(field.name).then_some(Change {
             delta: Delta { field, before: Value::Null, after },
             cause: Cause::Edit,
@@ -370,11 +376,11 @@ fn creation(address: &Address, wanted: &Config) -> Vec<Change> {
     address.rows().iter().filter(|it| it.writer == Writer::Spec).filter_map(set).collect()
 }
 
-fn deletion(address: &Address, is: &Config) -> Vec<Change> {
+fn deletion(address: &Address, is: &Config, release: Release) -> Vec<Change> {
     let unset = Config::default();
     let goes = |field: &'static crate::schema::Field| {
-        let before = field.value(is, is.get(field.name))?;
-        let default = field.value(&unset, None).as_ref() == Some(&before);
+        let before = field.read(is)?;
+        let default = field.value(&unset, None, release).as_ref() == Some(&before);
         (!default).then_some(Change {
             delta: Delta { field, before, after: Value::Null },
             cause: Cause::Edit,
@@ -387,7 +393,7 @@ fn deletion(address: &Address, is: &Config) -> Vec<Change> {
 /// The record tells who moved: the spec, the server, or both.
 fn cause(delta: &Delta, was: Option<&Config>) -> Cause {
     let Some(was) = was else { return Cause::Edit };
-    let was = delta.field.value(was, was.get(delta.field.name)).unwrap_or_default();
+    let was = delta.field.read(was).unwrap_or_default();
     match (was == delta.before, was == delta.after) {
         (true, _) => Cause::Edit,
         (false, true) => Cause::Drift,
@@ -493,6 +499,11 @@ impl Step {
     #[must_use]
     pub fn destroys(&self) -> bool {
         matches!(self.action, Action::Delete | Action::Replace)
+    }
+
+    /// Whether it sends what the spec says.
+    fn sends_fields(&self) -> bool {
+        matches!(self.action, Action::Create | Action::Update | Action::Replace)
     }
 }
 

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use crate::{
     finding::Code,
     schema::{
-        Field, Harm, Kind, Loses, Release, UNLIMITED, Unset, Update, Writer,
+        Field, Forced, Harm, Kind, Loses, Release, UNLIMITED, Unset, Update, Writer,
         bucket::{KV, OBJECT},
         consumer::CONSUMER,
         stream::STREAM,
@@ -32,7 +32,9 @@ fails when it is stale.
 
 - **Left out** is what a field is when the spec does not name it.
 - **Since** is the first nats-server release that knows it.
-- **Change** is what an update may do to it.
+- **Change** is what an update may do to it; where a release differs, from which one on. Behind it
+  stands the server's `err_code` for what it refuses. `tests/oracle/` holds it against every
+  supported release; how is in [oracle.md](oracle.md).
 - **Can cost** is what a change that the server accepts can do to messages and their delivery. A
   plan counts it before anything is changed.
 ";
@@ -239,8 +241,9 @@ fn row(field: &Field) -> String {
 
 /// What an update may do to a field, and from which release on something else.
 fn rule(field: &Field) -> String {
-    let later = |(from, rule): (Release, Update)| format!("; from {from}: {}", change(rule));
-    change(field.update) + &field.later.map(later).unwrap_or_default()
+    let code = field.refusal;
+    let later = |(from, rule): (Release, Update)| format!("; from {from}: {}", change(rule, code));
+    change(field.update, code) + &field.later.map(later).unwrap_or_default()
 }
 
 /// The cells that a nested field has too; a table is compared and updated as one value.
@@ -256,6 +259,14 @@ fn value(kind: &Kind) -> String {
 }
 
 fn left_out(field: &Field) -> String {
+    let forced = |it: &Forced| format!("; {} with `{}`", field.show(&(it.value)()), it.by);
+    unset(field) + &field.forced.iter().map(forced).collect::<String>()
+}
+
+fn unset(field: &Field) -> String {
+    if field.required {
+        return "required".to_owned();
+    }
     match (field.writer, field.unset) {
         (Writer::Key, _) => "the key in the spec".to_owned(),
         (Writer::Server, _) => "set by the server alone".to_owned(),
@@ -270,13 +281,14 @@ fn left_out(field: &Field) -> String {
     }
 }
 
-fn change(rule: Update) -> String {
-    match rule {
-        Update::Free => "in place".to_owned(),
-        Update::Fixed => "never: fixed at creation".to_owned(),
-        Update::OneWay => "one way: once on, it stays on".to_owned(),
-        Update::Only(sentence, _) => sentence.to_owned(),
-    }
+fn change(rule: Update, refusal: u16) -> String {
+    let rule = match rule {
+        Update::Free => return "in place".to_owned(),
+        Update::Fixed => "never: fixed at creation",
+        Update::OneWay => "one way: once on, it stays on",
+        Update::Only(sentence, _) => sentence,
+    };
+    if refusal == 0 { rule.to_owned() } else { format!("{rule} ({refusal})") }
 }
 
 fn cost(loses: Loses) -> String {
@@ -342,6 +354,6 @@ fn table(kind: &Kind) -> Option<&'static [Field]> {
         Kind::Table(rows) => Some(rows),
         Kind::Set(inner) | Kind::List(inner) => table(inner),
         Kind::Bool | Kind::Number | Kind::Bytes | Kind::Duration | Kind::Time => None,
-        Kind::Text | Kind::Subject | Kind::Labels | Kind::OneOf(_) => None,
+        Kind::Text | Kind::Subject | Kind::Literal | Kind::Labels | Kind::OneOf(_) => None,
     }
 }

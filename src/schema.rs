@@ -6,17 +6,15 @@
 
 pub mod bucket;
 pub mod consumer;
+mod kind;
 pub mod stream;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use crate::{
-    config::{Config, SERVER_LABELS},
-    units,
-};
+use crate::config::Config;
 
 /// One field of a configuration, under the wire's name.
 #[derive(Debug)]
@@ -29,18 +27,27 @@ pub struct Field {
     pub doc: &'static str,
     /// What the server makes of an absent or zero value.
     pub unset: Unset,
+    /// The wire value that stands for `"unlimited"` where leaving it out stands for something else.
+    pub endless: Option<i64>,
+    /// Something else, from a later release on.
+    pub unset_later: Option<(Release, Unset)>,
+    /// What the server makes of any value, where another field leaves it no choice; the first
+    /// that is set decides.
+    pub forced: &'static [Forced],
     /// The first release that knows the field.
     pub since: Release,
     /// What an update may do to it.
     pub update: Update,
     /// A different rule, from a later release on.
     pub later: Option<(Release, Update)>,
-    /// The server's `err_code` where it refuses a change.
+    /// The server's `err_code` where it refuses a change; 0 where it takes what does nothing.
     pub refusal: u16,
     /// What an accepted update can cost.
     pub loses: Loses,
     /// Who decides the value.
     pub writer: Writer,
+    /// Whether the table it stands in means nothing without it.
+    pub required: bool,
     /// What it says of a stream, for a word of buckets.
     pub word: Option<Word>,
 }
@@ -73,6 +80,8 @@ pub enum Kind {
     Text,
     /// A subject, wildcards allowed.
     Subject,
+    /// A subject without wildcards.
+    Literal,
     /// Keys with texts; those under `_nats.` are the server's own and are not compared.
     Labels,
     /// One of a closed set of names.
@@ -114,6 +123,18 @@ pub enum Unset {
     Kept(fn(&Config, Option<Value>) -> Option<Value>),
     /// Whatever is live: people set it while the resource runs.
     AsIs,
+}
+
+/// A value that follows from another field, whatever is written.
+#[derive(Debug)]
+pub struct Forced {
+    /// The field that does it, where it is set.
+    pub by: &'static str,
+    /// The value.
+    pub value: fn() -> Value,
+    /// Whether the server judges a request before it does this, so that a request which has done it
+    /// already can be refused.
+    pub late: bool,
 }
 
 /// What an update may do to a field.
@@ -254,6 +275,17 @@ impl Choice {
     }
 }
 
+impl Forced {
+    const fn by(by: &'static str, value: fn() -> Value) -> Self {
+        Self { by, value, late: false }
+    }
+
+    const fn late(mut self) -> Self {
+        self.late = true;
+        self
+    }
+}
+
 impl Field {
     const fn new(name: &'static str, kind: Kind, doc: &'static str) -> Self {
         Self {
@@ -261,18 +293,37 @@ impl Field {
             kind,
             doc,
             unset: Unset::Absent,
+            endless: None,
+            unset_later: None,
+            forced: &[],
             since: Release(2, 2, 0),
             update: Update::Free,
             later: None,
             refusal: INVALID_STREAM,
             loses: Loses::Nothing,
             writer: Writer::Spec,
+            required: false,
             word: None,
         }
     }
 
     const fn unset(mut self, unset: Unset) -> Self {
         self.unset = unset;
+        self
+    }
+
+    const fn unset_from(mut self, major: u16, minor: u16, patch: u16, unset: Unset) -> Self {
+        self.unset_later = Some((Release(major, minor, patch), unset));
+        self
+    }
+
+    const fn forced(mut self, forced: &'static [Forced]) -> Self {
+        self.forced = forced;
+        self
+    }
+
+    const fn endless(mut self, wire: i64) -> Self {
+        self.endless = Some(wire);
         self
     }
 
@@ -301,6 +352,11 @@ impl Field {
         self
     }
 
+    const fn required(mut self) -> Self {
+        self.required = true;
+        self
+    }
+
     const fn written_by(mut self, writer: Writer) -> Self {
         self.writer = writer;
         self
@@ -322,7 +378,7 @@ impl Field {
 
     /// Whether a release takes this change in place; `Null` stands for absent.
     #[must_use]
-    pub(crate) fn verdict(&self, release: Release, before: &Value, after: &Value) -> Verdict {
+    pub fn verdict(&self, release: Release, before: &Value, after: &Value) -> Verdict {
         match self.rule(release) {
             Update::Free => Verdict::InPlace,
             Update::Fixed => Verdict::Refused("it is fixed at creation"),
@@ -335,29 +391,69 @@ impl Field {
         }
     }
 
-    /// The canonical value of this field in a configuration, with what the server fills in.
+    /// The canonical value that a release makes of a configuration that is sent to it.
     ///
     /// `kept` is the value that stays where only the server can know it.
     #[must_use]
-    pub(crate) fn value(&self, config: &Config, kept: Option<&Value>) -> Option<Value> {
-        if let Some(set) = config.get(self.name).and_then(|it| self.kind.canonical(it)) {
-            return Some(match (self.unset, set.as_i64()) {
-                (Unset::Unlimited(unlimited), Some(number)) if number < 0 => unlimited.into(),
-                _ => set,
-            });
+    pub fn value(&self, sent: &Config, kept: Option<&Value>, release: Release) -> Option<Value> {
+        if let Some(forced) = self.forced_in(sent) {
+            return Some((forced.value)());
         }
-        match self.unset {
-            Unset::Absent => None,
-            Unset::False => Some(Value::Bool(false)),
-            Unset::Number(number) | Unset::Unlimited(number) => Some(number.into()),
-            Unset::Name(name) => Some(name.into()),
+        if let Some(set) = self.set(sent) {
+            return Some(set);
+        }
+        let unset = match self.unset_later {
+            Some((from, later)) if release >= from => later,
+            Some(_) | None => self.unset,
+        };
+        match unset {
             Unset::Derived(derive) => {
-                derive(config).map(|it| self.kind.canonical(&it).unwrap_or(it))
+                derive(sent).and_then(|it| self.kind.canonical(&it)).or_else(|| self.zero())
             }
             // Zero in so many words asks for what the server makes of it.
-            Unset::Kept(fit) if config.has(self.name) => fit(config, None),
-            Unset::Kept(fit) => fit(config, kept.and_then(|it| self.kind.canonical(it))),
+            Unset::Kept(fit) if sent.has(self.name) => fit(sent, None),
+            Unset::Kept(fit) => fit(sent, kept.and_then(|it| self.kind.canonical(it))),
             Unset::AsIs => kept.and_then(|it| self.kind.canonical(it)),
+            Unset::Absent
+            | Unset::False
+            | Unset::Number(_)
+            | Unset::Name(_)
+            | Unset::Unlimited(_) => self.zero(),
+        }
+    }
+
+    /// What leaves this field no choice in a configuration.
+    pub(crate) fn forced_in(&self, config: &Config) -> Option<&'static Forced> {
+        let is_set = |it: &Value| !(it.is_null() || *it == false || *it == 0);
+        self.forced.iter().find(|it| config.get(it.by).is_some_and(is_set))
+    }
+
+    /// The canonical value of this field in a configuration that was read back: there the server
+    /// has filled in everything, and leaves out only what says nothing.
+    #[must_use]
+    pub fn read(&self, config: &Config) -> Option<Value> {
+        self.set(config).or_else(|| self.zero())
+    }
+
+    /// The canonical value that stands in a configuration.
+    fn set(&self, config: &Config) -> Option<Value> {
+        let set = self.kind.canonical(config.get(self.name)?)?;
+        let endless = match self.unset {
+            Unset::Unlimited(wire) => Some(wire),
+            _ => self.endless,
+        };
+        let below_zero = set.as_i64().is_some_and(|it| it < 0);
+        Some(endless.filter(|_| below_zero).map_or(set, Value::from))
+    }
+
+    /// What an absent value says by itself.
+    fn zero(&self) -> Option<Value> {
+        match self.unset {
+            Unset::Number(number) | Unset::Unlimited(number) => Some(number.into()),
+            Unset::Name(name) => Some(name.into()),
+            Unset::Absent | Unset::False | Unset::Derived(_) | Unset::Kept(_) | Unset::AsIs => {
+                matches!(self.kind, Kind::Bool).then_some(Value::Bool(false))
+            }
         }
     }
 
@@ -369,11 +465,14 @@ impl Field {
 
     /// Whether a canonical value is the one that stands for no limit.
     pub(crate) fn is_unlimited(&self, value: &Value) -> bool {
-        matches!(self.unset, Unset::Unlimited(wire) if value.as_i64() == Some(wire))
+        let wire = value.as_i64();
+        matches!(self.unset, Unset::Unlimited(it) if wire == Some(it))
+            || wire.is_some() && wire == self.endless
     }
 
     /// The first release that knows this field and this value of it.
-    pub(crate) fn first_release(&self, value: &Value) -> Release {
+    #[must_use]
+    pub fn first_release(&self, value: &Value) -> Release {
         self.kind.first_release(value).map_or(self.since, |it| it.max(self.since))
     }
 
@@ -383,161 +482,10 @@ impl Field {
     }
 }
 
-impl Kind {
-    /// One form for every way to write the same value; `None` where it is as good as absent.
-    #[must_use]
-    pub(crate) fn canonical(&self, value: &Value) -> Option<Value> {
-        let zero = value.is_null() || *value == false || *value == 0 || *value == "";
-        let present = Some(value).filter(|_| !zero)?;
-        match self {
-            Self::Bool | Self::Number | Self::Bytes | Self::Duration | Self::Text => {}
-            Self::Subject | Self::OneOf(_) => {}
-            Self::Time => return canonical_time(present),
-            Self::Labels => return canonical_labels(present),
-            Self::Set(kind) => {
-                let mut list = canonical_list(kind, present)?;
-                list.sort_by_key(Value::to_string);
-                return Some(list.into());
-            }
-            Self::List(kind) => return canonical_list(kind, present).map(Value::Array),
-            Self::Table(rows) => return canonical_table(rows, present),
-        }
-        Some(present.clone())
-    }
-
-    /// A canonical value as a spec would write it, without quotes around single texts.
-    #[must_use]
-    pub fn show(&self, value: &Value) -> String {
-        match (self, value) {
-            (Self::Duration, Value::Number(it)) => {
-                it.as_i64().map_or_else(|| it.to_string(), units::show_duration)
-            }
-            (Self::Bytes, Value::Number(it)) => {
-                it.as_i64().map_or_else(|| it.to_string(), units::show_bytes)
-            }
-            (Self::Set(kind) | Self::List(kind), Value::Array(list)) => {
-                let items: Vec<_> = list.iter().map(|it| kind.show(it)).collect();
-                format!("[{}]", items.join(", "))
-            }
-            (Self::Table(rows), Value::Object(map)) => {
-                let show = |(name, value): (&String, &Value)| match Field::find(rows, name) {
-                    Some(field) => format!("{name} = {}", field.show(value)),
-                    None => format!("{name} = {value}"),
-                };
-                format!("{{ {} }}", map.iter().map(show).collect::<Vec<_>>().join(", "))
-            }
-            (_, Value::String(text)) => text.clone(),
-            (_, other) => other.to_string(),
-        }
-    }
-
-    /// The names of a closed set; none for any other kind.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
-        self.choices().iter().map(|it| it.name)
-    }
-
-    /// The values of a closed set that came later than others of it.
-    pub(crate) fn later_choices(&self) -> impl Iterator<Item = &'static Choice> {
-        let oldest = self.choices().iter().map(|it| it.since).min();
-        self.choices().iter().filter(move |it| Some(it.since) > oldest)
-    }
-
-    fn choices(&self) -> &'static [Choice] {
-        match self {
-            Self::OneOf(choices) | Self::Set(Self::OneOf(choices)) => choices,
-            Self::Bool | Self::Number | Self::Bytes | Self::Duration | Self::Time => &[],
-            Self::Text | Self::Subject | Self::Labels => &[],
-            Self::Set(_) | Self::List(_) | Self::Table(_) => &[],
-        }
-    }
-
-    fn first_release(&self, value: &Value) -> Option<Release> {
-        match self {
-            Self::OneOf(choices) => choices.iter().find(|it| value == it.name).map(|it| it.since),
-            Self::Set(kind) | Self::List(kind) => {
-                value.as_array()?.iter().filter_map(|it| kind.first_release(it)).max()
-            }
-            Self::Table(rows) => {
-                let known = |(name, value): (&String, _)| {
-                    Some(Field::find(rows, name)?.first_release(value))
-                };
-                value.as_object()?.iter().filter_map(known).max()
-            }
-            Self::Bool | Self::Number | Self::Bytes | Self::Duration => None,
-            Self::Time | Self::Text | Self::Subject | Self::Labels => None,
-        }
-    }
-
-    /// What a person may write, for messages: "a duration such as …".
-    #[must_use]
-    pub(crate) fn expected(&self) -> String {
-        match self {
-            Self::Bool => "true or false".to_owned(),
-            Self::Number => "a whole number".to_owned(),
-            Self::Bytes => "a size such as \"50GiB\", or a number of bytes".to_owned(),
-            Self::Duration => "a duration such as \"7d\", \"24h\" or \"250ms\"".to_owned(),
-            Self::Time => "a time such as \"2026-11-23T17:00:00Z\"".to_owned(),
-            Self::Text => "a text".to_owned(),
-            Self::Subject => "a subject such as \"orders.*.created\"".to_owned(),
-            Self::Labels => "a table of texts".to_owned(),
-            Self::OneOf(choices) => {
-                let names: Vec<_> = choices.iter().map(|it| format!("\"{}\"", it.name)).collect();
-                format!("one of {}", names.join(", "))
-            }
-            Self::Set(kind) | Self::List(kind) => format!("a list, each {}", kind.expected()),
-            Self::Table(_) => "a table".to_owned(),
-        }
-    }
-}
-
-fn canonical_time(value: &Value) -> Option<Value> {
-    let text = value.as_str()?;
-    let instant = units::instant(text).unwrap_or_else(|| text.to_owned());
-    // Go's zero time is how the server says "not set".
-    (!instant.starts_with("0001-01-01T00:00:00")).then(|| instant.into())
-}
-
-fn canonical_labels(value: &Value) -> Option<Value> {
-    let labels: Map<_, _> = value
-        .as_object()?
-        .iter()
-        .filter(|(key, _)| !key.starts_with(SERVER_LABELS))
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect();
-    (!labels.is_empty()).then(|| labels.into())
-}
-
-/// In a list a zero is a value like others: a first wait of 0s is no missing one.
-fn canonical_list(kind: &Kind, value: &Value) -> Option<Vec<Value>> {
-    let item = |it: &Value| kind.canonical(it).unwrap_or_else(|| it.clone());
-    let list: Vec<_> = value.as_array()?.iter().map(item).collect();
-    (!list.is_empty()).then_some(list)
-}
-
-/// Inside a table a default is dropped, since a table is compared as one value.
-fn canonical_table(rows: &'static [Field], value: &Value) -> Option<Value> {
-    let given = Config::of(value);
-    let unset = Config::default();
-    let mut table = Map::new();
-    for (name, value) in given.iter() {
-        let Some(field) = Field::find(rows, name) else {
-            table.insert(name.clone(), value.clone());
-            continue;
-        };
-        let canonical = field.value(&given, None);
-        if let Some(canonical) =
-            canonical.filter(|it| Some(it) != field.value(&unset, None).as_ref())
-        {
-            table.insert(name.clone(), canonical);
-        }
-    }
-    (!table.is_empty()).then(|| table.into())
-}
-
 /// The level of the JetStream API that the fields and values of a configuration need; 0 where every
 /// server knows them.
 #[must_use]
-pub(crate) fn api_level(rows: &'static [Field], config: &Config) -> u32 {
+pub fn api_level(rows: &'static [Field], config: &Config) -> u32 {
     const LEVELS: [(Release, u32); 4] = [
         (Release(2, 11, 0), 1),
         (Release(2, 12, 0), 2),
@@ -557,7 +505,7 @@ pub(crate) fn api_level(rows: &'static [Field], config: &Config) -> u32 {
 pub fn complete(rows: &'static [Field], config: &Config, release: Release) -> Config {
     let mut full = config.clone();
     for field in rows.iter().filter(|it| it.since <= release) {
-        match field.value(config, None) {
+        match field.value(config, None, release) {
             Some(value) => full.set(field.name, value),
             None => drop(full.remove(field.name)),
         }

@@ -7,11 +7,14 @@
 
 pub(crate) mod check;
 pub(crate) mod connection;
+pub mod describe;
+pub mod format;
 mod layer;
 pub(crate) mod policy;
 pub(crate) mod read;
 pub(crate) mod resource;
 pub(crate) mod value;
+mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -48,6 +48,64 @@ pub(crate) fn covers(outer: &str, inner: &str) -> bool {
     }
 }
 
+/// Functions that a destination may hold. Their first argument is the number of a wildcard, but of
+/// `partition`, where it is how many partitions there are.
+const FUNCTIONS: &[&str] = &[
+    "wildcard",
+    PARTITION,
+    "splitfromleft",
+    "splitfromright",
+    "slicefromleft",
+    "slicefromright",
+    "split",
+    "left",
+    "right",
+];
+const PARTITION: &str = "partition";
+
+/// Whether subjects that match `src` can be rewritten to `dest`; the error says why not.
+pub(crate) fn transform(src: &str, dest: &str) -> Result<(), &'static str> {
+    if ends_open(src) != ends_open(dest) {
+        return Err("`>` ends both or neither");
+    }
+    if dest.split('.').any(|it| it == "*") {
+        return Err("a destination holds no `*`: `{{wildcard(1)}}` is what the first one matched");
+    }
+    let wildcards = src.split('.').filter(|it| *it == "*").count();
+    for token in dest.split('.') {
+        let known = |it: &usize| (1..=wildcards).contains(it);
+        if !used(token)?.iter().all(known) {
+            return Err("the destination uses a wildcard that the source does not have");
+        }
+    }
+    Ok(())
+}
+
+fn ends_open(subject: &str) -> bool {
+    subject == ">" || subject.ends_with(".>")
+}
+
+/// The wildcards that a token of a destination uses, by number.
+fn used(token: &str) -> Result<Vec<usize>, &'static str> {
+    if let Some(number) = token.strip_prefix('$').and_then(|it| it.parse().ok()) {
+        return Ok(vec![number]);
+    }
+    let Some(call) = token.strip_prefix("{{").and_then(|it| it.strip_suffix("}}")) else {
+        return Ok(Vec::new());
+    };
+    let (name, arguments) = call.split_once('(').ok_or("a function is called with brackets")?;
+    let name = name.trim().to_lowercase();
+    if !FUNCTIONS.contains(&name.as_str()) {
+        return Err("the destination calls a function that the server lacks");
+    }
+    let arguments = arguments.trim_end().strip_suffix(')').ok_or("a bracket is not closed")?;
+    let arguments: Vec<_> = arguments.split(',').map(str::trim).collect();
+    let (first, rest) = arguments.split_at(1);
+    let wildcards = if name == PARTITION { rest } else { first };
+    let numbers: Result<_, _> = wildcards.iter().map(|it| it.parse()).collect();
+    numbers.map_err(|_| "a wildcard is called by its number")
+}
+
 /// Subjects by token, so that one is compared with those it can meet and not with all.
 #[derive(Default)]
 pub(crate) struct Subjects<'a> {

@@ -329,7 +329,7 @@ fn inner(kind: &Kind) -> Option<&'static [Field]> {
         Kind::Table(rows) => Some(rows),
         Kind::Set(kind) | Kind::List(kind) => inner(kind),
         Kind::Bool | Kind::Number | Kind::Bytes | Kind::Duration | Kind::Time => None,
-        Kind::Text | Kind::Subject | Kind::Labels | Kind::OneOf(_) => None,
+        Kind::Text | Kind::Subject | Kind::Literal | Kind::Labels | Kind::OneOf(_) => None,
     }
 }
 
@@ -733,12 +733,16 @@ mod each_check_can_fail {
             kind: Kind::Text,
             doc,
             unset: Unset::Absent,
+            endless: None,
+            unset_later: None,
+            forced: &[],
             since: Release(2, 2, 0),
             update: Update::Free,
             later: None,
             refusal: 10052,
             loses: Loses::Nothing,
             writer: Writer::Spec,
+            required: false,
             word: None,
         }
     }

@@ -180,15 +180,15 @@ async fn settle(
 ) -> Result<Option<Observed>, Error> {
     match session.read(&step.address).await? {
         None if call.body.is_null() => Ok(None),
-        Some(is) if !call.body.is_null() && as_sent(step, &is, &call.body) => Ok(Some(is)),
+        Some(is) if !call.body.is_null() && as_sent(session, step, &is, &call.body) => Ok(Some(is)),
         None | Some(_) => Err(error.into()),
     }
 }
 
-fn as_sent(step: &Step, is: &Observed, body: &Value) -> bool {
+fn as_sent(session: &Session, step: &Step, is: &Observed, body: &Value) -> bool {
     let sent = Config::of(body.get("config").unwrap_or(body));
     let is = is.config();
-    deltas(step.address.rows(), &is, &sent, &is).is_empty()
+    deltas(step.address.rows(), &is, &sent, &is, session.release()).is_empty()
 }
 
 fn record(intent: &Intent, is: Observed) -> Recorded {

@@ -71,6 +71,33 @@ pub(crate) fn replace(path: &Path, text: &str) -> Result<(), Error> {
     write().map_err(|source| Error::new("write", path, source))
 }
 
+/// Replaces a file that a person keeps: as [`replace`], with its permissions, and through links.
+pub(crate) fn rewrite(path: &Path, text: &str) -> Result<(), Error> {
+    let error = |it| Error::new("write", path, it);
+    let path = fs::canonicalize(path).map_err(error)?;
+    let permissions = fs::metadata(&path).map_err(error)?.permissions();
+    replace(&path, text)?;
+    fs::set_permissions(&path, permissions).map_err(error)
+}
+
+/// A file, or those of a kind anywhere below a folder, in order.
+pub(crate) fn below(path: &Path, extension: &str) -> Result<Vec<PathBuf>, Error> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let entries = fs::read_dir(path).map_err(|it| Error::new("read", path, it))?;
+    let mut found = Vec::new();
+    for entry in entries.filter_map(Result::ok).map(|it| it.path()) {
+        if entry.is_dir() {
+            found.extend(below(&entry, extension)?);
+        } else if entry.extension().is_some_and(|it| it == extension) {
+            found.push(entry);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
 /// Removes a file; that there is none is as good.
 pub(crate) fn remove_if_there(path: &Path) -> Result<(), Error> {
     match fs::remove_file(path) {

@@ -115,6 +115,11 @@ impl Session {
         wire::accept(subject, &message.payload)
     }
 
+    /// The release of the server at the other end.
+    pub(crate) fn release(&self) -> Release {
+        Release::parse(&self.client.server_info().version)
+    }
+
     /// Who answers, and for whom.
     pub async fn server(&self) -> Result<Server, Error> {
         let (account, info) = tokio::join!(self.account(), self.info());
@@ -163,7 +168,7 @@ impl Session {
     fn describe(&self, account: Option<String>, info: Account) -> Server {
         let greeting = self.client.server_info();
         Server {
-            release: Release::parse(&greeting.version),
+            release: self.release(),
             version: greeting.version,
             api_level: info.api_level,
             cluster: greeting.cluster.filter(|it| !it.is_empty()),

@@ -11,7 +11,7 @@ use crate::{
     config::Config,
     diff::{Delta, overlay},
     live::Observed,
-    schema::api_level,
+    schema::{Field, OLDEST, api_level},
     spec::Declared,
 };
 
@@ -53,9 +53,17 @@ pub(super) fn parked(stream: &str) -> String {
 
 /// The request that makes a resource where none is.
 pub(super) fn create(address: &Address, config: &Config) -> Call {
+    // A newer field that is off is left out: a server that does not know it refuses the word.
+    let nothing = Config::default();
+    let says = |(name, _): &(&String, &Value)| match Field::find(address.rows(), name) {
+        Some(field) => field.since <= OLDEST || field.read(config) != field.read(&nothing),
+        None => true,
+    };
+    let fields = config.iter().filter(says).map(|(name, it)| (name.clone(), it.clone()));
+    let config = fields.collect();
     match address {
-        Address::Stream(name) => write(address, format!("STREAM.CREATE.{name}"), config.clone()),
-        Address::Consumer { .. } => consumer(address, config.clone(), "create"),
+        Address::Stream(name) => write(address, format!("STREAM.CREATE.{name}"), config),
+        Address::Consumer { .. } => consumer(address, config, "create"),
     }
 }
 

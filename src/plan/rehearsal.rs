@@ -12,6 +12,7 @@ use crate::{
     diff,
     finding::{Code, Finding},
     live::Live,
+    schema::Release,
     state::{Recorded, State},
 };
 
@@ -100,7 +101,8 @@ pub fn seeds(live: &Live) -> Vec<Step> {
     let kept = live.resources.iter().map(|(address, is)| (address, is.config()));
     // An ephemeral consumer belongs to its client, and would go without it.
     let kept = kept.filter(|(it, config)| it.is_stream() || config.has("durable_name"));
-    let mut steps: Vec<Step> = kept.map(|(address, config)| seed(address, config)).collect();
+    let mut steps: Vec<Step> =
+        kept.map(|(address, config)| seed(address, config, live.server.release)).collect();
     // Streams that copy each other have no order, and need none here.
     order::order(&mut steps, &mut Vec::new());
     steps
@@ -304,7 +306,7 @@ fn placed_in(config: &Value) -> Option<&str> {
     config["placement"]["cluster"].as_str().filter(|it| !it.is_empty())
 }
 
-fn seed(address: &Address, mut config: Config) -> Step {
+fn seed(address: &Address, mut config: Config, release: Release) -> Step {
     let all = config.clone();
     let labels = config.remove("metadata").unwrap_or_default();
     let labels: serde_json::Map<_, _> = labels
@@ -331,7 +333,7 @@ fn seed(address: &Address, mut config: Config) -> Step {
         action: Action::Create,
         adopts: false,
         cause: Cause::Edit,
-        changes: creation(address, &config),
+        changes: creation(address, &config, release),
         same: 0,
         risks: Vec::new(),
         stored: 0,

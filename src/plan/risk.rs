@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::{Action, Amount, Ask, Change, Mode, Risk, Step, bucket};
+use super::{Action, Amount, Ask, Change, Mode, Risk, Step, bucket, origin};
 use crate::{
     address::{Address, consumers_of},
+    config::Config,
     diff::Delta,
     finding::{Code, Finding, Severity},
     live::{Facts, Live, Observed},
@@ -37,8 +38,9 @@ impl Around<'_> {
         let wanted = self.desired.resources.get(&address);
         let mut stops = Vec::new();
         step.stored = stored(&address, self.live);
-        if let Some(wanted) = wanted.filter(|_| sends_fields(step)) {
+        if let Some(wanted) = wanted.filter(|_| step.sends_fields()) {
             stops.extend(refused(step, wanted, self.live));
+            stops.extend(origin::refused(wanted, self.desired, self.live));
         }
         let mut replacement = None;
         if let Some(is) = self.live.resources.get(&address) {
@@ -67,11 +69,6 @@ impl Around<'_> {
         let said = stops.into_iter().map(|it| it.said(words).about(&address));
         findings.extend(said.map(|it| if it.place.is_some() { it } else { it.at(place) }));
     }
-}
-
-/// Whether the step sends what the spec says.
-fn sends_fields(step: &Step) -> bool {
-    matches!(step.action, Action::Create | Action::Update | Action::Replace)
 }
 
 fn no_consent(address: &Address, risk: &Risk) -> Finding {
@@ -105,12 +102,30 @@ fn refused(step: &Step, wanted: &Declared, live: &Live) -> Vec<Finding> {
         let help = "change `placement` alone and apply, then `num_replicas`";
         found.push(at("placement", Finding::error(Code::Conflict, message).help(help)));
     }
-    if step.action != Action::Update && wanted.config.get("sealed") == Some(&Value::Bool(true)) {
-        let message = "no stream is created sealed";
-        let help = "leave `sealed` out until the stream exists and holds its messages";
-        found.push(at("sealed", Finding::error(Code::BadValue, message).help(help)));
-    }
+    found.extend(sealing(step, wanted, live));
     found
+}
+
+/// What sealing excludes, before and after.
+fn sealing(step: &Step, wanted: &Declared, live: &Live) -> Option<Finding> {
+    let is_on = |config: &Config, name: &str| config.get(name) == Some(&Value::Bool(true));
+    if step.action != Action::Update {
+        let place = wanted.places.get("sealed").copied();
+        let finding = Finding::error(Code::BadValue, "no stream is created sealed").at(place);
+        let help = "leave `sealed` out until the stream exists and holds its messages";
+        return is_on(&wanted.config, "sealed").then(|| finding.help(help));
+    }
+    let is = live.resources.get(&step.address).map(Observed::config)?;
+    // What sealing made of these, the server finds wrong when it looks again (2.11 to 2.15).
+    let stuck = |it: &Config| {
+        is_on(it, "allow_msg_schedules")
+            || is_on(it, "allow_msg_counter")
+            || it.number("subject_delete_marker_ttl") > Some(0)
+    };
+    let message = "a sealed stream with schedules, counters or delete markers takes no update";
+    let help = "put the spec back to what the stream is, or name what differs under `ignore`";
+    let stuck = is_on(&is, "sealed") && (stuck(&is) || stuck(&wanted.config));
+    stuck.then(|| Finding::error(Code::Conflict, message).help(help))
 }
 
 /// Fields and values that the server's release does not know.
@@ -119,7 +134,9 @@ fn too_new(step: &Step, wanted: &Declared, release: Release) -> Vec<Finding> {
     for Change { delta, .. } in &step.changes {
         let name = delta.field.name;
         let since = delta.field.first_release(&delta.after);
-        if since > release && wanted.config.has(name) {
+        // What is written and is so anyway needs no server that knows it.
+        let says = delta.field.read(&Config::default()).as_ref() != Some(&delta.after);
+        if since > release && wanted.config.has(name) && says {
             let what = if delta.field.since > release { "" } else { " with this value" };
             let message =
                 format!("`{name}`{what} needs nats-server {since}, and this is {release}");

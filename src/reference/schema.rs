@@ -17,12 +17,13 @@ use crate::{
         },
         read::{ENVIRONMENT, EXTENDS, NAMING, OF_ONE, STATE, TOP},
         resource::Resource,
-        value::{Key, REQUIRED, last},
+        value::{Key, last},
     },
 };
 
 const NAME: &str = "^[A-Za-z0-9_-]{1,255}$";
 const BYTES: &str = r"^\s*[0-9]+(\.[0-9]+)?\s*([kKmMgGtTpPeE]?[iI]?[bB]?)\s*$";
+const LITERAL: &str = r"^[^.*>]+(\.[^.*>]+)*$";
 const SUBJECT: &str = r"^[^.]+(\.[^.]+)*$";
 const TIME: &str = r"^-?[0-9]{4,6}-?[0-9]{2}-?[0-9]{2}";
 
@@ -144,12 +145,7 @@ fn property(field: &'static Field) -> (String, Value) {
     for Choice { name, since } in field.kind.later_choices() {
         doc += &format!(" `{name}` since {since}.");
     }
-    let mut value = value(&field.kind, field.unset);
-    // Of several tables in a list, each has what it requires.
-    let inner = if value.get("items").is_some() { &mut value["items"] } else { &mut value };
-    if let Some((_, required)) = REQUIRED.iter().find(|it| it.0 == field.name) {
-        inner["required"] = json!(required);
-    }
+    let value = value(&field.kind, field.unset);
     (field.name.to_owned(), described(value, &doc))
 }
 
@@ -166,6 +162,7 @@ fn value(kind: &Kind, unset: Unset) -> Value {
         Kind::Time => json!({ "type": "string", "pattern": TIME }),
         Kind::Text => json!({ "type": "string" }),
         Kind::Subject => json!({ "type": "string", "pattern": SUBJECT }),
+        Kind::Literal => json!({ "type": "string", "pattern": LITERAL }),
         Kind::Labels => json!({
             "type": "object",
             "propertyNames": { "not": { "pattern": r"^_nats\." } },
@@ -175,7 +172,12 @@ fn value(kind: &Kind, unset: Unset) -> Value {
         Kind::Set(kind) | Kind::List(kind) => {
             json!({ "type": "array", "items": value(kind, Unset::Absent) })
         }
-        Kind::Table(rows) => closed(rows.iter().map(property).collect()),
+        Kind::Table(rows) => {
+            let mut table = closed(rows.iter().map(property).collect());
+            let required = rows.iter().filter(|it| it.required).map(|it| it.name);
+            table["required"] = required.collect();
+            table
+        }
     };
     if limited { json!({ "anyOf": [value, { "const": UNLIMITED }] }) } else { value }
 }

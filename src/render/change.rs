@@ -84,7 +84,9 @@ impl<'a> Shape<'a> {
         }
         match (self.kind(), value) {
             (_, Value::Null) => "unset".to_owned(),
-            (Kind::Text | Kind::Subject | Kind::Labels, Value::String(text)) => quote(text),
+            (Kind::Text | Kind::Subject | Kind::Literal | Kind::Labels, Value::String(text)) => {
+                quote(text)
+            }
             (Kind::Set(kind) | Kind::List(kind), Value::Array(list)) => {
                 let items: Vec<_> = list.iter().map(|it| Shape::Plain(kind).show(it)).collect();
                 format!("[{}]", items.join(", "))

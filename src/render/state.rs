@@ -52,16 +52,25 @@ pub(super) fn resource(of: &Address, recorded: &Recorded) -> String {
         .rows()
         .iter()
         .filter_map(|field| {
-            let after = field.value(&config, config.get(field.name))?;
+            let after = field.kind.known(&field.read(&config)?);
             let said = Delta { field, before: Value::Null, after }.spoken(of);
-            Some((said.field.name.to_owned(), change::value(said.field, &said.after)))
+            let shown = || (said.field.name.to_owned(), change::value(said.field, &said.after));
+            (!said.after.is_null()).then(shown)
         })
         .collect();
-    let foreign: Vec<(String, String)> = config
-        .iter()
-        .filter(|(name, _)| Field::find(of.rows(), name).is_none())
-        .map(|(name, value)| (key(name), escape(&value.to_string()).into_owned()))
-        .collect();
+    let mut foreign: Vec<(String, String)> = Vec::new();
+    for (name, value) in config.iter() {
+        let Some(field) = Field::find(of.rows(), name) else {
+            foreign.push((key(name), escape(&value.to_string()).into_owned()));
+            continue;
+        };
+        let inside = field.kind.foreign(name, value).into_iter();
+        foreign.extend(
+            inside.map(|(path, it)| {
+                (escape(&path).into_owned(), escape(&it.to_string()).into_owned())
+            }),
+        );
+    }
     let protect = match (recorded.prevent_destroy, of) {
         (Some(true), _) => ", protected",
         (Some(false), _) => ", not protected",

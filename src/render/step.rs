@@ -314,7 +314,7 @@ fn tells(step: &Step, change: &Change) -> bool {
     let usual = kind.lower(bucket, &Config::default());
     let value = if after.is_null() { before } else { after };
     let open = bucket::left_open(&usual).contains(&field.name);
-    kind.word(field.name).is_some() || !(open || field.value(&usual, None).as_ref() == Some(value))
+    kind.word(field.name).is_some() || !(open || field.read(&usual).as_ref() == Some(value))
 }
 
 /// What stands beside a field: who made the change necessary, and whether it can be made.

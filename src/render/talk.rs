@@ -86,6 +86,12 @@ pub(crate) fn valid(desired: &Desired) -> String {
     format!("The spec of {name} is valid: {resources}.\n")
 }
 
+/// A file's name on a line of its own.
+#[must_use]
+pub(crate) fn path(path: &str) -> String {
+    format!("{}\n", escape(path))
+}
+
 /// A state that is what jsplan wrote, and how much it holds.
 #[must_use]
 pub(crate) fn whole(state: &State) -> String {

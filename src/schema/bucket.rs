@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use super::{
     Field,
     Kind::{Bool, Bytes, Duration, Labels, Number, OneOf, Set, Subject, Table, Text, Time},
+    Release,
     Unset::{False, Name, Number as Count, Unlimited},
     Word, Writer,
     stream::{EXTERNAL, PLACEMENT, REPUBLISH, SOURCE_CONSUMER, STORAGE, STREAM, TRANSFORM},
@@ -232,8 +233,8 @@ impl Bucket {
                 stream.set(field, lower(value, bucket));
                 continue;
             }
-            let default = row.value(&unset, None).map(|it| lower(&it, bucket));
-            let streams = Field::find(STREAM, field).and_then(|it| it.value(&unset, None));
+            let default = row.read(&unset).map(|it| lower(&it, bucket));
+            let streams = Field::find(STREAM, field).and_then(|it| it.read(&unset));
             if let Some(default) = default.filter(|it| Some(it) != streams.as_ref()) {
                 stream.set(field, default);
             }
@@ -273,14 +274,16 @@ pub fn left_open(stream: &Config) -> Vec<&'static str> {
 /// `lower` makes the same stream of it again, but for what is left open.
 #[must_use]
 pub fn lift(stream: &Config) -> Option<Lifted> {
+    // The window that the server worked out is kept, so the rules of any release tell the same.
+    const RELEASE: Release = Release(u16::MAX, 0, 0);
     let (kind, name) = Bucket::of(stream.text("name")?)?;
     let (mut words, unset) = (Config::default(), Config::default());
     for row in kind.rows() {
         let Some(word) = row.word else { continue };
-        let Some(value) = Field::find(STREAM, word.field)?.value(stream, None) else { continue };
+        let Some(value) = Field::find(STREAM, word.field)?.read(stream) else { continue };
         let said = (word.lift)(&value, name)?;
         words.set(row.name, said);
-        if row.value(&words, None) == row.value(&unset, None) {
+        if row.read(&words) == row.read(&unset) {
             words.remove(row.name);
         }
     }
@@ -288,7 +291,7 @@ pub fn lift(stream: &Config) -> Option<Lifted> {
     let open = left_open(&lowered);
     let same = |row: &Field| {
         let kept = stream.get(row.name);
-        open.contains(&row.name) || row.value(stream, kept) == row.value(&lowered, kept)
+        open.contains(&row.name) || row.read(stream) == row.value(&lowered, kept, RELEASE)
     };
     let whole = STREAM.iter().filter(|it| it.writer == Writer::Spec).all(same);
     whole.then(|| Lifted { kind, name: name.to_owned(), words })

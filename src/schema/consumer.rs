@@ -72,7 +72,9 @@ pub const CONSUMER: &[Field] = &[
         .unset(Derived(ack_wait)),
     Field::new("backoff", List(&Duration), "Waits between redeliveries; the first is `ack_wait`."),
     Field::new("max_deliver", Number, "Most deliveries of one message.").unset(Unlimited(-1)),
-    Field::new("max_ack_pending", Number, "Most messages in flight.").unset(Kept(in_flight)),
+    Field::new("max_ack_pending", Number, "Most messages in flight.")
+        .unset(Kept(in_flight))
+        .endless(-1),
     Field::new("replay_policy", OneOf(REPLAY), "At full speed or at the pace of publishing.")
         .unset(Name("instant"))
         .update(Fixed)
@@ -115,7 +117,8 @@ pub const CONSUMER: &[Field] = &[
     Field::new("pause_until", Time, "Deliver nothing before this instant.")
         .since(2, 11, 0)
         .unset(AsIs)
-        .update(Only("an update ignores it; use `nats consumer pause`", never)),
+        .update(Only("an update ignores it; use `nats consumer pause`", never))
+        .refused_with(0),
     Field::new("priority_policy", OneOf(PRIORITY), "How pulls of a group are served.")
         .since(2, 11, 0)
         .unset(Name("none")),

@@ -3,9 +3,11 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    Choice, Field,
+    Choice, Field, Forced,
     Harm::{Availability, DataLoss},
-    Kind::{Bool, Bytes, Duration, Labels, Number, OneOf, Set, Subject, Table, Text, Time},
+    Kind::{
+        Bool, Bytes, Duration, Labels, Literal, Number, OneOf, Set, Subject, Table, Text, Time,
+    },
     Loses::{Lowered, Released, When},
     Unset::{Derived, False, Kept, Name, Number as Count, Unlimited},
     Update::{Fixed, OneWay, Only},
@@ -21,23 +23,24 @@ const COMPRESSION: &[Choice] = &[Choice::new("none"), Choice::new("s2")];
 const PERSIST: &[Choice] = &[Choice::new("default"), Choice::new("async").since(2, 12, 0)];
 
 pub(super) const TRANSFORM: &[Field] = &[
-    Field::new("src", Subject, "Subjects that are rewritten."),
-    Field::new("dest", Subject, "What they become."),
+    Field::new("src", Subject, "Subjects that are rewritten.").required(),
+    Field::new("dest", Subject, "What they become.").required(),
 ];
 
 pub(super) const EXTERNAL: &[Field] = &[
-    Field::new("api", Subject, "The JetStream API prefix of the other account or domain."),
-    Field::new("deliver", Subject, "The delivery subject prefix there."),
+    Field::new("api", Literal, "The JetStream API prefix of the other account or domain.")
+        .required(),
+    Field::new("deliver", Literal, "The delivery subject prefix there."),
 ];
 
 pub(super) const SOURCE_CONSUMER: &[Field] = &[
-    Field::new("name", Text, "A durable consumer of the origin to read through."),
-    Field::new("deliver_subject", Subject, "Where that consumer delivers."),
+    Field::new("name", Text, "A durable consumer of the origin to read through.").required(),
+    Field::new("deliver_subject", Literal, "Where that consumer delivers.").required(),
 ];
 
 /// A mirror, or one of the sources.
 const SOURCE: &[Field] = &[
-    Field::new("name", Text, "The origin's name."),
+    Field::new("name", Text, "The origin's name.").required(),
     Field::new("opt_start_seq", Number, "The first sequence to copy."),
     Field::new("opt_start_time", Time, "The first instant to copy."),
     Field::new("filter_subject", Subject, "Only messages on these subjects."),
@@ -56,7 +59,8 @@ pub(super) const PLACEMENT: &[Field] = &[
 
 pub(super) const REPUBLISH: &[Field] = &[
     Field::new("src", Subject, "Subjects that are published again.").unset(Name(">")),
-    Field::new("dest", Subject, "Where they are published."),
+    // The server takes it as absent, and turns it into `>` at the next update (2.10 to 2.15).
+    Field::new("dest", Subject, "Where they are published.").required(),
     Field::new("headers_only", Bool, "Publish the headers without the payload.").unset(False),
 ];
 
@@ -84,6 +88,7 @@ pub const STREAM: &[Field] = &[
         .loses(When(Availability, "fewer servers hold a copy", lowered)),
     Field::new("max_age", Duration, "How long a message is kept.")
         .unset(Unlimited(0))
+        .forced(&[Forced::by("sealed", || json!(0)).late()])
         .loses(Lowered),
     Field::new("max_bytes", Bytes, "Most bytes kept.").unset(Unlimited(-1)).loses(Lowered),
     Field::new("max_msgs", Number, "Most messages kept.").unset(Unlimited(-1)).loses(Lowered),
@@ -97,17 +102,20 @@ pub const STREAM: &[Field] = &[
         .update_from(2, 12, 5, super::Update::Free),
     Field::new("discard", OneOf(DISCARD), "What happens at a limit: drop old or refuse new.")
         .unset(Name("old"))
+        .forced(&[Forced::by("sealed", || json!("new")).late()])
         .loses(Released),
     Field::new("discard_new_per_subject", Bool, "Refuse new messages per subject.").unset(False),
     Field::new("duplicate_window", Duration, "How long message ids are remembered.")
-        .unset(Kept(window)),
+        .unset(Kept(window))
+        .unset_from(2, 14, 0, Kept(own_window)),
     Field::new("no_ack", Bool, "Do not acknowledge publishes.").unset(False),
     Field::new("compression", OneOf(COMPRESSION), "How blocks on disk are compressed.")
         .since(2, 10, 0)
         .unset(Name("none")),
     Field::new("first_seq", Number, "The sequence of the first message.")
         .since(2, 10, 0)
-        .update(Only("the server accepts a change and ignores it", never)),
+        .update(Only("the server accepts a change and ignores it", never))
+        .refused_with(0),
     Field::new("placement", Table(PLACEMENT), "Where in the cluster it lives."),
     Field::new("mirror", Table(SOURCE), "Copy another stream, and nothing else.")
         .update(Fixed)
@@ -128,18 +136,33 @@ pub const STREAM: &[Field] = &[
         .since(2, 10, 0),
     Field::new("republish", Table(REPUBLISH), "Publish stored messages again.").since(2, 8, 3),
     Field::new("allow_direct", Bool, "Any replica may answer gets.").since(2, 9, 0).unset(False),
-    Field::new("allow_rollup_hdrs", Bool, "Honour the `Nats-Rollup` header.")
-        .unset(Derived(rollup)),
+    Field::new("allow_rollup_hdrs", Bool, "Honour the `Nats-Rollup` header.").unset(False).forced(
+        &[
+            Forced::by("sealed", || json!(false)).late(),
+            // Markers and schedules are kept by rollups, which delete what is before them.
+            Forced::by("subject_delete_marker_ttl", || json!(true)),
+            Forced::by("allow_msg_schedules", || json!(true)),
+        ],
+    ),
     Field::new("deny_delete", Bool, "Refuse to delete single messages.")
         .unset(False)
+        .forced(&[Forced::by("sealed", || json!(true)).late()])
         .update(OneWay),
-    Field::new("deny_purge", Bool, "Refuse to purge.").unset(False).update(OneWay),
+    Field::new("deny_purge", Bool, "Refuse to purge.")
+        .unset(False)
+        .forced(&[
+            Forced::by("sealed", || json!(true)).late(),
+            Forced::by("subject_delete_marker_ttl", || json!(false)),
+            Forced::by("allow_msg_schedules", || json!(false)),
+        ])
+        .update(OneWay),
     Field::new("sealed", Bool, "Take no more messages, ever.").unset(False).update(OneWay),
     Field::new("consumer_limits", Table(CONSUMER_LIMITS), "Limits for every consumer.")
         .since(2, 10, 0),
     Field::new("allow_msg_ttl", Bool, "Honour the `Nats-TTL` header.")
         .since(2, 11, 0)
-        .unset(Derived(message_ttl))
+        .unset(False)
+        .forced(&[Forced::by("subject_delete_marker_ttl", || json!(true))])
         .update(Fixed)
         .update_from(2, 11, 2, OneWay),
     Field::new("subject_delete_marker_ttl", Duration, "How long markers of removed subjects stay.")
@@ -161,16 +184,27 @@ pub const STREAM: &[Field] = &[
     Field::new("metadata", Labels, "Labels for people and tools.").since(2, 10, 0),
 ];
 
+/// The mirror and the sources of a stream, with the field each stands in.
+pub(crate) fn copied(config: &Config) -> impl Iterator<Item = (&'static str, &Value)> {
+    let mirror = config.get("mirror").filter(|it| it.is_object()).map(|it| ("mirror", it));
+    let sources = config.get("sources").and_then(Value::as_array).into_iter().flatten();
+    mirror.into_iter().chain(sources.map(|it| ("sources", it)))
+}
+
 /// The server names a stream's subject after the stream, unless it only copies.
 fn own_name(config: &Config) -> Option<Value> {
-    let copies = config.has("mirror") || !config.get("sources").is_none_or(|it| *it == json!([]));
+    let copies = config.has("mirror") || copies(config);
     (!copies).then(|| json!([config.text("name").unwrap_or_default()]))
+}
+
+fn copies(config: &Config) -> bool {
+    config.get("sources").is_some_and(|it| !it.is_null() && *it != json!([]))
 }
 
 /// Two minutes, or `max_age` where that is shorter; a limit of the server may shorten it further.
 fn window(config: &Config, present: Option<Value>) -> Option<Value> {
     const TWO_MINUTES: i64 = 120_000_000_000;
-    if config.has("mirror") || (present.is_none() && config.has("sources")) {
+    if config.has("mirror") {
         return present;
     }
     let present = present.and_then(|it| it.as_i64()).unwrap_or(TWO_MINUTES);
@@ -178,18 +212,13 @@ fn window(config: &Config, present: Option<Value>) -> Option<Value> {
     Some(present.min(age).into())
 }
 
+/// From 2.14 on a stream that copies others gets no window by itself.
+fn own_window(config: &Config, present: Option<Value>) -> Option<Value> {
+    if present.is_none() && copies(config) { None } else { window(config, present) }
+}
+
 fn kept(_: &Config, present: Option<Value>) -> Option<Value> {
     Some(present.unwrap_or(Value::Bool(false)))
-}
-
-fn rollup(config: &Config) -> Option<Value> {
-    let forced = config.has("subject_delete_marker_ttl")
-        || config.get("allow_msg_schedules") == Some(&Value::Bool(true));
-    Some(forced.into())
-}
-
-fn message_ttl(config: &Config) -> Option<Value> {
-    Some(config.has("subject_delete_marker_ttl").into())
 }
 
 fn not_workqueue(before: &Value, after: &Value) -> bool {

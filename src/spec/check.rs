@@ -55,6 +55,8 @@ struct Rule {
     since: Release,
     /// The first release that takes it again.
     until: Option<Release>,
+    /// Releases in between that take it: those of a newer series that came out before.
+    gap: Option<(Release, Release)>,
 }
 
 /// What a release refuses of one resource and others of the supported releases take.
@@ -84,7 +86,7 @@ impl Rule {
         message: &'static str,
         help: &'static str,
     ) -> Self {
-        Self { at, code, broken, message, help, since: OLDEST, until: None }
+        Self { at, code, broken, message, help, since: OLDEST, until: None, gap: None }
     }
 
     /// A rule that older releases do not have.
@@ -99,12 +101,19 @@ impl Rule {
         self
     }
 
+    /// But not from one release until another.
+    const fn but_not(mut self, from: Release, until: Release) -> Self {
+        self.gap = Some((from, until));
+        self
+    }
+
     fn is_everywhere(&self) -> bool {
         self.since == OLDEST && self.until.is_none()
     }
 
     fn holds_at(&self, release: Release) -> bool {
-        release >= self.since && self.until.is_none_or(|it| release < it)
+        let spared = self.gap.is_some_and(|(from, until)| (from..until).contains(&release));
+        release >= self.since && self.until.is_none_or(|it| release < it) && !spared
     }
 
     fn is_broken(&self, config: &Config) -> bool {
@@ -150,7 +159,25 @@ impl Check<'_> {
                 self.report(address, declared, rule.at, finding);
             }
         }
+        self.forced(address, declared);
         self.sizes(address, declared);
+    }
+
+    /// What is written and would be taken, and turned into something else.
+    fn forced(&mut self, address: &Address, declared: &Declared) {
+        let config = &declared.config;
+        for field in address.rows().iter().filter(|it| config.has(it.name)) {
+            let Some(forced) = field.forced_in(config) else { continue };
+            let (name, by, value) = (field.name, forced.by, (forced.value)());
+            if config.get(name) != Some(&Value::Null) && field.read(config).as_ref() != Some(&value)
+            {
+                let value = field.show(&value);
+                let message = format!("`{by}` makes `{name}` {value}, whatever is written");
+                let finding = Finding::error(Code::Conflict, message);
+                let help = format!("remove `{name}`, or `{by}`");
+                self.report(address, declared, name, finding.help(help));
+            }
+        }
     }
 
     /// Limits that the server sets to texts of any resource.

@@ -37,29 +37,35 @@ pub(super) fn merge(
     sources: &Sources,
     findings: &mut Vec<Finding>,
 ) -> (Desired, Policy, Stances) {
+    let Layer { environment, server, naming, policy, defaults, overrides, streams, buckets } =
+        flatten(layers, findings);
+    let spec = sources.first_line();
+    let name = name_of(path, spec, findings);
+    let (server, expect) = connection::connection(&server, spec, findings);
+    let protected = environment.get("protected").map(|it| &it.value);
+    let protected = protected == Some(&Value::Bool(true));
+    let environment = Environment { name, protected, server, expect };
+    let naming = Naming::of(&naming);
+    let mut resources =
+        Resources { declared: BTreeMap::new(), stances: Stances::new(), sources, findings };
+    let over = (&defaults, &overrides);
+    for (name, stream) in streams {
+        resources.stream(&name, stream, over, naming);
+    }
+    for ((kind, name), block) in buckets {
+        resources.bucket(kind, &name, block, over);
+    }
+    let Resources { declared, stances, .. } = resources;
+    (Desired { environment, resources: declared }, policy, stances)
+}
+
+/// What all layers say together; `[defaults]` and `[override]` still stand apart.
+pub(super) fn flatten(layers: Vec<Layer>, findings: &mut Vec<Finding>) -> Layer {
     let mut merged = Layer::default();
     for layer in layers {
         lay(&mut merged, layer, findings);
     }
-    let spec = sources.first_line();
-    let name = name_of(path, spec, findings);
-    let (server, expect) = connection::connection(&merged.server, spec, findings);
-    let protected = merged.environment.get("protected").map(|it| &it.value);
-    let protected = protected == Some(&Value::Bool(true));
-    let environment = Environment { name, protected, server, expect };
-    let rule = merged.naming.remove("durable").map(|it| it.value);
-    let naming = Naming { rule: rule.as_ref().and_then(Value::as_str) };
-    let mut resources =
-        Resources { declared: BTreeMap::new(), stances: Stances::new(), sources, findings };
-    let over = (&merged.defaults, &merged.overrides);
-    for (name, stream) in merged.streams {
-        resources.stream(&name, stream, over, &naming);
-    }
-    for ((kind, name), block) in merged.buckets {
-        resources.bucket(kind, &name, block, over);
-    }
-    let Resources { declared, stances, .. } = resources;
-    (Desired { environment, resources: declared }, merged.policy, stances)
+    merged
 }
 
 /// An environment is named for its file.
@@ -135,15 +141,60 @@ fn stranger(kind: &str, name: &str, place: Place, known: &BTreeSet<String>) -> O
     Some(Finding::warning(Code::UnknownKey, message).at(place).help(help))
 }
 
+/// What stands for the key in the rule.
+const NAME: &str = "{name}";
+
 /// How durable consumers are named.
-struct Naming<'a> {
-    rule: Option<&'a str>,
+#[derive(Clone, Copy)]
+pub(super) struct Naming<'a> {
+    written: Option<&'a Written>,
 }
 
-impl Naming<'_> {
+impl<'a> Naming<'a> {
+    pub(super) fn of(naming: &'a Fields) -> Self {
+        Self { written: naming.get("durable") }
+    }
+
+    /// `[naming] durable`, where it is written.
+    pub(super) fn rule(self) -> Option<&'a str> {
+        self.written?.value.as_str()
+    }
+
+    /// Where it is written.
+    pub(super) fn place(self) -> Option<Place> {
+        self.written.map(|it| it.place)
+    }
+
+    /// A key, and a service where the rule asks for one, of which it makes this name. Where a name
+    /// comes apart in several ways, a service that is known decides, else the shortest.
+    pub(super) fn apart(
+        self,
+        name: &str,
+        known: &BTreeSet<&str>,
+    ) -> Option<(String, Option<String>)> {
+        let rule = self.rule().unwrap_or(NAME);
+        let of = |service: Option<&str>| {
+            let named = rule.replace("{service}", service.unwrap_or_default());
+            let (head, tail) = named.split_once(NAME)?;
+            let key = name.strip_prefix(head)?.strip_suffix(tail.split(NAME).last()?)?;
+            let fits = is_name(key) && service.is_none_or(is_name);
+            let fits = fits && self.durable(key, service).as_deref() == Some(name);
+            fits.then(|| (key.to_owned(), service.map(str::to_owned)))
+        };
+        let Some((head, tail)) = rule.split_once("{service}") else { return of(None) };
+        let borders = name.char_indices().map(|it| it.0);
+        known.iter().find_map(|it| of(Some(it))).or_else(|| match name.strip_prefix(head) {
+            Some(rest) => borders.filter_map(|it| rest.get(..it)).find_map(|it| of(Some(it))),
+            None => {
+                let rest = name.strip_suffix(tail)?;
+                borders.rev().filter_map(|it| rest.get(it..)).find_map(|it| of(Some(it)))
+            }
+        })
+    }
+
     /// The name on the server; `None` where the rule asks for a service and there is none.
-    fn durable(&self, key: &str, service: Option<&str>) -> Option<String> {
-        match (self.rule, service) {
+    pub(super) fn durable(&self, key: &str, service: Option<&str>) -> Option<String> {
+        match (self.rule(), service) {
             (None, None) => Some(key.to_owned()),
             (None, Some(service)) => Some(format!("{service}_{key}")),
             (Some(rule), None) if rule.contains("{service}") => None,
@@ -169,7 +220,7 @@ impl Resources<'_> {
         name: &str,
         stream: Stream,
         over: (&Blanket, &Blanket),
-        naming: &Naming<'_>,
+        naming: Naming<'_>,
     ) {
         let fields = between(Resource::Stream, stream.fields, over);
         if switched_off(&fields) {
@@ -198,13 +249,13 @@ impl Resources<'_> {
         }
     }
 
-    fn consumer(&mut self, stream: &str, key: &str, consumer: Block, naming: &Naming<'_>) {
+    fn consumer(&mut self, stream: &str, key: &str, consumer: Block, naming: Naming<'_>) {
         let Block { place, fields } = consumer;
         let service = fields.get("service").and_then(|it| it.value.as_str());
         let wrong = fields.get("service").is_some_and(|it| it.value.is_null());
         let Some(name) = naming.durable(key, service) else {
             if !wrong {
-                let rule = naming.rule.unwrap_or_default();
+                let rule = naming.rule().unwrap_or_default();
                 let message =
                     format!("`{key}` has no `service`, and the rule for durable names is `{rule}`");
                 let help =
@@ -251,7 +302,7 @@ impl Resources<'_> {
 }
 
 /// A resource's own fields, with what lies under and over all of its kind.
-fn between(kind: Resource, own: Fields, (below, above): (&Blanket, &Blanket)) -> Fields {
+pub(super) fn between(kind: Resource, own: Fields, (below, above): (&Blanket, &Blanket)) -> Fields {
     let (below, above) = (below.get(&kind), above.get(&kind));
     if below.is_none() && above.is_none() {
         return own;
@@ -263,7 +314,7 @@ fn between(kind: Resource, own: Fields, (below, above): (&Blanket, &Blanket)) ->
     fields
 }
 
-fn switched_off(fields: &Fields) -> bool {
+pub(super) fn switched_off(fields: &Fields) -> bool {
     fields.get("enabled").is_some_and(|it| it.value == Value::Bool(false))
 }
 

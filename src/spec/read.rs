@@ -123,6 +123,19 @@ pub(super) fn layers(
     layers
 }
 
+/// The errors of syntax in the text of a file.
+pub(super) fn syntax_of(path: &str, text: &str, sources: &mut Sources) -> Vec<Finding> {
+    let file = sources.add(path.to_owned(), text.to_owned());
+    let mut findings = Vec::new();
+    let mut reader = Reader { file, findings: &mut findings, secrets: Vec::new() };
+    drop(reader.file(text));
+    for secret in reader.secrets {
+        sources.hide(secret);
+    }
+    findings.retain(|it| it.code == Code::Syntax);
+    findings
+}
+
 fn no_file(path: &str, why: &str, place: Option<Place>) -> Finding {
     let help = match place {
         Some(_) => "the path is relative to the file that names it",
@@ -345,7 +358,7 @@ impl Reader<'_> {
     }
 
     fn bad_name(&mut self, message: String, place: Place) {
-        let help = "a name holds letters, digits, `_` and `-`, at most 255 of them";
+        let help = "a name holds no spaces, no `.`, `*`, `>`, `/` or `\\`, and at most 255 bytes";
         self.findings.push(Finding::error(Code::BadName, message).at(place).help(help));
     }
 
@@ -430,11 +443,10 @@ impl Reader<'_> {
     }
 }
 
-/// Whether the server takes a text as the name of a stream or consumer. It takes more than this,
-/// but not in every release and not in every place.
+/// Whether the server takes a text as the name of a stream or consumer.
 pub(super) fn is_name(text: &str) -> bool {
-    (1..=255).contains(&text.len())
-        && text.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'_' || it == b'-')
+    const REFUSED: &[char] = &[' ', '\t', '\r', '\n', '\u{c}', '.', '*', '>', '/', '\\'];
+    (1..=255).contains(&text.len()) && !text.contains(REFUSED)
 }
 
 /// A dotted key so long that the tree under it would be too deep to walk, or even to drop.

@@ -44,17 +44,6 @@ pub(super) struct Reader<'a> {
     pub(super) secrets: Vec<Place>,
 }
 
-/// Keys without which a table inside a field means nothing. The server takes some of them as
-/// absent, and then a republish without `dest` turns into `>` at the next update (2.10 to 2.15).
-pub(crate) const REQUIRED: &[(&str, &[&str])] = &[
-    ("mirror", &["name"]),
-    ("sources", &["name"]),
-    ("external", &["api"]),
-    ("republish", &["dest"]),
-    ("subject_transform", &["src", "dest"]),
-    ("subject_transforms", &["src", "dest"]),
-];
-
 /// A server's default `max_control_line`: no message has a longer subject.
 const LONGEST_SUBJECT: usize = 4096;
 
@@ -70,6 +59,11 @@ impl Reader<'_> {
 
     /// The value of a row, in a table called `path`.
     pub(super) fn field(&mut self, path: &str, field: &'static Field, given: &Toml<'_>) -> Written {
+        if let (Some(wire), DeValue::String(it)) = (field.endless, given.get_ref())
+            && it == UNLIMITED
+        {
+            return Written { value: wire.into(), place: self.place(given.span()) };
+        }
         self.written(&dotted(path, field.name), &field.kind, field.unset, given)
     }
 
@@ -116,6 +110,7 @@ impl Reader<'_> {
             (Kind::Time, DeValue::Datetime(it)) => self.time(name, &it.to_string(), place),
             (Kind::Text, DeValue::String(it)) => Some(it.as_ref().into()),
             (Kind::Subject, DeValue::String(it)) => self.subject(name, it, place),
+            (Kind::Literal, DeValue::String(it)) => self.literal(name, it, place),
             (Kind::Labels, DeValue::Table(it)) => self.labels(name, it),
             (Kind::OneOf(choices), DeValue::String(it)) => self.one_of(name, choices, it, place),
             (Kind::Set(kind) | Kind::List(kind), DeValue::Array(list)) => {
@@ -200,6 +195,16 @@ impl Reader<'_> {
         self.wrong(Code::BadSubject, message, why, place)
     }
 
+    fn literal(&mut self, name: &str, text: &str, place: Place) -> Option<Value> {
+        let subject = self.subject(name, text, place)?;
+        if !text.split('.').any(|it| it == "*" || it == ">") {
+            return Some(subject);
+        }
+        let message = format!("`{name}` holds {text:?}, which stands for many subjects");
+        let help = "write one subject, without `*` and `>`";
+        self.wrong(Code::BadSubject, message, help, place)
+    }
+
     fn labels(&mut self, name: &str, table: &DeTable<'_>) -> Option<Value> {
         let mut labels = Map::new();
         let mut right = true;
@@ -257,13 +262,10 @@ impl Reader<'_> {
                 read.insert(name.to_owned(), written.value);
             }
         }
-        let field = path.rsplit('.').next().unwrap_or(path);
-        let required = REQUIRED.iter().find(|it| it.0 == field).map_or(&[][..], |it| it.1);
-        for name in required {
+        for Field { name, doc, .. } in rows.iter().filter(|it| it.required) {
             if read.get(*name).is_none_or(|it| it == "") {
                 let message = format!("`{path}` has no `{name}`");
-                let row = Field::find(rows, name).map_or("", |it| it.doc).to_lowercase();
-                let help = format!("add `{name}`: {}", row.trim_end_matches('.'));
+                let help = format!("add `{name}`: {}", doc.to_lowercase().trim_end_matches('.'));
                 self.wrong(Code::Missing, message, help, place);
             }
         }

@@ -29,6 +29,7 @@ fn value(kind: &'static Kind) -> BoxedStrategy<Value> {
         Kind::Time => (1..9).prop_map(|it| json!(format!("2026-01-0{it}T00:00:00Z"))).boxed(),
         Kind::Text => "[a-c]{0,2}".prop_map(Value::from).boxed(),
         Kind::Subject => "[a-c]{1,2}(\\.[a-c*]){0,1}".prop_map(Value::from).boxed(),
+        Kind::Literal => "[a-c]{1,2}".prop_map(Value::from).boxed(),
         Kind::Labels => btree_map("[a-c]", "[a-c]{1,2}", 0..3).prop_map(|it| json!(it)).boxed(),
         Kind::OneOf(choices) => {
             let names: Vec<_> = choices.iter().map(|it| it.name).collect();

@@ -1,11 +1,12 @@
 //! The field tables against a real server: nothing it answers is without a row.
 
-use jsplan::{
-    address::Address,
-    schema::{Field, Kind},
-};
+#[path = "../oracle/strangers.rs"]
+mod strangers;
+
+use jsplan::address::Address;
 use serde_json::{Value, json};
 
+use self::strangers::strangers;
 use crate::support::{
     client::{ask, create, stream},
     server::server,
@@ -57,24 +58,6 @@ fn consumers() -> Vec<Value> {
             "replay_policy": "original", "deliver_subject": "to", "deliver_group": "g",
             "flow_control": true, "idle_heartbeat": SECOND, "rate_limit_bps": 8000 }),
     ]
-}
-
-/// Every key of a configuration that no row knows, tables included.
-fn strangers(rows: &[Field], config: &Value, path: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    for (name, value) in config.as_object().into_iter().flatten() {
-        let path = format!("{path}.{name}");
-        match rows.iter().find(|it| it.name == name).map(|it| &it.kind) {
-            None => found.push(path),
-            Some(Kind::Table(rows)) => found.extend(strangers(rows, value, &path)),
-            Some(Kind::Set(Kind::Table(rows)) | Kind::List(Kind::Table(rows))) => {
-                let list = value.as_array().into_iter().flatten();
-                found.extend(list.flat_map(|it| strangers(rows, it, &path)));
-            }
-            Some(_) => {}
-        }
-    }
-    found
 }
 
 #[test]

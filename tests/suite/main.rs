@@ -7,6 +7,7 @@ mod connect;
 mod drift;
 mod environments;
 mod fields;
+mod import;
 mod observe;
 mod rehearse;
 mod peers;

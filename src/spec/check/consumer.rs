@@ -19,6 +19,9 @@ const PULL: &str = "remove it: this consumer is pushed, since it has a `deliver_
 const PUSHED: &[&str] = &["deliver_group", "rate_limit_bps", "idle_heartbeat", "flow_control"];
 const PULLED: &[&str] = &["max_waiting", "max_batch", "max_expires", "max_bytes"];
 
+/// Those of them that the server takes of either, and heeds of one (2.10 to 2.15).
+const UNHEEDED: &[&str] = &["deliver_group", "max_batch", "max_expires", "max_bytes"];
+
 /// Fields that a stream's `consumer_limits` bound.
 const LIMITED: &[&str] = &["inactive_threshold", "max_ack_pending"];
 
@@ -152,7 +155,8 @@ pub(super) const RULES: &[Rule] = &[
         },
         "`priority_groups` needs a `priority_policy`",
         "add `priority_policy = \"overflow\"`, or remove the groups",
-    ),
+    )
+    .since(2, 12, 0),
     Rule::missing(
         "priority_timeout",
         |it| {
@@ -161,7 +165,8 @@ pub(super) const RULES: &[Rule] = &[
         },
         "`priority_timeout` needs a `priority_policy`",
         "add `priority_policy = \"pinned_client\"`, or remove the timeout",
-    ),
+    )
+    .since(2, 12, 0),
     Rule::bad(
         "priority_groups",
         |it| {
@@ -211,7 +216,11 @@ impl Check<'_> {
         };
         let asks = |it: &str| positive(config, it) || on(config, it) || config.text(it).is_some();
         for name in fields.iter().filter(|it| asks(it)) {
-            let finding = Finding::error(code, format!("`{name}` is for {way} consumers"));
+            let message = format!("`{name}` is for {way} consumers");
+            let finding = match UNHEEDED.contains(name) {
+                true => Finding::warning(code, message),
+                false => Finding::error(code, message),
+            };
             self.report(address, declared, name, finding.help(help));
         }
     }

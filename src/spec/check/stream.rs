@@ -7,8 +7,8 @@ use serde_json::Value;
 use super::{Check, MILLISECOND, Rule, differs, lacks, on, positive};
 use crate::{
     address::{Address, consumers_of},
-    config::Config,
     finding::{Code, Finding},
+    schema::{Release, stream::copied},
     spec::Declared,
     subject,
 };
@@ -16,7 +16,7 @@ use crate::{
 pub(super) const RULES: &[Rule] = &[
     Rule::conflict(
         "subjects",
-        |it| it.has("mirror"),
+        |it| it.has("mirror") && !it.texts("subjects").is_empty(),
         "a mirror has no subjects of its own",
         "remove `subjects`, or copy with `sources` instead of `mirror`",
     ),
@@ -89,15 +89,6 @@ pub(super) const RULES: &[Rule] = &[
         "`deny_purge` forbids what `allow_rollup_hdrs` does",
         "keep one of them: a rollup purges what is before it",
     ),
-    Rule::conflict(
-        "deny_purge",
-        |it| {
-            let purges = positive(it, "subject_delete_marker_ttl") || on(it, "allow_msg_schedules");
-            on(it, "deny_purge") && purges
-        },
-        "`deny_purge` is switched off by the server for delete markers and schedules",
-        "remove `deny_purge`, or `subject_delete_marker_ttl` and `allow_msg_schedules`",
-    ),
     Rule::bad(
         "max_age",
         |it| it.number("max_age").is_some_and(|it| (1..100 * MILLISECOND).contains(&it)),
@@ -149,20 +140,35 @@ pub(super) const RULES: &[Rule] = &[
     Rule::conflict(
         "allow_msg_counter",
         |it| {
-            let expires = positive(it, "subject_delete_marker_ttl") || on(it, "allow_msg_ttl");
-            let excluded = it.text("discard") == Some("new") || on(it, "allow_msg_schedules");
-            on(it, "allow_msg_counter") && (expires || excluded)
+            let excluded = it.text("discard") == Some("new") || on(it, "allow_msg_ttl");
+            on(it, "allow_msg_counter") && excluded
         },
-        "counters exclude `discard = \"new\"`, schedules and messages that expire on their own",
+        "counters exclude `discard = \"new\"` and messages that expire on their own",
         "keep `allow_msg_counter` alone, or remove it",
     ),
+    // Older ones take it, and refuse every later update of the stream.
+    Rule::conflict(
+        "allow_msg_counter",
+        |it| on(it, "allow_msg_counter") && positive(it, "subject_delete_marker_ttl"),
+        "counters exclude delete markers",
+        "remove `subject_delete_marker_ttl`, or `allow_msg_counter`",
+    ),
+    Rule::conflict(
+        "allow_msg_counter",
+        |it| on(it, "allow_msg_counter") && on(it, "allow_msg_schedules"),
+        "counters exclude schedules",
+        "keep one of them",
+    )
+    .since(2, 12, 10)
+    .but_not(Release(2, 14, 0), Release(2, 14, 2)),
     Rule::conflict(
         "allow_msg_schedules",
         |it| on(it, "allow_msg_schedules") && it.text("discard") == Some("new"),
         "schedules exclude `discard = \"new\"`",
-        "keep one of them; servers before 2.12.10 took both",
+        "keep one of them",
     )
-    .since(2, 12, 10),
+    .since(2, 12, 10)
+    .but_not(Release(2, 14, 0), Release(2, 14, 2)),
     Rule::conflict(
         "persist_mode",
         |it| {
@@ -172,17 +178,6 @@ pub(super) const RULES: &[Rule] = &[
         },
         "`persist_mode = \"async\"` is for one replica on file, without atomic batches",
         "set `num_replicas = 1` and `storage = \"file\"`, or remove `persist_mode`",
-    ),
-    Rule::conflict(
-        "sealed",
-        |it| {
-            let closed = on(it, "deny_delete") && on(it, "deny_purge");
-            let keeps = !positive(it, "max_age") && !on(it, "allow_rollup_hdrs");
-            on(it, "sealed") && !(closed && keeps && it.text("discard") == Some("new"))
-        },
-        "a sealed stream keeps what it has, and the rest of this one says otherwise",
-        "add `deny_delete = true`, `deny_purge = true` and `discard = \"new\"`; remove `max_age` \
-         and `allow_rollup_hdrs`",
     ),
     Rule::bad(
         "placement",
@@ -205,6 +200,7 @@ impl Check<'_> {
         self.rules(RULES, address, declared);
         self.reserved(address, declared);
         self.republish(address, declared);
+        self.transforms(address, declared);
         self.sources(address, declared);
         let config = &declared.config;
         if on(config, "sealed") {
@@ -271,19 +267,46 @@ impl Check<'_> {
         self.report(address, declared, "republish", finding.help(help));
     }
 
+    /// Every rewriting of subjects, wherever it stands.
+    fn transforms(&mut self, address: &Address, declared: &Declared) {
+        let config = &declared.config;
+        let own = ["subject_transform", "republish"].into_iter();
+        let own = own.filter_map(|it| Some((it, config.get(it)?)));
+        let copied = copied(config).flat_map(|(field, source)| {
+            let list = source.get("subject_transforms").and_then(Value::as_array);
+            list.into_iter().flatten().map(move |it| (field, it))
+        });
+        let mut wrong = Vec::new();
+        for (field, it) in own.chain(copied) {
+            let text = |name: &str| it.get(name).and_then(Value::as_str);
+            let (src, Some(dest)) = (text("src").unwrap_or(">"), text("dest")) else { continue };
+            if let Err(why) = subject::transform(src, dest) {
+                wrong.push((field, format!("`{src}` is not rewritten to `{dest}`"), why));
+            }
+        }
+        for (field, message, why) in wrong {
+            let finding = Finding::error(Code::BadSubject, message).help(why);
+            self.report(address, declared, field, finding);
+        }
+    }
+
     /// Each source by itself, and beside the others of the stream.
     fn sources(&mut self, address: &Address, declared: &Declared) {
         let mut seen = BTreeSet::new();
         for (field, source) in copied(&declared.config) {
             let has = |name: &str| source.get(name).is_some();
             let name = source.get("name").and_then(Value::as_str).unwrap_or_default();
+            if has("opt_start_seq") && has("opt_start_time") {
+                // The server takes both and follows one.
+                let message = format!("the copy of `{name}` starts at a sequence and at a time");
+                let finding = Finding::warning(Code::Conflict, message);
+                self.report(address, declared, field, finding.help("keep one of the two"));
+            }
             let found = if has("filter_subject") && has("subject_transforms") {
                 Some((
                     "takes `filter_subject` and `subject_transforms`",
                     "keep one: the `src` of a transform filters too",
                 ))
-            } else if has("opt_start_seq") && has("opt_start_time") {
-                Some(("starts at a sequence and at a time", "keep one of the two"))
             } else if has("consumer")
                 && (has("opt_start_seq") || has("opt_start_time") || has("filter_subject"))
             {
@@ -348,17 +371,10 @@ impl Check<'_> {
     }
 }
 
-/// The mirror and the sources of a stream, with the field each stands in.
-fn copied(config: &Config) -> impl Iterator<Item = (&'static str, &Value)> {
-    let mirror = config.get("mirror").filter(|it| it.is_object()).map(|it| ("mirror", it));
-    let sources = config.get("sources").and_then(Value::as_array).into_iter().flatten();
-    mirror.into_iter().chain(sources.map(|it| ("sources", it)))
-}
-
 /// By what the server tells sources of one stream apart.
 fn identity(source: &Value) -> String {
-    let parts = ["name", "external", "consumer", "filter_subject", "subject_transforms"];
-    parts.iter().filter_map(|it| source.get(it)).map(|it| format!("{it}\n")).collect()
+    let parts = ["/name", "/external/api", "/consumer", "/filter_subject", "/subject_transforms"];
+    parts.iter().filter_map(|it| source.pointer(it)).map(|it| format!("{it}\n")).collect()
 }
 
 fn leads_back(name: &str, origins: &BTreeMap<&str, Vec<&str>>) -> bool {

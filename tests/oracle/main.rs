@@ -1,0 +1,12 @@
+//! The rows against real servers of every supported release: what they fill in, what they take in
+//! place, what they refuse.
+
+mod account;
+mod defaults;
+mod generate;
+mod levels;
+mod random;
+mod readback;
+mod servers;
+mod strangers;
+mod transitions;

@@ -1,0 +1,61 @@
+//! Random streams and random changes of them, through the whole of jsplan.
+
+use std::{collections::BTreeMap, env, time::SystemTime};
+
+use crate::{
+    account::{Account, Outcome},
+    generate::Draw,
+    servers::each,
+};
+
+/// Draws the same again.
+const SEED: &str = "JSPLAN_ORACLE_SEED";
+
+/// How many cases each release is given.
+const CASES: &str = "JSPLAN_ORACLE_CASES";
+
+const NAMES: &[&str] = &["S1", "S2", "S3", "S4", "S5"];
+
+#[test]
+fn what_is_predicted_of_random_streams_is_what_the_server_does() {
+    let seed = number(SEED).unwrap_or_else(|| {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        now.expect("the clock is past 1970").as_secs()
+    });
+    let cases = number(CASES).unwrap_or(500);
+    println!("{SEED}={seed}: {cases} cases for each release");
+    let found = each(async |oracle| {
+        let mut draw = Draw::new(seed, oracle.release, NAMES);
+        let mut account = Account::new(oracle);
+        let mut outcomes: BTreeMap<Outcome, usize> = BTreeMap::new();
+        let mut wrong = Vec::new();
+        for case in 0..cases {
+            let name = draw.name();
+            let config = match account.declared(name) {
+                Some(_) if draw.once_in(6) => {
+                    account.remove(name).await;
+                    continue;
+                }
+                Some(config) => draw.changed(&config.clone()),
+                None => draw.stream(name),
+            };
+            match account.declare(name, &config).await {
+                Ok(outcome) => *outcomes.entry(outcome).or_default() += 1,
+                Err(why) => wrong.push(format!("case {case}, {name}: {why}\n    wanted {config}")),
+            }
+        }
+        (outcomes, wrong)
+    });
+    let mut report = String::new();
+    for (release, (outcomes, wrong)) in &found {
+        println!("{release}: {outcomes:?}, {} wrong", wrong.len());
+        for why in wrong.iter() {
+            report.push_str(&format!("{release}: {why}\n"));
+        }
+    }
+    assert!(report.is_empty(), "{report}");
+}
+
+fn number(name: &str) -> Option<u64> {
+    env::var(name).ok()?.parse().ok()
+}
