@@ -19,7 +19,7 @@ use crate::io::{
     binary,
     clock::wait_until,
     process::{find, kill, look, terminate},
-    server::{self, Cluster, JETSTREAM, Life, Server, Setup, retry_ports, wait_cluster},
+    server::{self, Cluster, JETSTREAM, Life, Server, Setup, retry, wait_cluster},
 };
 
 /// What kind of sandbox to start.
@@ -169,7 +169,7 @@ impl Sandbox {
         let dir = dir.canonicalize().map_err(at(dir))?;
         fs::set_permissions(&dir, Permissions::from_mode(0o700)).map_err(at(&dir))?;
         let mut sandbox = Self { version, nodes: Vec::new(), dir, notes };
-        match retry_ports(|| sandbox.start(options)) {
+        match retry(|| sandbox.start(options)) {
             Ok(()) => Ok(sandbox),
             Err(error) => {
                 // The servers went with the attempt; without them the folder means nothing.

@@ -5,7 +5,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Read as _, Write as _},
+    io::{self, BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
@@ -31,6 +31,9 @@ pub(crate) const JETSTREAM_SIZES: &str = "max_memory_store: 1TiB, max_file_store
 
 /// How long a start may take, the election of a leader included.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a cluster of fewer nodes than there are may take to become one of all.
+const TIME_TO_GROW: Duration = Duration::from_secs(3);
 
 /// A running nats-server, which ends with this value.
 #[derive(Debug)]
@@ -101,6 +104,9 @@ pub enum Error {
     /// Somebody else listens where it should.
     #[error("nats-server could not listen: {0}; choose another port, or end what uses it")]
     PortTaken(String),
+    /// The nodes of a cluster made it of fewer than there are.
+    #[error("the nodes of a cluster found each other too late, and it is smaller than they are")]
+    TooSmall,
     /// It ended by itself.
     #[error("nats-server ended while it was starting:\n{0}")]
     Ended(String),
@@ -154,7 +160,7 @@ impl Server {
         binary: &Path,
         config: &str,
     ) -> Result<Vec<Self>, Error> {
-        retry_ports(|| {
+        retry(|| {
             let mut servers = Vec::new();
             for (name, config) in cluster.configs(config)? {
                 let folder = folder()?;
@@ -218,7 +224,7 @@ impl Server {
     pub fn restart(&mut self) -> Result<(), Error> {
         self.stop();
         // The port is in the range of outgoing connections, and one of them may hold it a moment.
-        retry_ports(|| {
+        retry(|| {
             self.child = Some(spawn(&self.setup)?);
             self.wait_ready()
         })
@@ -364,22 +370,49 @@ pub(crate) fn wait_cluster(servers: &mut [Server]) -> Result<(), Error> {
         let here = |it: &Value| it["current"] == true && it["offline"] != true;
         others.is_some_and(|it| it.len() == count && it.iter().all(here))
     };
+    let too_small = |it: &Server| {
+        let page = it.monitor("/jsz").unwrap_or_default();
+        page["meta_cluster"]["cluster_size"].as_u64().is_some_and(|it| it <= count as u64)
+    };
+    let healthy = Instant::now();
     let whole = wait_until(PATIENCE, || {
-        let whole = servers.iter().all(connected) && servers.iter().any(sees_all);
-        whole.then_some(())
+        let connected = servers.iter().all(connected);
+        if connected && servers.iter().any(sees_all) && places(servers) {
+            return Some(Ok(()));
+        }
+        // It never grows by itself (2.10.26).
+        let late = healthy.elapsed() > TIME_TO_GROW && connected;
+        (late && servers.iter().any(too_small)).then_some(Err(Error::TooSmall))
     });
-    whole.ok_or_else(|| Error::NotReady {
+    let not_ready = || Error::NotReady {
         waiting: "the nodes of the cluster do not all see each other".to_owned(),
         log: servers.first().map(|it| tail(&it.log())).unwrap_or_default(),
-    })
+    };
+    whole.unwrap_or_else(|| Err(not_ready()))
 }
 
-/// Free ports cannot be reserved for another program, so a start that loses one is tried again.
-pub(crate) fn retry_ports<T>(mut start: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
-    const ATTEMPTS: usize = 3;
+/// Whether the leader gives a stream to all of the servers: for a moment it knows them, and still
+/// takes them to be offline (2.10 to 2.12).
+fn places(servers: &[Server]) -> bool {
+    const NOBODY_TO_TAKE_IT: &str = "\"err_code\":10005,";
+    let Some(first) = servers.first() else { return true };
+    let body = format!(
+        r#"{{"name":"PROBE","subjects":["_jsplan.probe"],"storage":"memory","num_replicas":{}}}"#,
+        servers.len()
+    );
+    let made = request(first.url(), "$JS.API.STREAM.CREATE.PROBE", &body);
+    // Whatever else is refused is refused by what the servers were told, and stays so.
+    let placed = made.is_some_and(|it| !it.contains(NOBODY_TO_TAKE_IT));
+    placed && request(first.url(), "$JS.API.STREAM.DELETE.PROBE", "").is_some()
+}
+
+/// Free ports cannot be reserved for another program, so a start that loses one is tried again; so
+/// is one of a cluster that came out too small.
+pub(crate) fn retry<T>(mut start: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+    const ATTEMPTS: usize = 6;
     for _ in 1..ATTEMPTS {
         match start() {
-            Err(Error::PortTaken(_)) => {}
+            Err(Error::PortTaken(_) | Error::TooSmall) => {}
             outcome => return outcome,
         }
     }
@@ -422,9 +455,25 @@ fn spawn(setup: &Setup) -> Result<Child, Error> {
     command.spawn().map_err(|source| Error::Spawn { binary: binary.clone(), source })
 }
 
+/// How long one question may take.
+const LIMIT: Duration = Duration::from_secs(2);
+
+/// One request to a server that asks for no credentials: the answer, or the server's refusal.
+fn request(url: &str, subject: &str, body: &str) -> Option<String> {
+    let address: SocketAddr = url.strip_prefix("nats://")?.parse().ok()?;
+    let mut stream = TcpStream::connect_timeout(&address, LIMIT).ok()?;
+    stream.set_read_timeout(Some(LIMIT)).ok()?;
+    let size = body.len();
+    let lines = format!(
+        "CONNECT {{\"verbose\":false}}\r\nSUB answer 1\r\nPUB {subject} answer {size}\r\n{body}\r\n"
+    );
+    stream.write_all(lines.as_bytes()).ok()?;
+    let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
+    lines.find(|it| it.starts_with('{') || it.starts_with("-ERR"))
+}
+
 /// One page over HTTP: its status and its text.
 fn get(address: &str, page: &str) -> Option<(u16, String)> {
-    const LIMIT: Duration = Duration::from_secs(2);
     let address: SocketAddr = address.strip_prefix("http://")?.parse().ok()?;
     let mut stream = TcpStream::connect_timeout(&address, LIMIT).ok()?;
     stream.set_read_timeout(Some(LIMIT)).ok()?;
