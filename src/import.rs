@@ -200,13 +200,14 @@ pub fn compose(
     release: Release,
 ) -> Composed {
     let mut wanted = chosen.resources.clone();
-    let mut left = Vec::new();
+    let mut left: Vec<Finding> = Vec::new();
     loop {
         let mut described = describe::describe(path, &text_of, &wanted, release);
         let file = &described.file;
         let loaded = spec::load(path, |it| if it == path { Ok(file.clone()) } else { text_of(it) });
         let odd: Vec<_> = loaded.findings.iter().filter_map(|it| odd(it, &described)).collect();
         if odd.is_empty() {
+            described.left.extend(left.iter().filter_map(|it| it.about.clone()));
             described.findings.extend(left);
             return Composed { described, loaded };
         }

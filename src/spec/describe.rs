@@ -36,7 +36,9 @@ pub struct Described {
     pub file: String,
     /// What is declared by it as it is live.
     pub resources: BTreeSet<Address>,
-    /// What is not, and why; all of them warnings.
+    /// What is not.
+    pub left: BTreeSet<Address>,
+    /// Why not; all of them warnings.
     pub findings: Vec<Finding>,
     /// The files, for the places in findings.
     pub sources: Sources,
@@ -68,13 +70,15 @@ pub fn describe(
     for (address, config) in by_stream(live) {
         description.add(address, config);
     }
-    let Description { blocks, resources, mut findings, .. } = description;
+    let Description { blocks, resources, findings, .. } = description;
+    let left = findings.iter().filter_map(|it| it.about.clone()).collect();
+    let mut findings = grouped(findings);
     let written = write::write("", &blocks).and_then(|it| Ok((it, write::write(&own, &blocks)?)));
     let (tables, file) = written.unwrap_or_else(|error| {
         findings.push(Finding::error(Code::Syntax, error.message()).help("check the spec"));
         Default::default()
     });
-    Described { tables, file, resources, findings, sources }
+    Described { tables, file, resources, left, findings, sources }
 }
 
 /// Each stream, followed by its consumers: the order of a file.
@@ -88,6 +92,35 @@ fn by_stream(live: &BTreeMap<Address, Config>) -> Vec<(&Address, &Config)> {
 fn services(spec: &Layer) -> BTreeSet<&str> {
     let consumers = spec.streams.values().flat_map(|it| it.consumers.values());
     consumers.filter_map(|it| it.fields.get("service")?.value.as_str()).collect()
+}
+
+/// One warning for all that one line of the spec keeps out: in an account of hundreds of streams the
+/// same remark about each would bury the others.
+fn grouped(findings: Vec<Finding>) -> Vec<Finding> {
+    let mut groups: Vec<(Finding, Vec<Address>)> = Vec::new();
+    for finding in findings {
+        let alike = |(first, _): &&mut (Finding, _)| {
+            finding.place.is_some() && (first.place, first.code) == (finding.place, finding.code)
+        };
+        match groups.iter_mut().find(alike) {
+            Some((_, others)) => others.extend(finding.about),
+            None => groups.push((finding, Vec::new())),
+        }
+    }
+    groups.into_iter().map(|(first, others)| with_others(first, &others)).collect()
+}
+
+fn with_others(mut finding: Finding, others: &[Address]) -> Finding {
+    const NAMED: usize = 2;
+    let named: Vec<_> = others.iter().take(NAMED).map(|it| format!("`{it}`")).collect();
+    let rest = match others.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    if !named.is_empty() {
+        finding.message += &format!("; likewise {}{rest}", named.join(", "));
+    }
+    finding
 }
 
 struct Description<'a> {

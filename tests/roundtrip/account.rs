@@ -212,9 +212,8 @@ impl<'a> Account<'a> {
         let shown = || format!("\n{}\n{}", described.file, written(&live));
         for address in chosen.resources.keys() {
             let of_stream = Address::stream(address.stream_name());
-            let said =
-                |it: &Address| described.findings.iter().any(|its| its.about.as_ref() == Some(it));
-            if !described.resources.contains(address) && !said(address) && !said(&of_stream) {
+            let said = described.resources.contains(address) || described.left.contains(address);
+            if !said && !described.left.contains(&of_stream) {
                 return Err(format!("{address} is left out silently{}", shown()));
             }
         }

@@ -59,7 +59,7 @@ fn spec(project: &Project) -> String {
 fn an_account_becomes_spec_and_state_and_plans_empty() {
     let server = account();
     let project =
-        Project::new(&server, "# What all streams share.\n[defaults.stream]\nmax_msgs = 9\n");
+        Project::new(&server, "\n# What all streams share.\n[defaults.stream]\nmax_msgs = 9\n");
     let before = spec(&project);
     let shown =
         project.run(&["import", "--all"]).ended(0).says("would be imported, and plan empty");
