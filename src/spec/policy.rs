@@ -150,7 +150,7 @@ struct Standing<'a> {
 
 enum Judge<'a> {
     BuiltIn(&'static Rule, Settings<'a>),
-    Own { expression: Expression, message: &'a str, help: Option<&'a str> },
+    Own { expression: Box<Expression>, message: &'a str, help: Option<&'a str> },
 }
 
 /// What built-in rules can be told.
@@ -240,7 +240,7 @@ impl Said {
         let written = self.fields.get("rule").filter(|it| !it.value.is_null())?;
         let rows = KINDS.iter().find(|it| Some(it.name) == self.text("applies_to"))?;
         let expression = Expression::read(name, written, rules::rows(rows.name));
-        let expression = expression.map_err(|it| findings.push(it)).ok()?;
+        let expression = Box::new(expression.map_err(|it| findings.push(it)).ok()?);
         Some(Judge::Own { expression, message: self.text("message")?, help: self.text("help") })
     }
 

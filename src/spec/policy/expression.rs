@@ -92,15 +92,12 @@ impl Expression {
             }
             Err(why) => why,
         };
-        let help = match &why {
-            ExecutionError::NoSuchKey(name) => {
-                format!("where it may be left out, ask first: `has(config.{name}) && …`")
-            }
-            _ => {
-                "its names are `config`, `name`, `environment` and `service`; durations and sizes \
-                  are written `duration(\"7d\")` and `quantity(\"50GiB\")`"
-                    .to_owned()
-            }
+        let help = if let ExecutionError::NoSuchKey(name) = &why {
+            format!("where it may be left out, ask first: `has(config.{name}) && …`")
+        } else {
+            "its names are `config`, `name`, `environment` and `service`; durations and sizes are \
+             written `duration(\"7d\")` and `quantity(\"50GiB\")`"
+                .to_owned()
         };
         let (rule, address, why) = (&self.rule, case.address, plain(&why.to_string()));
         let message = format!("the expression of `{rule}` fails for `{address}`: {why}");

@@ -75,9 +75,10 @@ fn own(reader: &mut Reader<'_>, given: &Toml<'_>) -> BTreeMap<String, Said> {
 
 /// A level alone, or a table with it.
 fn settings(reader: &mut Reader<'_>, path: &str, keys: &'static [Key], given: &Toml<'_>) -> Fields {
-    let mut fields = match given.get_ref() {
-        DeValue::Table(_) => reader.section(path, keys, &[], given),
-        _ => Fields::from([(LEVEL.0, reader.key(&LEVEL, given))]),
+    let mut fields = if matches!(given.get_ref(), DeValue::Table(_)) {
+        reader.section(path, keys, &[], given)
+    } else {
+        Fields::from([(LEVEL.0, reader.key(&LEVEL, given))])
     };
     for (name, written) in &mut fields {
         if written.value.as_str().is_some_and(|it| it.trim().is_empty()) {
