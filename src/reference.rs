@@ -98,19 +98,20 @@ fn left_out(field: &Field) -> String {
         (Writer::Key, _) => "the key in the spec".to_owned(),
         (Writer::Server, _) => "set by the server alone".to_owned(),
         (Writer::Spec, Unset::Absent) => "absent".to_owned(),
+        (Writer::Spec, Unset::Lapses) => "absent, as is an instant that has passed".to_owned(),
         (Writer::Spec, Unset::False) => "`false`".to_owned(),
         (Writer::Spec, Unset::Number(number)) => format!("`{}`", field.show(&number.into())),
         (Writer::Spec, Unset::Name(name)) => format!("`{name}`"),
         (Writer::Spec, Unset::Unlimited(_)) => UNLIMITED.to_owned(),
         (Writer::Spec, Unset::Derived(_)) => "follows from other fields".to_owned(),
         (Writer::Spec, Unset::Kept(_)) => "decided by the server, then kept".to_owned(),
-        (Writer::Spec, Unset::AsIs) => "as it is on the server".to_owned(),
     }
 }
 
 fn change(rule: Update) -> String {
     match rule {
         Update::Free => "in place".to_owned(),
+        Update::Request(name) => format!("in place, by `{name}`"),
         Update::Fixed => "never: fixed at creation".to_owned(),
         Update::OneWay => "one way: once on, it stays on".to_owned(),
         Update::Only(sentence, _) => sentence.to_owned(),
