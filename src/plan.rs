@@ -317,7 +317,8 @@ fn no_longer_held(
         return None;
     }
     let sides = Sides { address, wanted: None, was: None, is: Some(is) };
-    Some(step(sides, Action::Delete, Vec::new(), vec![call::delete(address)]))
+    let step = step(sides, Action::Delete, Vec::new(), vec![call::delete(address)]);
+    Some(Step { adopts: false, ..step })
 }
 
 /// The judgement about one resource; `None` where nothing has to be done.

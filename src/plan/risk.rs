@@ -289,14 +289,14 @@ fn goes_on(wanted: &Config, is: &Observed, stored: u64) -> Vec<Cost> {
         return Vec::new();
     }
     let amount = if exactly { Amount::Exactly(most) } else { Amount::AtMost(most) };
-    let why = "it would go on behind its last acknowledgement: what it delivered since comes again";
+    let why = "it would go on behind its last acknowledgement";
     vec![(Harm::Redelivery, amount, why.to_owned())]
 }
 
 /// A work queue still holds what is not acknowledged, and gives it to whoever comes next.
 fn unsettled(is: &Observed) -> Option<Cost> {
     let Facts::Consumer { ack_pending, .. } = is.facts else { return None };
-    let why = "what it delivered and nobody acknowledged would be delivered again".to_owned();
+    let why = "they were delivered, and nobody acknowledged them".to_owned();
     (ack_pending > 0).then_some((Harm::Redelivery, Amount::Exactly(ack_pending), why))
 }
 

@@ -3,6 +3,7 @@
 mod apply;
 mod cli;
 mod connect;
+mod consumers;
 mod drift;
 mod environments;
 mod fields;
