@@ -99,25 +99,37 @@ fn compare(
     let differ = |field: &'static Field| {
         let was = field.read(before).unwrap_or_default();
         let will = field.kind.carrying(&was, after(field).unwrap_or_default());
-        (was != will).then_some(Delta { field, before: was, after: will })
+        let same = was == will || field.kind.known(&was) == field.kind.known(&will);
+        (!same).then_some(Delta { field, before: was, after: will })
     };
     rows.iter().filter(|it| it.writer != Writer::Server).filter_map(differ).collect()
 }
 
 /// The live configuration with some fields changed: what an update sends, since an update
 /// replaces the whole. Fields without a row stay as they are.
+///
+/// What the server makes of a sealed stream it is not told: schedules, for one, exclude what sealing
+/// makes of `discard` (2.12 to 2.15).
 #[must_use]
 pub(crate) fn overlay(live: &Config, deltas: &[Delta]) -> Config {
     let mut sent = live.clone();
-    for Delta { field, after, .. } in deltas {
-        let value = with_reserved_labels(field, live, after);
-        if value.is_null() {
-            sent.remove(field.name);
-        } else {
-            sent.set(field.name, value);
-        }
+    deltas
+        .iter()
+        .for_each(|it| put(&mut sent, it.field, with_reserved_labels(it.field, live, &it.after)));
+    let forced = |it: &&Delta| it.field.forced_in(&sent).is_some_and(|by| by.late);
+    let forced: Vec<_> = deltas.iter().filter(forced).map(|it| it.field).collect();
+    for field in forced {
+        put(&mut sent, field, live.get(field.name).cloned().unwrap_or_default());
     }
     sent
+}
+
+fn put(config: &mut Config, field: &Field, value: Value) {
+    if value.is_null() {
+        config.remove(field.name);
+    } else {
+        config.set(field.name, value);
+    }
 }
 
 /// Labels that are nobody's to set stay beside those of the spec.

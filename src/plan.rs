@@ -5,8 +5,8 @@
 
 pub mod call;
 pub mod file;
-mod mirror;
 mod order;
+mod origin;
 mod risk;
 mod scope;
 
@@ -287,7 +287,7 @@ fn decide_each<'a>(
             plan.unchanged += 1;
             continue;
         };
-        let following = sides.wanted.and_then(|it| mirror::following(it, desired, live));
+        let following = origin::following(sides, desired, live);
         if let Some(wanted) = following.filter(|_| step.sends_fields()) {
             let sides = Sides { wanted: Some(&wanted), ..sides };
             step = decide(sides, ask.mode, live, holder).unwrap_or(step);
@@ -364,7 +364,7 @@ fn changes(Sides { address, wanted, was, is }: Sides<'_>, live: &Live) -> Vec<Ch
     let (wanted, is) = match (wanted, is.map(|it| meaning(it.config()))) {
         (Some(wanted), Some(is)) => (wanted, is),
         (Some(wanted), None) => return creation(address, wanted, release),
-        (None, Some(is)) => return deletion(address, &is),
+        (None, Some(is)) => return deletion(address, &is, release),
         (None, None) => return Vec::new(),
     };
     let was = was.map(|it| meaning(it.config()));
@@ -404,11 +404,11 @@ fn creation(address: &Address, wanted: &Declared, release: Release) -> Vec<Chang
     address.rows().iter().filter(|it| it.writer == Writer::Spec).filter_map(set).collect()
 }
 
-fn deletion(address: &Address, is: &Config) -> Vec<Change> {
+fn deletion(address: &Address, is: &Config, release: Release) -> Vec<Change> {
     let unset = Config::default();
     let goes = |field: &'static crate::schema::Field| {
         let before = field.read(is)?;
-        let default = field.read(&unset).as_ref() == Some(&before);
+        let default = field.value(&unset, None, release).as_ref() == Some(&before);
         (!default).then_some(Change {
             delta: Delta { field, before, after: Value::Null },
             cause: Cause::Edit,

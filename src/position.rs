@@ -127,7 +127,8 @@ pub(crate) fn redelivered(wanted: &Config, facts: Facts, stored: u64) -> (u64, b
 
 /// The first sequence that is not known to be done with; `None` where nothing says so: up to 2.12
 /// the floor is 0 until something is acknowledged, wherever the consumer began.
-fn next(facts: Facts) -> Option<u64> {
+#[must_use]
+pub(crate) fn next(facts: Facts) -> Option<u64> {
     let Facts::Consumer { ack_floor, delivered, deliveries, .. } = facts else { return None };
     if ack_floor > 0 {
         return Some(ack_floor + 1);

@@ -7,8 +7,8 @@ use std::fmt::Write as _;
 use crate::{
     finding::Code,
     schema::{
-        Field, Harm, Kind, Loses, Release, UNLIMITED, Unset, Update, Writer, consumer::CONSUMER,
-        stream::STREAM,
+        Field, Forced, Harm, Kind, Loses, Release, UNLIMITED, Unset, Update, Writer,
+        consumer::CONSUMER, stream::STREAM,
     },
 };
 
@@ -20,7 +20,9 @@ the tables in `src/schema/`; a test fails when it is stale.
 
 - **Left out** is what a field is when the spec does not name it.
 - **Since** is the first nats-server release that knows it.
-- **Change** is what an update may do to it.
+- **Change** is what an update may do to it; where a release differs, from which one on. Behind it
+  stands the server's `err_code` for what it refuses. `tests/oracle/` holds it against every
+  supported release; how is in [oracle.md](oracle.md).
 - **Can cost** is what a change that the server accepts can do to messages and their delivery. A
   plan counts it before anything is changed.
 ";
@@ -72,8 +74,9 @@ fn write(page: &mut String, text: &str) {
 }
 
 fn row(field: &Field) -> String {
-    let later = |(from, rule): (Release, Update)| format!("; from {from}: {}", change(rule));
-    let change = change(field.update) + &field.later.map(later).unwrap_or_default();
+    let code = field.refusal;
+    let later = |(from, rule): (Release, Update)| format!("; from {from}: {}", change(rule, code));
+    let change = change(field.update, code) + &field.later.map(later).unwrap_or_default();
     format!("{} {change} | {} |\n", cells(field, field.since), cost(field.loses))
 }
 
@@ -94,6 +97,14 @@ fn value(kind: &Kind) -> String {
 }
 
 fn left_out(field: &Field) -> String {
+    let forced = |it: &Forced| format!("; {} with `{}`", field.show(&(it.value)()), it.by);
+    unset(field) + &field.forced.iter().map(forced).collect::<String>()
+}
+
+fn unset(field: &Field) -> String {
+    if field.required {
+        return "required".to_owned();
+    }
     match (field.writer, field.unset) {
         (Writer::Key, _) => "the key in the spec".to_owned(),
         (Writer::Server, _) => "set by the server alone".to_owned(),
@@ -108,14 +119,15 @@ fn left_out(field: &Field) -> String {
     }
 }
 
-fn change(rule: Update) -> String {
-    match rule {
-        Update::Free => "in place".to_owned(),
-        Update::Request(name) => format!("in place, by `{name}`"),
-        Update::Fixed => "never: fixed at creation".to_owned(),
-        Update::OneWay => "one way: once on, it stays on".to_owned(),
-        Update::Only(sentence, _) => sentence.to_owned(),
-    }
+fn change(rule: Update, refusal: u16) -> String {
+    let rule = match rule {
+        Update::Free => return "in place".to_owned(),
+        Update::Request(name) => return format!("in place, by `{name}`"),
+        Update::Fixed => "never: fixed at creation",
+        Update::OneWay => "one way: once on, it stays on",
+        Update::Only(sentence, _) => sentence,
+    };
+    if refusal == 0 { rule.to_owned() } else { format!("{rule} ({refusal})") }
 }
 
 fn cost(loses: Loses) -> String {

@@ -27,15 +27,16 @@ pub struct Field {
     pub unset: Unset,
     /// Something else, from a later release on.
     pub unset_later: Option<(Release, Unset)>,
-    /// What the server makes of any value, where other fields leave it no choice.
-    pub forced: Option<Forced>,
+    /// What the server makes of any value, where another field leaves it no choice; the first
+    /// that is set decides.
+    pub forced: &'static [Forced],
     /// The first release that knows the field.
     pub since: Release,
     /// What an update may do to it.
     pub update: Update,
     /// A different rule, from a later release on.
     pub later: Option<(Release, Update)>,
-    /// The server's `err_code` where it refuses a change.
+    /// The server's `err_code` where it refuses a change; 0 where it takes what does nothing.
     pub refusal: u16,
     /// What an accepted update can cost.
     pub loses: Loses,
@@ -108,13 +109,16 @@ pub enum Unset {
     Lapses,
 }
 
-/// A value that follows from other fields, whatever is written.
-#[derive(Debug, Clone, Copy)]
+/// A value that follows from another field, whatever is written.
+#[derive(Debug)]
 pub struct Forced {
-    /// The value, where it is forced.
-    pub value: fn(&Config) -> Option<Value>,
-    /// Which fields do it.
+    /// The field that does it, where it is set.
     pub by: &'static str,
+    /// The value.
+    pub value: fn() -> Value,
+    /// Whether the server judges a request before it does this, so that a request which has done it
+    /// already can be refused.
+    pub late: bool,
 }
 
 /// What an update may do to a field.
@@ -257,6 +261,17 @@ impl Choice {
     }
 }
 
+impl Forced {
+    const fn by(by: &'static str, value: fn() -> Value) -> Self {
+        Self { by, value, late: false }
+    }
+
+    const fn late(mut self) -> Self {
+        self.late = true;
+        self
+    }
+}
+
 impl Field {
     const fn new(name: &'static str, kind: Kind, doc: &'static str) -> Self {
         Self {
@@ -265,7 +280,7 @@ impl Field {
             doc,
             unset: Unset::Absent,
             unset_later: None,
-            forced: None,
+            forced: &[],
             since: Release(2, 2, 0),
             update: Update::Free,
             later: None,
@@ -286,8 +301,8 @@ impl Field {
         self
     }
 
-    const fn forced(mut self, value: fn(&Config) -> Option<Value>, by: &'static str) -> Self {
-        self.forced = Some(Forced { value, by });
+    const fn forced(mut self, forced: &'static [Forced]) -> Self {
+        self.forced = forced;
         self
     }
 
@@ -355,8 +370,8 @@ impl Field {
     /// `kept` is the value that stays where only the server can know it.
     #[must_use]
     pub fn value(&self, sent: &Config, kept: Option<&Value>, release: Release) -> Option<Value> {
-        if let Some(forced) = self.forced.and_then(|it| (it.value)(sent)) {
-            return Some(forced);
+        if let Some(forced) = self.forced_in(sent) {
+            return Some((forced.value)());
         }
         if let Some(set) = self.set(sent) {
             return Some(set);
@@ -366,7 +381,9 @@ impl Field {
             Some(_) | None => self.unset,
         };
         match unset {
-            Unset::Derived(derive) => derive(sent).map(|it| self.kind.canonical(&it).unwrap_or(it)),
+            Unset::Derived(derive) => {
+                derive(sent).and_then(|it| self.kind.canonical(&it)).or_else(|| self.zero())
+            }
             // Zero in so many words asks for what the server makes of it.
             Unset::Kept(fit) if sent.has(self.name) => fit(sent, None),
             Unset::Kept(fit) => fit(sent, kept.and_then(|it| self.kind.canonical(it))),
@@ -377,6 +394,12 @@ impl Field {
             | Unset::Name(_)
             | Unset::Unlimited(_) => self.zero(),
         }
+    }
+
+    /// What leaves this field no choice in a configuration.
+    pub(crate) fn forced_in(&self, config: &Config) -> Option<&'static Forced> {
+        let is_set = |it: &Value| !(it.is_null() || *it == false || *it == 0);
+        self.forced.iter().find(|it| config.get(it.by).is_some_and(is_set))
     }
 
     /// The canonical value of this field in a configuration that was read back: there the server
@@ -432,7 +455,7 @@ impl Field {
 /// The level of the JetStream API that the fields and values of a configuration need; 0 where every
 /// server knows them.
 #[must_use]
-pub(crate) fn api_level(rows: &'static [Field], config: &Config) -> u32 {
+pub fn api_level(rows: &'static [Field], config: &Config) -> u32 {
     const LEVELS: [(Release, u32); 4] = [
         (Release(2, 11, 0), 1),
         (Release(2, 12, 0), 2),

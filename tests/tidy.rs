@@ -321,7 +321,7 @@ fn inner(kind: &Kind) -> Option<&'static [Field]> {
         Kind::Table(rows) => Some(rows),
         Kind::Set(kind) | Kind::List(kind) => inner(kind),
         Kind::Bool | Kind::Number | Kind::Bytes | Kind::Duration | Kind::Time => None,
-        Kind::Text | Kind::Subject | Kind::Labels | Kind::OneOf(_) => None,
+        Kind::Text | Kind::Subject | Kind::Literal | Kind::Labels | Kind::OneOf(_) => None,
     }
 }
 
@@ -719,7 +719,7 @@ mod each_check_can_fail {
             doc,
             unset: Unset::Absent,
             unset_later: None,
-            forced: None,
+            forced: &[],
             since: Release(2, 2, 0),
             update: Update::Free,
             later: None,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::{Action, Amount, Ask, Change, Mode, Risk, Step, mirror};
+use super::{Action, Amount, Ask, Change, Mode, Risk, Step, origin};
 use crate::{
     address::{Address, consumers_of},
     config::Config,
@@ -37,7 +37,7 @@ impl Around<'_> {
         step.stored = stored(&address, self.live);
         if let Some(wanted) = wanted.filter(|_| step.sends_fields()) {
             stops.extend(refused(step, wanted, self.live));
-            stops.extend(mirror::refused(step, wanted, self.desired, self.live));
+            stops.extend(origin::refused(wanted, self.desired, self.live));
             stops.extend(self.no_room(step));
         }
         let mut replacement = None;
@@ -99,12 +99,30 @@ fn refused(step: &Step, wanted: &Declared, live: &Live) -> Vec<Finding> {
         let help = "change `placement` alone and apply, then `num_replicas`";
         found.push(at("placement", Finding::error(Code::Conflict, message).help(help)));
     }
-    if step.action != Action::Update && wanted.config.get("sealed") == Some(&Value::Bool(true)) {
-        let message = "no stream is created sealed";
-        let help = "leave `sealed` out until the stream exists and holds its messages";
-        found.push(at("sealed", Finding::error(Code::BadValue, message).help(help)));
-    }
+    found.extend(sealing(step, wanted, live));
     found
+}
+
+/// What sealing excludes, before and after.
+fn sealing(step: &Step, wanted: &Declared, live: &Live) -> Option<Finding> {
+    let is_on = |config: &Config, name: &str| config.get(name) == Some(&Value::Bool(true));
+    if step.action != Action::Update {
+        let place = wanted.places.get("sealed").copied();
+        let finding = Finding::error(Code::BadValue, "no stream is created sealed").at(place);
+        let help = "leave `sealed` out until the stream exists and holds its messages";
+        return is_on(&wanted.config, "sealed").then(|| finding.help(help));
+    }
+    let is = live.resources.get(&step.address).map(Observed::config)?;
+    // What sealing made of these, the server finds wrong when it looks again (2.11 to 2.15).
+    let stuck = |it: &Config| {
+        is_on(it, "allow_msg_schedules")
+            || is_on(it, "allow_msg_counter")
+            || it.number("subject_delete_marker_ttl") > Some(0)
+    };
+    let message = "a sealed stream with schedules, counters or delete markers takes no update";
+    let help = "put the spec back to what the stream is, or name what differs under `ignore`";
+    let stuck = is_on(&is, "sealed") && (stuck(&is) || stuck(&wanted.config));
+    stuck.then(|| Finding::error(Code::Conflict, message).help(help))
 }
 
 /// Fields and values that the server's release does not know.
@@ -302,7 +320,8 @@ fn unsettled(is: &Observed) -> Option<Cost> {
 
 /// A consumer that is made again and begins where its declaration says, which is somewhere else.
 fn starts_over(wanted: &Config, is: &Observed, stored: u64) -> Option<Cost> {
-    let Facts::Consumer { pending, ack_pending, ack_floor, .. } = is.facts else { return None };
+    let Facts::Consumer { pending, ack_pending, .. } = is.facts else { return None };
+    let next = position::next(is.facts).unwrap_or(1);
     let unread = pending + ack_pending;
     let again = stored.saturating_sub(pending);
     let (starts, start) = (wanted.text("deliver_policy"), wanted.get("opt_start_seq"));
@@ -310,10 +329,10 @@ fn starts_over(wanted: &Config, is: &Observed, stored: u64) -> Option<Cost> {
     let skips = match starts {
         Some("new") => Some(Amount::Exactly(unread)),
         Some("last" | "last_per_subject" | "by_start_time") => Some(Amount::AtMost(unread)),
-        Some("by_start_sequence") if start > Some(ack_floor + 1) => Some(Amount::AtMost(unread)),
+        Some("by_start_sequence") if start > Some(next) => Some(Amount::AtMost(unread)),
         _ => None,
     };
-    let follows_on = starts == Some("by_start_sequence") && start > Some(ack_floor);
+    let follows_on = starts == Some("by_start_sequence") && start >= Some(next);
     match skips {
         Some(amount) if unread > 0 => Some((
             Harm::Skipped,

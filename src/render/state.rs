@@ -50,15 +50,24 @@ pub(super) fn resource(of: &Address, recorded: &Recorded) -> String {
         .rows()
         .iter()
         .filter_map(|row: &Field| {
-            let value = row.read(&config)?;
-            Some((row.name.to_owned(), change::value(row, &value)))
+            let value = row.kind.known(&row.read(&config)?);
+            let shown = || (row.name.to_owned(), change::value(row, &value));
+            (!value.is_null()).then(shown)
         })
         .collect();
-    let foreign: Vec<(String, String)> = config
-        .iter()
-        .filter(|(name, _)| Field::find(of.rows(), name).is_none())
-        .map(|(name, value)| (key(name), escape(&value.to_string()).into_owned()))
-        .collect();
+    let mut foreign: Vec<(String, String)> = Vec::new();
+    for (name, value) in config.iter() {
+        let Some(field) = Field::find(of.rows(), name) else {
+            foreign.push((key(name), escape(&value.to_string()).into_owned()));
+            continue;
+        };
+        let inside = field.kind.foreign(name, value).into_iter();
+        foreign.extend(
+            inside.map(|(path, it)| {
+                (escape(&path).into_owned(), escape(&it.to_string()).into_owned())
+            }),
+        );
+    }
     let protect = match (recorded.prevent_destroy, of) {
         (Some(true), _) => ", protected",
         (Some(false), _) => ", not protected",

@@ -30,6 +30,46 @@ impl Kind {
         Some(present.clone())
     }
 
+    /// A value without the keys that no row knows: those are nobody's difference.
+    #[must_use]
+    pub(crate) fn known(&self, value: &Value) -> Value {
+        match (self, value) {
+            (Self::Table(rows), Value::Object(table)) => {
+                let known = |(name, it): (&String, &Value)| {
+                    Some((name.clone(), Field::find(rows, name)?.kind.known(it)))
+                };
+                let known: Map<_, _> = table.iter().filter_map(known).collect();
+                if known.is_empty() { Value::Null } else { known.into() }
+            }
+            (Self::Set(kind) | Self::List(kind), Value::Array(list)) => {
+                list.iter().map(|it| kind.known(it)).collect()
+            }
+            (_, value) => value.clone(),
+        }
+    }
+
+    /// The keys inside a value that no row knows, each with its path.
+    #[must_use]
+    pub(crate) fn foreign(&self, path: &str, value: &Value) -> Vec<(String, Value)> {
+        match (self, value) {
+            (Self::Table(rows), Value::Object(table)) => {
+                let inside = |(name, it): (&String, &Value)| {
+                    let path = format!("{path}.{name}");
+                    match Field::find(rows, name) {
+                        Some(field) => field.kind.foreign(&path, it),
+                        None => vec![(path, it.clone())],
+                    }
+                };
+                table.iter().flat_map(inside).collect()
+            }
+            (Self::Set(kind) | Self::List(kind), Value::Array(list)) => {
+                let inside = |(number, it)| kind.foreign(&format!("{path}[{number}]"), it);
+                list.iter().enumerate().flat_map(inside).collect()
+            }
+            (_, _) => Vec::new(),
+        }
+    }
+
     /// A wanted value with the keys of what is live that no row knows: an update replaces a table
     /// whole, and must not take away what a newer server put there.
     #[must_use]

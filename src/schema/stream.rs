@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    Choice, Field,
+    Choice, Field, Forced,
     Harm::{Availability, DataLoss},
     Kind::{
         Bool, Bytes, Duration, Labels, Literal, Number, OneOf, Set, Subject, Table, Text, Time,
@@ -30,7 +30,7 @@ const TRANSFORM: &[Field] = &[
 const EXTERNAL: &[Field] = &[
     Field::new("api", Literal, "The JetStream API prefix of the other account or domain.")
         .required(),
-    Field::new("deliver", Subject, "The delivery subject prefix there."),
+    Field::new("deliver", Literal, "The delivery subject prefix there."),
 ];
 
 const SOURCE_CONSUMER: &[Field] = &[
@@ -88,7 +88,7 @@ pub const STREAM: &[Field] = &[
         .loses(When(Availability, "fewer servers hold a copy", lowered)),
     Field::new("max_age", Duration, "How long a message is kept.")
         .unset(Unlimited(0))
-        .forced(unlimited_when_sealed, "`sealed`")
+        .forced(&[Forced::by("sealed", || json!(0)).late()])
         .loses(Lowered),
     Field::new("max_bytes", Bytes, "Most bytes kept.").unset(Unlimited(-1)).loses(Lowered),
     Field::new("max_msgs", Number, "Most messages kept.").unset(Unlimited(-1)).loses(Lowered),
@@ -102,7 +102,7 @@ pub const STREAM: &[Field] = &[
         .update_from(2, 12, 5, super::Update::Free),
     Field::new("discard", OneOf(DISCARD), "What happens at a limit: drop old or refuse new.")
         .unset(Name("old"))
-        .forced(new_when_sealed, "`sealed`")
+        .forced(&[Forced::by("sealed", || json!("new")).late()])
         .loses(Released),
     Field::new("discard_new_per_subject", Bool, "Refuse new messages per subject.").unset(False),
     Field::new("duplicate_window", Duration, "How long message ids are remembered.")
@@ -114,7 +114,8 @@ pub const STREAM: &[Field] = &[
         .unset(Name("none")),
     Field::new("first_seq", Number, "The sequence of the first message.")
         .since(2, 10, 0)
-        .update(Only("the server accepts a change and ignores it", never)),
+        .update(Only("the server accepts a change and ignores it", never))
+        .refused_with(0),
     Field::new("placement", Table(PLACEMENT), "Where in the cluster it lives."),
     Field::new("mirror", Table(SOURCE), "Copy another stream, and nothing else.")
         .update(Fixed)
@@ -135,16 +136,25 @@ pub const STREAM: &[Field] = &[
         .since(2, 10, 0),
     Field::new("republish", Table(REPUBLISH), "Publish stored messages again.").since(2, 8, 3),
     Field::new("allow_direct", Bool, "Any replica may answer gets.").since(2, 9, 0).unset(False),
-    Field::new("allow_rollup_hdrs", Bool, "Honour the `Nats-Rollup` header.")
-        .unset(False)
-        .forced(rollup, "`sealed`, `subject_delete_marker_ttl` or `allow_msg_schedules`"),
+    Field::new("allow_rollup_hdrs", Bool, "Honour the `Nats-Rollup` header.").unset(False).forced(
+        &[
+            Forced::by("sealed", || json!(false)).late(),
+            // Markers and schedules are kept by rollups, which delete what is before them.
+            Forced::by("subject_delete_marker_ttl", || json!(true)),
+            Forced::by("allow_msg_schedules", || json!(true)),
+        ],
+    ),
     Field::new("deny_delete", Bool, "Refuse to delete single messages.")
         .unset(False)
-        .forced(on_when_sealed, "`sealed`")
+        .forced(&[Forced::by("sealed", || json!(true)).late()])
         .update(OneWay),
     Field::new("deny_purge", Bool, "Refuse to purge.")
         .unset(False)
-        .forced(no_purge, "`sealed`, `subject_delete_marker_ttl` or `allow_msg_schedules`")
+        .forced(&[
+            Forced::by("sealed", || json!(true)).late(),
+            Forced::by("subject_delete_marker_ttl", || json!(false)),
+            Forced::by("allow_msg_schedules", || json!(false)),
+        ])
         .update(OneWay),
     Field::new("sealed", Bool, "Take no more messages, ever.").unset(False).update(OneWay),
     Field::new("consumer_limits", Table(CONSUMER_LIMITS), "Limits for every consumer.")
@@ -152,7 +162,7 @@ pub const STREAM: &[Field] = &[
     Field::new("allow_msg_ttl", Bool, "Honour the `Nats-TTL` header.")
         .since(2, 11, 0)
         .unset(False)
-        .forced(message_ttl, "`subject_delete_marker_ttl`")
+        .forced(&[Forced::by("subject_delete_marker_ttl", || json!(true))])
         .update(Fixed)
         .update_from(2, 11, 2, OneWay),
     Field::new("subject_delete_marker_ttl", Duration, "How long markers of removed subjects stay.")
@@ -173,6 +183,13 @@ pub const STREAM: &[Field] = &[
     Field::new("allow_batched", Bool, "Accept fast batches.").since(2, 14, 0).unset(False),
     Field::new("metadata", Labels, "Labels for people and tools.").since(2, 10, 0),
 ];
+
+/// The mirror and the sources of a stream, with the field each stands in.
+pub(crate) fn copied(config: &Config) -> impl Iterator<Item = (&'static str, &Value)> {
+    let mirror = config.get("mirror").filter(|it| it.is_object()).map(|it| ("mirror", it));
+    let sources = config.get("sources").and_then(Value::as_array).into_iter().flatten();
+    mirror.into_iter().chain(sources.map(|it| ("sources", it)))
+}
 
 /// The server names a stream's subject after the stream, unless it only copies.
 fn own_name(config: &Config) -> Option<Value> {
@@ -202,42 +219,6 @@ fn own_window(config: &Config, present: Option<Value>) -> Option<Value> {
 
 fn kept(_: &Config, present: Option<Value>) -> Option<Value> {
     Some(present.unwrap_or(Value::Bool(false)))
-}
-
-fn is_on(config: &Config, name: &str) -> bool {
-    config.get(name) == Some(&Value::Bool(true))
-}
-
-fn on_when_sealed(config: &Config) -> Option<Value> {
-    is_on(config, "sealed").then_some(Value::Bool(true))
-}
-
-fn new_when_sealed(config: &Config) -> Option<Value> {
-    is_on(config, "sealed").then(|| json!("new"))
-}
-
-fn unlimited_when_sealed(config: &Config) -> Option<Value> {
-    is_on(config, "sealed").then(|| json!(0))
-}
-
-/// Markers and schedules are kept by rollups, which delete what is before them.
-fn rolls_up(config: &Config) -> bool {
-    config.number("subject_delete_marker_ttl") > Some(0) || is_on(config, "allow_msg_schedules")
-}
-
-fn rollup(config: &Config) -> Option<Value> {
-    let sealed = is_on(config, "sealed");
-    (sealed || rolls_up(config)).then_some(Value::Bool(!sealed))
-}
-
-fn no_purge(config: &Config) -> Option<Value> {
-    let sealed = is_on(config, "sealed");
-    (sealed || rolls_up(config)).then_some(Value::Bool(sealed))
-}
-
-fn message_ttl(config: &Config) -> Option<Value> {
-    let markers = config.number("subject_delete_marker_ttl") > Some(0);
-    markers.then_some(Value::Bool(true))
 }
 
 fn not_workqueue(before: &Value, after: &Value) -> bool {

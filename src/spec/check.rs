@@ -163,21 +163,15 @@ impl Check<'_> {
     fn forced(&mut self, address: &Address, declared: &Declared) {
         let config = &declared.config;
         for field in address.rows().iter().filter(|it| config.has(it.name)) {
-            let Some(forced) = field.forced else { continue };
-            let (Some(value), name) = ((forced.value)(config), field.name) else { continue };
-            if field.read(config).as_ref() != Some(&value) {
-                let message = format!(
-                    "the server makes `{name}` {}, because of {}",
-                    field.show(&value),
-                    forced.by
-                );
-                let help = format!("remove `{name}`, or what it is in the way of");
-                self.report(
-                    address,
-                    declared,
-                    name,
-                    Finding::error(Code::Conflict, message).help(help),
-                );
+            let Some(forced) = field.forced_in(config) else { continue };
+            let (name, by, value) = (field.name, forced.by, (forced.value)());
+            if config.get(name) != Some(&Value::Null) && field.read(config).as_ref() != Some(&value)
+            {
+                let value = field.show(&value);
+                let message = format!("`{by}` makes `{name}` {value}, whatever is written");
+                let finding = Finding::error(Code::Conflict, message);
+                let help = format!("remove `{name}`, or `{by}`");
+                self.report(address, declared, name, finding.help(help));
             }
         }
     }

@@ -31,6 +31,7 @@ const HOLES: &[(&str, &str)] = &[
     ("starts at a sequence and at a time", "the server follows one of the two, and says not which"),
     ("this server stands alone", "up to 2.14.5 an update is taken, and no copy is ever made"),
     ("copies itself", "up to 2.11 a circle is taken where no message can pass its filters yet"),
+    ("copies a stream that copies", "a circle is taken where no stream of it has subjects yet"),
     (
         "takes `filter_subject` and `subject_transforms`",
         "up to 2.11 both are taken of an external origin",
@@ -166,9 +167,7 @@ impl<'a> Account<'a> {
         let Some(step) = plan.steps.first() else { return Ok(Prediction { refused, call: None }) };
         let call = match (step.action, is) {
             (Action::Replace, Some(is)) => {
-                if refused.is_empty() {
-                    refused = replaced(step);
-                }
+                refused.extend(replaced(step));
                 Some(in_place(name, step, &is))
             }
             _ => step.calls.last().cloned(),

@@ -143,7 +143,9 @@ pub(crate) struct Draw {
 impl Draw {
     /// Draws for a release, over some names; equal seeds give equal draws.
     pub(crate) fn new(seed: u64, release: Release, names: &'static [&'static str]) -> Self {
-        Self { random: fastrand::Rng::with_seed(seed), release, names }
+        // Releases draw differently, so that more is tried.
+        let random = fastrand::Rng::with_seed(seed.wrapping_add(u64::from(release.1)));
+        Self { random, release, names }
     }
 
     /// True once in `times`.
@@ -201,7 +203,7 @@ impl Draw {
     }
 
     /// A value of a field; seldom one that the release does not know, or refuses.
-    fn value(&mut self, name: &str, field: &'static Field) -> Option<Value> {
+    pub(crate) fn value(&mut self, name: &str, field: &'static Field) -> Option<Value> {
         let odd = given(ODD, field.name).filter(|_| self.once_in(12));
         let value = match (odd, &field.kind) {
             (Some(odd), _) => self.one(&odd).clone(),

@@ -4,6 +4,7 @@
 mod account;
 mod defaults;
 mod generate;
+mod levels;
 mod random;
 mod readback;
 mod servers;

@@ -7,9 +7,8 @@ use serde_json::Value;
 use super::{Check, MILLISECOND, Rule, differs, lacks, on, positive};
 use crate::{
     address::{Address, consumers_of},
-    config::Config,
     finding::{Code, Finding},
-    schema::Release,
+    schema::{Release, stream::copied},
     spec::Declared,
     subject,
 };
@@ -366,17 +365,10 @@ impl Check<'_> {
     }
 }
 
-/// The mirror and the sources of a stream, with the field each stands in.
-fn copied(config: &Config) -> impl Iterator<Item = (&'static str, &Value)> {
-    let mirror = config.get("mirror").filter(|it| it.is_object()).map(|it| ("mirror", it));
-    let sources = config.get("sources").and_then(Value::as_array).into_iter().flatten();
-    mirror.into_iter().chain(sources.map(|it| ("sources", it)))
-}
-
 /// By what the server tells sources of one stream apart.
 fn identity(source: &Value) -> String {
-    let parts = ["name", "external", "consumer", "filter_subject", "subject_transforms"];
-    parts.iter().filter_map(|it| source.get(it)).map(|it| format!("{it}\n")).collect()
+    let parts = ["/name", "/external/api", "/consumer", "/filter_subject", "/subject_transforms"];
+    parts.iter().filter_map(|it| source.pointer(it)).map(|it| format!("{it}\n")).collect()
 }
 
 fn leads_back(name: &str, origins: &BTreeMap<&str, Vec<&str>>) -> bool {
