@@ -15,6 +15,15 @@ pub struct Config(Map<String, Value>);
 /// Keys of `metadata` under this prefix belong to the server.
 pub(crate) const SERVER_LABELS: &str = "_nats.";
 
+/// Keys of `metadata` under this prefix are jsplan's own notes on a resource.
+pub(crate) const OWN_LABELS: &str = "jsplan.";
+
+/// Whether a key of `metadata` is nobody's to set in a spec: it is not compared, and an update
+/// keeps it.
+pub(crate) fn is_reserved(label: &str) -> bool {
+    label.starts_with(SERVER_LABELS) || label.starts_with(OWN_LABELS)
+}
+
 impl Config {
     /// Reads a JSON object; anything else is an error.
     pub fn parse(json: &str) -> Result<Self, serde_json::Error> {
@@ -60,6 +69,14 @@ impl Config {
     /// Takes a field away.
     pub(crate) fn remove(&mut self, name: &str) -> Option<Value> {
         self.0.remove(name)
+    }
+
+    /// Another configuration with the fields of this one in place of its own.
+    #[must_use]
+    pub(crate) fn over(self, other: &Self) -> Self {
+        let mut all = other.clone();
+        all.0.extend(self.0);
+        all
     }
 
     /// Every field with its value, by name.

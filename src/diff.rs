@@ -4,9 +4,11 @@ use serde_json::{Map, Value};
 
 use crate::{
     address::Address,
-    config::{Config, SERVER_LABELS},
+    config::{Config, is_reserved},
+    position,
     schema::{Field, Kind, Release, Unset, Verdict, Writer},
     spec::Declared,
+    units::has_passed,
 };
 
 /// One field's before and after; `Null` stands for absent.
@@ -47,9 +49,11 @@ pub(crate) fn towards(
     before: &Config,
     wanted: &Declared,
     kept: &Config,
-    release: Release,
+    (release, at): (Release, &str),
 ) -> Vec<Delta> {
-    let mut found = deltas(rows, before, &wanted.config, kept, release);
+    let (before, kept) = (meaning(rows, before, at), meaning(rows, kept, at));
+    let after = meaning(rows, &wanted.config, at);
+    let mut found = deltas(rows, &before, &after, &kept, release);
     found.retain(|it| {
         let name = it.field.name;
         !wanted.ignore.contains(name) && (it.field.since <= release || wanted.config.has(name))
@@ -59,15 +63,33 @@ pub(crate) fn towards(
 
 /// The fields in which what was read back differs from what was read back before.
 #[must_use]
-pub(crate) fn moved(rows: &'static [Field], before: &Config, after: &Config) -> Vec<Delta> {
-    compare(rows, before, |field| field.read(after))
+pub(crate) fn moved(
+    rows: &'static [Field],
+    before: &Config,
+    after: &Config,
+    at: &str,
+) -> Vec<Delta> {
+    let (before, after) = (meaning(rows, before, at), meaning(rows, after, at));
+    compare(rows, &before, |field| field.read(&after))
+}
+
+/// What a configuration says at an instant, in the words of a spec: with the start that was
+/// declared, and without what has lapsed.
+#[must_use]
+pub(crate) fn meaning(rows: &'static [Field], config: &Config, at: &str) -> Config {
+    let mut config = position::declared(config);
+    for field in rows.iter().filter(|it| matches!(it.unset, Unset::Lapses)) {
+        if config.text(field.name).is_some_and(|it| has_passed(it, at)) {
+            config.remove(field.name);
+        }
+    }
+    config
 }
 
 /// The fields in which `after` differs from `before`, in the order of the rows.
 ///
 /// A field that only the server can fill in is equal wherever `after` leaves it out and `kept`
-/// agrees with `before`: `kept` holds what the server once worked out. What is set while a resource
-/// runs is equal wherever `after` leaves it out.
+/// agrees with `before`: `kept` holds what the server once worked out.
 #[must_use]
 pub(crate) fn deltas(
     rows: &'static [Field],
@@ -77,8 +99,7 @@ pub(crate) fn deltas(
     release: Release,
 ) -> Vec<Delta> {
     compare(rows, before, |it| {
-        let kept = kept.get(it.name).filter(|_| !matches!(it.unset, Unset::AsIs));
-        it.value(after, kept.or_else(|| before.get(it.name)), release)
+        it.value(after, kept.get(it.name).or_else(|| before.get(it.name)), release)
     })
 }
 
@@ -93,7 +114,7 @@ fn compare(
         let same = was == will || field.kind.known(&was) == field.kind.known(&will);
         (!same).then_some(Delta { field, before: was, after: will })
     };
-    rows.iter().filter(|it| it.writer == Writer::Spec).filter_map(differ).collect()
+    rows.iter().filter(|it| it.writer != Writer::Server).filter_map(differ).collect()
 }
 
 /// The live configuration with some fields changed: what an update sends, since an update
@@ -106,7 +127,7 @@ pub(crate) fn overlay(live: &Config, deltas: &[Delta]) -> Config {
     let mut sent = live.clone();
     deltas
         .iter()
-        .for_each(|it| put(&mut sent, it.field, with_server_labels(it.field, live, &it.after)));
+        .for_each(|it| put(&mut sent, it.field, with_reserved_labels(it.field, live, &it.after)));
     let forced = |it: &&Delta| it.field.forced_in(&sent).is_some_and(|by| by.late);
     let forced: Vec<_> = deltas.iter().filter(forced).map(|it| it.field).collect();
     for field in forced {
@@ -123,12 +144,12 @@ fn put(config: &mut Config, field: &Field, value: Value) {
     }
 }
 
-/// Labels that belong to the server stay beside those of the spec.
-fn with_server_labels(field: &Field, live: &Config, value: &Value) -> Value {
+/// Labels that are nobody's to set stay beside those of the spec.
+fn with_reserved_labels(field: &Field, live: &Config, value: &Value) -> Value {
     let (Kind::Labels, Some(Value::Object(present))) = (&field.kind, live.get(field.name)) else {
         return value.clone();
     };
-    let owned = present.iter().filter(|(key, _)| key.starts_with(SERVER_LABELS));
+    let owned = present.iter().filter(|(key, _)| is_reserved(key));
     let wanted = value.as_object().into_iter().flatten();
     let all: Map<_, _> = owned.chain(wanted).map(|(key, it)| (key.clone(), it.clone())).collect();
     if all.is_empty() { Value::Null } else { all.into() }

@@ -6,9 +6,9 @@ use crate::{
     address::Address,
     diff::{self, Delta},
     live::{Live, Observed},
-    schema::Release,
+    position,
     sides::{Sides, sides},
-    spec::{Declared, Desired},
+    spec::Desired,
     state::{Recorded, State},
 };
 
@@ -78,7 +78,6 @@ impl Class {
 /// Compares every declared, recorded and live resource.
 #[must_use]
 pub fn compare(desired: &Desired, recorded: &State, live: &Live) -> Report {
-    let release = live.server.release;
     let mut report = Report {
         entries: Vec::new(),
         unmanaged: Vec::new(),
@@ -86,9 +85,13 @@ pub fn compare(desired: &Desired, recorded: &State, live: &Live) -> Report {
         coverage: (0, live.resources.len() + live.unknown.len()),
     };
     for sides in sides(&desired.resources, recorded, live) {
-        let Sides { address, wanted, was, is } = sides;
+        let Sides { address, was, is, .. } = sides;
         if !sides.is_known() {
-            report.unmanaged.push(address.clone());
+            if position::is_holder(address) || is.is_some_and(Observed::is_ephemeral) {
+                report.coverage.1 -= 1;
+            } else {
+                report.unmanaged.push(address.clone());
+            }
             continue;
         }
         let exists = is.is_some() || live.unknown.contains_key(address);
@@ -101,7 +104,7 @@ pub fn compare(desired: &Desired, recorded: &State, live: &Live) -> Report {
         }
         match (was, is) {
             (Some(was), Some(is)) => {
-                let found = judge(address, wanted, was, is, release);
+                let found = judge(sides, was, is, live);
                 report.in_sync += usize::from(found.is_empty());
                 let found = found.into_iter();
                 report.entries.extend(found.map(|(class, deltas, new)| entry(class, deltas, new)));
@@ -121,16 +124,15 @@ pub fn compare(desired: &Desired, recorded: &State, live: &Live) -> Report {
 type Judgement = (Class, Vec<Delta>, bool);
 
 fn judge(
-    address: &Address,
-    wanted: Option<&Declared>,
+    Sides { address, wanted, .. }: Sides<'_>,
     was: &Recorded,
     is: &Observed,
-    release: Release,
+    live: &Live,
 ) -> Vec<Judgement> {
     let mut found = Vec::new();
     let recreated = recreated(address, was, is);
     if was.live_sha256 != is.sha256 || recreated {
-        let moved = diff::moved(address.rows(), &was.config(), &is.config());
+        let moved = diff::moved(address.rows(), &was.config(), &is.config(), &live.at);
         let accepted = |it: &Delta| wanted.is_some_and(|w| w.ignore.contains(it.field.name));
         let (accepted, changed): (Vec<_>, Vec<_>) = moved.into_iter().partition(accepted);
         if !changed.is_empty() || recreated {
@@ -144,7 +146,8 @@ fn judge(
         Some(wanted) if wanted.sha256 == was.spec_sha256 => {}
         Some(wanted) => {
             let was = was.config();
-            let pending = diff::towards(address.rows(), &was, wanted, &was, release);
+            let now = (live.server.release, live.at.as_str());
+            let pending = diff::towards(address.rows(), &was, wanted, &was, now);
             found.push((Class::Pending, pending, false));
         }
         None => found.push((Class::Pending, Vec::new(), false)),

@@ -25,6 +25,7 @@ pub mod live;
 pub mod state;
 pub mod target;
 pub mod sides;
+mod position;
 pub mod diff;
 pub mod drift;
 pub mod plan;

@@ -73,6 +73,12 @@ pub enum Facts {
         ack_pending: u64,
         /// Stream sequence up to which everything is acknowledged.
         ack_floor: u64,
+        /// Stream sequence of the last delivery; before the first, that before the start.
+        delivered: u64,
+        /// Deliveries since the floor, repeated ones counted each time.
+        deliveries: u64,
+        /// Whether it goes away on its own: clients make such consumers as they run.
+        ephemeral: bool,
     },
 }
 
@@ -100,6 +106,12 @@ impl Observed {
     #[must_use]
     pub fn config(&self) -> Config {
         Config::parse(self.raw.get()).expect("the reader admits only objects")
+    }
+
+    /// Whether it is a consumer that belongs to a running client, and to nobody's spec.
+    #[must_use]
+    pub fn is_ephemeral(&self) -> bool {
+        matches!(self.facts, Facts::Consumer { ephemeral: true, .. })
     }
 
     /// Messages stored, for a stream; 0 for a consumer.

@@ -24,6 +24,7 @@ use crate::{
     drift::{self, Entry},
     finding::{Finding, Place, Severity},
     live::{Live, Observed, Server},
+    position,
     schema::{Harm, Release, Verdict, Writer},
     sides::{Sides, sides},
     spec::{Declared, Desired},
@@ -261,6 +262,7 @@ fn decide_each<'a>(
 ) -> BTreeSet<&'a str> {
     let known = || sides(&desired.resources, recorded, live).filter(Sides::is_known);
     let scope = scope::scope(|| known().map(|it| it.address), ask, &mut plan.findings);
+    let held = position::held(live);
     // Streams come before consumers, so it is known by then which consumers lose theirs.
     let mut gone = BTreeSet::new();
     let aim = |it: Sides<'a>| match ask.mode {
@@ -282,28 +284,52 @@ fn decide_each<'a>(
             // What goes with its stream and is wanted is made anew.
             (sides.was, sides.is) = (None, None);
         }
-        let Some(mut step) = decide(sides, ask.mode, live.server.release) else {
+        let holder = held.get(address).filter(|_| !falls).map(|it| it.1);
+        let Some(mut step) = decide(sides, ask.mode, live, holder) else {
             plan.unchanged += 1;
             continue;
         };
         let following = origin::following(sides, desired, live);
         if let Some(wanted) = following.filter(|_| step.sends_fields()) {
             let sides = Sides { wanted: Some(&wanted), ..sides };
-            step = decide(sides, ask.mode, live.server.release).unwrap_or(step);
+            step = decide(sides, ask.mode, live, holder).unwrap_or(step);
         }
         if step.destroys() && address.is_stream() {
             gone.insert(address.stream_name());
         }
         plan.steps.push(step);
     }
+    let in_scope = |it: &Address| scope.as_ref().is_none_or(|scope| scope.contains(it));
+    let done = |it: &Address| gone.contains(it.stream_name()) || !in_scope(it);
+    let left = held.into_iter().filter(|(of, _)| ask.mode != Mode::RefreshOnly && !done(of));
+    let left: Vec<_> = left.filter_map(|(of, it)| no_longer_held(&of, it, &plan.steps)).collect();
+    plan.steps.extend(left);
     gone
 }
 
+/// The end of a consumer that held a position for another, where an apply was cut short and no
+/// step of that other one sees to it.
+fn no_longer_held(
+    of: &Address,
+    (address, is): (&Address, &Observed),
+    steps: &[Step],
+) -> Option<Step> {
+    let makes = |it: &Step| matches!(it.action, Action::Create | Action::Replace);
+    if steps.iter().any(|it| it.address == *of && makes(it)) {
+        return None;
+    }
+    let sides = Sides { address, wanted: None, was: None, is: Some(is) };
+    let step = step(sides, Action::Delete, Vec::new(), vec![call::delete(address)]);
+    Some(Step { adopts: false, ..step })
+}
+
 /// The judgement about one resource; `None` where nothing has to be done.
-fn decide(sides: Sides<'_>, mode: Mode, release: Release) -> Option<Step> {
+///
+/// `holder` holds the position of a consumer that an apply was about to make anew.
+fn decide(sides: Sides<'_>, mode: Mode, live: &Live, holder: Option<&Observed>) -> Option<Step> {
     let Sides { address, wanted, was, is } = sides;
     if mode == Mode::RefreshOnly {
-        return refresh(sides);
+        return refresh(sides, &live.at);
     }
     if let (Some(wanted), Some(was), Some(is)) = (wanted, was, is)
         && was.spec_sha256 == wanted.sha256
@@ -311,13 +337,13 @@ fn decide(sides: Sides<'_>, mode: Mode, release: Release) -> Option<Step> {
     {
         return None;
     }
-    let changes = changes(sides, release);
+    let changes = changes(sides, live);
     let in_place = changes.iter().all(|it| !matches!(it.verdict, Verdict::Refused(_)));
     let action = match (wanted, was, is) {
         (Some(_), _, None) => Action::Create,
         (Some(_), None, Some(_)) if changes.is_empty() => Action::Adopt,
         (Some(wanted), Some(was), Some(is)) if changes.is_empty() => {
-            if !stale(wanted, was, is, address) {
+            if !stale(wanted, was, is, address, &live.at) {
                 return None;
             }
             Action::Record
@@ -328,20 +354,24 @@ fn decide(sides: Sides<'_>, mode: Mode, release: Release) -> Option<Step> {
         (None, Some(_), None) => Action::Forget,
         (None, None, _) => return None,
     };
-    Some(step(sides, action, changes))
+    let stream = live.resources.get(&Address::stream(address.stream_name()));
+    let calls = call::calls(sides, action, &changes, stream, holder);
+    Some(step(sides, action, changes, calls))
 }
 
 /// Field by field: what a creation sets, an update changes, a deletion takes away.
-fn changes(Sides { address, wanted, was, is }: Sides<'_>, release: Release) -> Vec<Change> {
-    let (wanted, is) = match (wanted, is.map(Observed::config)) {
+fn changes(Sides { address, wanted, was, is }: Sides<'_>, live: &Live) -> Vec<Change> {
+    let release = live.server.release;
+    let meaning = |it: Config| diff::meaning(address.rows(), &it, &live.at);
+    let (wanted, is) = match (wanted, is.map(|it| meaning(it.config()))) {
         (Some(wanted), Some(is)) => (wanted, is),
         (Some(wanted), None) => return creation(address, &wanted.config, release),
         (None, Some(is)) => return deletion(address, &is, release),
         (None, None) => return Vec::new(),
     };
-    let was = was.map(Recorded::config);
+    let was = was.map(|it| meaning(it.config()));
     let kept = was.as_ref().unwrap_or(&is);
-    diff::towards(address.rows(), &is, wanted, kept, release)
+    diff::towards(address.rows(), &is, wanted, kept, (release, &live.at))
         .into_iter()
         .map(|delta| Change {
             cause: cause(&delta, was.as_ref()),
@@ -357,8 +387,8 @@ fn untouched(address: &Address, was: &Recorded, is: &Observed) -> bool {
 }
 
 /// Whether the record no longer says what is so, though nothing has to change on the server.
-fn stale(wanted: &Declared, was: &Recorded, is: &Observed, address: &Address) -> bool {
-    let moved = diff::moved(address.rows(), &was.config(), &is.config());
+fn stale(wanted: &Declared, was: &Recorded, is: &Observed, address: &Address, at: &str) -> bool {
+    let moved = diff::moved(address.rows(), &was.config(), &is.config(), at);
     was.spec_sha256 != wanted.sha256
         || moved.iter().any(|it| !wanted.ignore.contains(it.field.name))
         || drift::recreated(address, was, is)
@@ -401,7 +431,7 @@ fn cause(delta: &Delta, was: Option<&Config>) -> Cause {
     }
 }
 
-fn step(sides: Sides<'_>, action: Action, changes: Vec<Change>) -> Step {
+fn step(sides: Sides<'_>, action: Action, changes: Vec<Change>, calls: Vec<call::Call>) -> Step {
     let Sides { address, wanted, was, is } = sides;
     let missing = is.is_none() && was.is_some();
     let edited = wanted.zip(was).is_some_and(|(wanted, was)| wanted.sha256 != was.spec_sha256);
@@ -428,7 +458,7 @@ fn step(sides: Sides<'_>, action: Action, changes: Vec<Change>) -> Step {
         risks: Vec::new(),
         stored: 0,
         blocked: false,
-        calls: call::calls(address, action, wanted, is, &changes),
+        calls,
         premise: is.map(premise),
         record: wanted.map(|it| Intent {
             origin,
@@ -467,16 +497,16 @@ pub fn premise(is: &Observed) -> Premise {
 }
 
 /// The state follows the server; the server is left alone.
-fn refresh(sides: Sides<'_>) -> Option<Step> {
+fn refresh(sides: Sides<'_>, at: &str) -> Option<Step> {
     let sides = Sides { wanted: None, ..sides };
     let (address, was) = (sides.address, sides.was?);
     let Some(now) = sides.is else {
-        return Some(step(sides, Action::Forget, Vec::new()));
+        return Some(step(sides, Action::Forget, Vec::new(), Vec::new()));
     };
     if untouched(address, was, now) {
         return None;
     }
-    let deltas = diff::moved(address.rows(), &was.config(), &now.config());
+    let deltas = diff::moved(address.rows(), &was.config(), &now.config(), at);
     if deltas.is_empty() && !drift::recreated(address, was, now) {
         return None;
     }
@@ -484,7 +514,7 @@ fn refresh(sides: Sides<'_>) -> Option<Step> {
         .into_iter()
         .map(|delta| Change { delta, cause: Cause::Drift, verdict: Verdict::InPlace })
         .collect();
-    let mut step = step(sides, Action::Record, changes);
+    let mut step = step(sides, Action::Record, changes, Vec::new());
     step.record = Some(Intent {
         origin: was.origin,
         prevent_destroy: was.prevent_destroy,
@@ -499,6 +529,12 @@ impl Step {
     #[must_use]
     pub fn destroys(&self) -> bool {
         matches!(self.action, Action::Delete | Action::Replace)
+    }
+
+    /// Whether a consumer is made anew and goes on where it stood.
+    #[must_use]
+    pub fn resumes(&self) -> bool {
+        self.calls.iter().any(|it| it.does == call::Does::Resume)
     }
 
     /// Whether it sends what the spec says.

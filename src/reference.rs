@@ -271,19 +271,20 @@ fn unset(field: &Field) -> String {
         (Writer::Key, _) => "the key in the spec".to_owned(),
         (Writer::Server, _) => "set by the server alone".to_owned(),
         (Writer::Spec, Unset::Absent) => "absent".to_owned(),
+        (Writer::Spec, Unset::Lapses) => "absent, as is an instant that has passed".to_owned(),
         (Writer::Spec, Unset::False) => "`false`".to_owned(),
         (Writer::Spec, Unset::Number(number)) => format!("`{}`", field.show(&number.into())),
         (Writer::Spec, Unset::Name(name)) => format!("`{name}`"),
         (Writer::Spec, Unset::Unlimited(_)) => UNLIMITED.to_owned(),
         (Writer::Spec, Unset::Derived(_)) => "follows from other fields".to_owned(),
         (Writer::Spec, Unset::Kept(_)) => "decided by the server, then kept".to_owned(),
-        (Writer::Spec, Unset::AsIs) => "as it is on the server".to_owned(),
     }
 }
 
 fn change(rule: Update, refusal: u16) -> String {
     let rule = match rule {
         Update::Free => return "in place".to_owned(),
+        Update::Request(name) => return format!("in place, by `{name}`"),
         Update::Fixed => "never: fixed at creation",
         Update::OneWay => "one way: once on, it stays on",
         Update::Only(sentence, _) => sentence,

@@ -82,7 +82,8 @@ pub enum Kind {
     Subject,
     /// A subject without wildcards.
     Literal,
-    /// Keys with texts; those under `_nats.` are the server's own and are not compared.
+    /// Keys with texts; those under `_nats.` are the server's own, those under `jsplan.` this
+    /// program's, and neither are compared.
     Labels,
     /// One of a closed set of names.
     OneOf(&'static [Choice]),
@@ -121,8 +122,8 @@ pub enum Unset {
     /// Worked out from limits that no client can see, so the present value stays; the function
     /// fits it to the rest of the configuration.
     Kept(fn(&Config, Option<Value>) -> Option<Value>),
-    /// Whatever is live: people set it while the resource runs.
-    AsIs,
+    /// Nothing, and an instant that has passed is as good as nothing.
+    Lapses,
 }
 
 /// A value that follows from another field, whatever is written.
@@ -146,6 +147,9 @@ pub enum Update {
     Fixed,
     /// It can be switched on, and never off again.
     OneWay,
+    /// Any change is made in place, by a request of this name that carries the field alone: an
+    /// update ignores it.
+    Request(&'static str),
     /// Some changes only; the sentence is the message of the plan and of the reference.
     Only(&'static str, fn(before: &Value, after: &Value) -> bool),
 }
@@ -380,7 +384,7 @@ impl Field {
     #[must_use]
     pub fn verdict(&self, release: Release, before: &Value, after: &Value) -> Verdict {
         match self.rule(release) {
-            Update::Free => Verdict::InPlace,
+            Update::Free | Update::Request(_) => Verdict::InPlace,
             Update::Fixed => Verdict::Refused("it is fixed at creation"),
             Update::OneWay if before == &Value::Bool(true) => {
                 Verdict::Refused("it is one-way: once on, it stays on")
@@ -413,8 +417,8 @@ impl Field {
             // Zero in so many words asks for what the server makes of it.
             Unset::Kept(fit) if sent.has(self.name) => fit(sent, None),
             Unset::Kept(fit) => fit(sent, kept.and_then(|it| self.kind.canonical(it))),
-            Unset::AsIs => kept.and_then(|it| self.kind.canonical(it)),
             Unset::Absent
+            | Unset::Lapses
             | Unset::False
             | Unset::Number(_)
             | Unset::Name(_)
@@ -451,7 +455,7 @@ impl Field {
         match self.unset {
             Unset::Number(number) | Unset::Unlimited(number) => Some(number.into()),
             Unset::Name(name) => Some(name.into()),
-            Unset::Absent | Unset::False | Unset::Derived(_) | Unset::Kept(_) | Unset::AsIs => {
+            Unset::Absent | Unset::Lapses | Unset::False | Unset::Derived(_) | Unset::Kept(_) => {
                 matches!(self.kind, Kind::Bool).then_some(Value::Bool(false))
             }
         }

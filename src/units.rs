@@ -97,3 +97,10 @@ pub(crate) fn count_of(number: usize, thing: &str) -> String {
 pub(crate) fn instant(text: &str) -> Option<String> {
     Some(text.parse::<Timestamp>().ok()?.to_string())
 }
+
+/// Whether an instant in RFC 3339 is no later than another; `false` where either is none.
+#[must_use]
+pub(crate) fn has_passed(instant: &str, at: &str) -> bool {
+    let both = instant.parse::<Timestamp>().ok().zip(at.parse::<Timestamp>().ok());
+    both.is_some_and(|(instant, at)| instant <= at)
+}

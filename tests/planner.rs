@@ -269,6 +269,9 @@ fn observe(is: &Desired, said: Said) -> Live {
                 pending: number("pending"),
                 ack_pending: number("ack_pending"),
                 ack_floor: number("ack_floor"),
+                delivered: number("delivered"),
+                deliveries: number("deliveries"),
+                ephemeral: holds.get("ephemeral").is_some_and(|it| it.as_bool() == Some(true)),
             },
         };
         let created = holds.get("created").and_then(Value::as_str).unwrap_or(CREATED).to_owned();

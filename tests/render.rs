@@ -126,9 +126,14 @@ impl World {
         let of = address(of);
         let facts = match of {
             Address::Stream(_) => Facts::Stream { messages, bytes: messages * 1024, consumers: 1 },
-            Address::Consumer { .. } => {
-                Facts::Consumer { pending: messages, ack_pending: 2, ack_floor: 7 }
-            }
+            Address::Consumer { .. } => Facts::Consumer {
+                pending: messages,
+                ack_pending: 2,
+                ack_floor: 7,
+                delivered: 9,
+                deliveries: 2,
+                ephemeral: false,
+            },
         };
         let created = "2026-11-01T09:00:00Z".to_owned();
         self.live

@@ -104,6 +104,7 @@ fn wrong_values(kind: &Kind, unset: Unset) -> Vec<Value> {
         Kind::Subject => {
             vec![1.into(), text(""), text("a..b"), text(".a"), text("a b"), text("a.>.b")]
         }
+        Kind::Literal => vec![1.into(), text("a..b"), text("a.*"), text("a.>")],
         Kind::Labels => {
             let of_the_server = Table::from_iter([("_nats.level".to_owned(), text("1"))]);
             vec![text("a"), table(), Value::Table(of_the_server)]

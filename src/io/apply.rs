@@ -6,7 +6,6 @@
 use std::{pin::pin, time::Instant};
 
 use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
-use serde_json::Value;
 
 use super::{
     nats::{self, Session},
@@ -17,7 +16,11 @@ use crate::{
     diff::deltas,
     event::{Event, Outcome},
     live::Observed,
-    plan::{Action, Intent, Step, call::Call, premise},
+    plan::{
+        Action, Intent, Step,
+        call::{Call, Does},
+        premise,
+    },
     render::progress,
     state::{Done, Recorded, State},
 };
@@ -117,16 +120,16 @@ fn tally(
 
 /// What the state holds afterwards; `None` where the resource is gone, or no longer ours.
 async fn carry_out(session: &Session, step: &Step) -> Result<Option<Recorded>, Error> {
-    check_premise(session, step).await?;
+    let is = check_premise(session, step).await?;
     let mut answer = None;
     for call in &step.calls {
-        answer = Some(send(session, step, call).await?);
+        answer = send(session, &call.clone().told(is.as_ref())).await?;
     }
     match (step.action, &step.record) {
         (Action::Delete | Action::Forget, _) | (_, None) => Ok(None),
         (_, Some(intent)) => match answer {
-            Some(Some(is)) => Ok(Some(record(intent, is))),
-            _ => match session.read(&step.address).await? {
+            Some(is) => Ok(Some(record(intent, is))),
+            None => match session.read(&step.address).await? {
                 Some(is) => Ok(Some(record(intent, is))),
                 None => Err(Error::Moved("it is gone".to_owned())),
             },
@@ -136,11 +139,11 @@ async fn carry_out(session: &Session, step: &Step) -> Result<Option<Recorded>, E
 
 /// JetStream has no compare-and-set, so the live resource is read right before it is written.
 /// A creation needs none: the server refuses to create over a different one.
-async fn check_premise(session: &Session, step: &Step) -> Result<(), Error> {
-    let Some(expected) = &step.premise else { return Ok(()) };
+async fn check_premise(session: &Session, step: &Step) -> Result<Option<Observed>, Error> {
+    let Some(expected) = &step.premise else { return Ok(None) };
     let Some(is) = session.read(&step.address).await? else {
         return match step.action {
-            Action::Forget | Action::Delete => Ok(()),
+            Action::Forget | Action::Delete => Ok(None),
             Action::Create
             | Action::Update
             | Action::Replace
@@ -154,41 +157,47 @@ async fn check_premise(session: &Session, step: &Step) -> Result<(), Error> {
         return Err(Error::Moved(format!("it was created anew at {}", found.created)));
     }
     if found.fingerprint == expected.fingerprint {
-        return Ok(());
+        return Ok(Some(is));
     }
     Err(Error::Moved("its configuration is another one; plan again to see it".to_owned()))
 }
 
-/// Sends one request; the answer to a creation or an update is its read-back.
-async fn send(session: &Session, step: &Step, call: &Call) -> Result<Option<Observed>, Error> {
-    let deletes = call.body.is_null();
-    let body = if deletes { Vec::new() } else { call.body.to_string().into_bytes() };
-    match session.request(&call.subject, body, call.level).await {
-        Ok(_) if deletes => Ok(None),
-        Ok(answer) => Ok(Some(answer.observed(&step.address)?)),
-        Err(error) if error.is_loss() => settle(session, step, call, error).await,
-        Err(error) => Err(error.into()),
+/// Sends one request; gives the read-back, where the answer is one.
+async fn send(session: &Session, call: &Call) -> Result<Option<Observed>, Error> {
+    let body = if call.body.is_null() { Vec::new() } else { call.body.to_string().into_bytes() };
+    match (session.request(&call.subject, body, call.level).await, call.does) {
+        (Ok(answer), Does::Write | Does::Resume) => Ok(Some(answer.observed(&call.address)?)),
+        (Ok(_), Does::Set | Does::Delete) => Ok(None),
+        (Err(error), Does::Delete) if error.is_absence() => Ok(None),
+        (Err(error), _) if error.is_loss() => settle(session, call, error).await,
+        (Err(error), _) => Err(error.into()),
     }
 }
 
 /// No answer does not mean not done: what is live decides, and nothing is sent twice.
 async fn settle(
     session: &Session,
-    step: &Step,
     call: &Call,
     error: nats::error::Error,
 ) -> Result<Option<Observed>, Error> {
-    match session.read(&step.address).await? {
-        None if call.body.is_null() => Ok(None),
-        Some(is) if !call.body.is_null() && as_sent(session, step, &is, &call.body) => Ok(Some(is)),
-        None | Some(_) => Err(error.into()),
+    match (session.read(&call.address).await?, call.does) {
+        (None, Does::Delete) => Ok(None),
+        (Some(is), Does::Write | Does::Resume) if as_sent(session, call, &is) => Ok(Some(is)),
+        (Some(is), Does::Set) if as_sent(session, call, &is) => Ok(None),
+        (None | Some(_), Does::Write | Does::Resume | Does::Set | Does::Delete) => {
+            Err(error.into())
+        }
     }
 }
 
-fn as_sent(session: &Session, step: &Step, is: &Observed, body: &Value) -> bool {
-    let sent = Config::of(body.get("config").unwrap_or(body));
+fn as_sent(session: &Session, call: &Call, is: &Observed) -> bool {
+    let body = Config::of(call.body.get("config").unwrap_or(&call.body));
     let is = is.config();
-    deltas(step.address.rows(), &is, &sent, &is, session.release()).is_empty()
+    let sent = match call.does {
+        Does::Set => body.over(&is),
+        Does::Write | Does::Resume | Does::Delete => body,
+    };
+    deltas(call.address.rows(), &is, &sent, &is, session.release()).is_empty()
 }
 
 fn record(intent: &Intent, is: Observed) -> Recorded {

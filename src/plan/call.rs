@@ -11,13 +11,18 @@ use crate::{
     config::Config,
     diff::{Delta, overlay},
     live::Observed,
-    schema::{Field, OLDEST, api_level},
-    spec::Declared,
+    position,
+    schema::{Field, OLDEST, Update, api_level, consumer::START},
+    sides::Sides,
 };
 
 /// One JetStream API request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Call {
+    /// The resource it is about: that of its step, or one that helps it through.
+    pub address: Address,
+    /// What it does to that.
+    pub does: Does,
     /// The subject behind the API prefix: `STREAM.CREATE.ORDERS`.
     pub subject: String,
     /// The body; `Null` is an empty request.
@@ -27,22 +32,109 @@ pub struct Call {
     pub level: u32,
 }
 
+/// What a request does to its resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Does {
+    /// It carries a whole configuration, and the answer is the read-back.
+    Write,
+    /// It makes a consumer that goes on where that of the step stands, as read right before.
+    Resume,
+    /// It sets the fields of its body and leaves the others; the answer says nothing of them.
+    Set,
+    /// It ends the resource.
+    Delete,
+}
+
 /// The requests of a step, in order.
+///
+/// `stream` is the live one of a consumer; `holder` holds a consumer's position since an apply was
+/// cut short.
 pub(super) fn calls(
-    address: &Address,
+    Sides { address, wanted, is, .. }: Sides<'_>,
     action: Action,
-    wanted: Option<&Declared>,
-    is: Option<&Observed>,
     changes: &[Change],
+    stream: Option<&Observed>,
+    holder: Option<&Observed>,
 ) -> Vec<Call> {
     match (action, wanted, is) {
-        (Action::Create, Some(wanted), _) => vec![create(address, &wanted.config)],
-        (Action::Update, Some(_), Some(is)) => vec![update(address, &is.config(), changes)],
-        (Action::Replace, Some(wanted), Some(_)) => {
-            vec![delete(address), create(address, &wanted.config)]
+        (Action::Create, Some(wanted), _) => match holder {
+            Some(holder) => {
+                let config = position::taken_over(&wanted.config, &holder.config());
+                vec![create(address, &config), delete(&position::holder(address))]
+            }
+            None => vec![create(address, &wanted.config)],
+        },
+        (Action::Update, Some(_), Some(is)) => changed(address, &is.config(), changes),
+        (Action::Replace, Some(wanted), Some(is)) => {
+            if starts_anew(address, stream, changes) {
+                return vec![delete(address), create(address, &wanted.config)];
+            }
+            let mut calls = made_again(address, &wanted.config, is);
+            if holder.is_some() {
+                // What is left of an apply that was cut short may hold an older position.
+                calls.insert(0, delete(&position::holder(address)));
+            }
+            calls
         }
         (Action::Delete, _, Some(_)) => vec![delete(address)],
         _ => Vec::new(),
+    }
+}
+
+/// Whether what is made again has no position to keep: a stream, a consumer that is to begin
+/// elsewhere, or one of a work queue, where everything that is not done with is still there.
+fn starts_anew(address: &Address, stream: Option<&Observed>, changes: &[Change]) -> bool {
+    let moves = changes.iter().any(|it| START.contains(&it.delta.field.name));
+    let queue = stream.is_some_and(|it| it.config().text("retention") == Some("workqueue"));
+    address.is_stream() || moves || queue
+}
+
+/// Deletes a consumer and makes it again, while another holds its position.
+fn made_again(address: &Address, wanted: &Config, is: &Observed) -> Vec<Call> {
+    let holder = position::holder(address);
+    let holding = position::holding(address, &is.config(), wanted);
+    let resume = |address: &Address, config: &Config| {
+        let config = position::resumed(config, is.facts);
+        Call { does: Does::Resume, ..create(address, &config) }
+    };
+    vec![resume(&holder, &holding), delete(address), resume(address, wanted), delete(&holder)]
+}
+
+/// An update of what one takes, and the requests of those fields that have their own.
+fn changed(address: &Address, live: &Config, changes: &[Change]) -> Vec<Call> {
+    let own = |it: &Change| match it.delta.field.update {
+        Update::Request(name) => Some((name, it.delta.clone())),
+        Update::Free | Update::Fixed | Update::OneWay | Update::Only(..) => None,
+    };
+    let rest: Vec<Delta> =
+        changes.iter().filter(|it| own(it).is_none()).map(|it| it.delta.clone()).collect();
+    let mut calls: Vec<Call> = changes.iter().filter_map(own).map(|it| set(address, it)).collect();
+    if !rest.is_empty() {
+        calls.insert(0, update(address, live, &rest));
+    }
+    calls
+}
+
+/// A request for one field; `null` takes it away.
+fn set(address: &Address, (name, Delta { field, after, .. }): (&str, Delta)) -> Call {
+    let (stream, consumer) = (address.stream_name(), address.name());
+    let config: Config = [(field.name.to_owned(), after)].into_iter().collect();
+    let call = write(address, format!("{name}.{stream}.{consumer}"), config);
+    Call { does: Does::Set, ..call }
+}
+
+impl Call {
+    /// The request as it is sent: what goes on where a consumer stands is told where that is.
+    #[must_use]
+    pub fn told(mut self, is: Option<&Observed>) -> Self {
+        if let (Does::Resume, Some(is)) = (self.does, is)
+            && let Some(config) = self.body.get_mut("config")
+        {
+            let declared = position::declared(&Config::of(config));
+            *config = position::resumed(&declared, is.facts).into_value();
+        }
+        self
     }
 }
 
@@ -67,9 +159,8 @@ pub(super) fn create(address: &Address, config: &Config) -> Call {
     }
 }
 
-fn update(address: &Address, live: &Config, changes: &[Change]) -> Call {
-    let deltas: Vec<Delta> = changes.iter().map(|it| it.delta.clone()).collect();
-    let config = overlay(live, &deltas);
+fn update(address: &Address, live: &Config, deltas: &[Delta]) -> Call {
+    let config = overlay(live, deltas);
     match address {
         Address::Stream(name) => write(address, format!("STREAM.UPDATE.{name}"), config),
         Address::Consumer { .. } => consumer(address, config, "update"),
@@ -78,7 +169,13 @@ fn update(address: &Address, live: &Config, changes: &[Change]) -> Call {
 
 /// A request that carries a configuration, and the level that its fields need.
 pub(super) fn write(address: &Address, subject: String, config: Config) -> Call {
-    Call { subject, level: api_level(address.rows(), &config), body: config.into_value() }
+    Call {
+        address: address.clone(),
+        does: Does::Write,
+        subject,
+        level: api_level(address.rows(), &config),
+        body: config.into_value(),
+    }
 }
 
 /// `action` turns a race into an error: a create never overwrites, an update never makes anew.
@@ -89,12 +186,12 @@ fn consumer(address: &Address, config: Config, action: &str) -> Call {
     Call { body, ..call }
 }
 
-fn delete(address: &Address) -> Call {
+pub(super) fn delete(address: &Address) -> Call {
     let subject = match address {
         Address::Stream(name) => format!("STREAM.DELETE.{name}"),
         Address::Consumer { stream, name } => format!("CONSUMER.DELETE.{stream}.{name}"),
     };
-    Call { subject, body: Value::Null, level: 0 }
+    Call { address: address.clone(), does: Does::Delete, subject, body: Value::Null, level: 0 }
 }
 
 /// Interest streams take their subjects only once their consumers are there: a message that

@@ -155,7 +155,7 @@ pub fn record(recorded: &State, live: &Live, held: &Live) -> State {
 pub fn differences(live: &Live, held: &Live) -> BTreeMap<Address, Vec<&'static str>> {
     let both = |(address, is): (&Address, &crate::live::Observed)| {
         let here = held.resources.get(address)?;
-        let moved = diff::moved(address.rows(), &is.config(), &here.config());
+        let moved = diff::moved(address.rows(), &is.config(), &here.config(), &live.at);
         let fields: Vec<_> = moved.iter().map(|it| it.field.name).collect();
         (!fields.is_empty()).then(|| (address.clone(), fields))
     };

@@ -11,6 +11,7 @@ use crate::{
     diff::Delta,
     finding::{Code, Finding, Severity},
     live::{Facts, Live, Observed},
+    position,
     schema::{
         Harm, Loses, Release, Verdict,
         bucket::{Bucket, speak},
@@ -41,6 +42,7 @@ impl Around<'_> {
         if let Some(wanted) = wanted.filter(|_| step.sends_fields()) {
             stops.extend(refused(step, wanted, self.live));
             stops.extend(origin::refused(wanted, self.desired, self.live));
+            stops.extend(self.no_room(step));
         }
         let mut replacement = None;
         if let Some(is) = self.live.resources.get(&address) {
@@ -152,6 +154,24 @@ fn too_new(step: &Step, wanted: &Declared, release: Release) -> Vec<Finding> {
 }
 
 impl Around<'_> {
+    /// A consumer that keeps its position while it is made again takes a second one for a moment.
+    fn no_room(&self, step: &Step) -> Option<Finding> {
+        let name = step.address.stream_name();
+        let stream = self.live.resources.get(&Address::stream(name)).filter(|_| step.resumes())?;
+        let Facts::Stream { consumers, .. } = stream.facts else { return None };
+        let most = limit(stream.config().get("max_consumers")?)?;
+        if consumers < most {
+            return None;
+        }
+        let message = format!(
+            "making `{}` again takes one more consumer for a moment, and `{name}` has all of its \
+             {most}",
+            step.address
+        );
+        let help = format!("raise `max_consumers` of `{name}` to {} first", most + 1);
+        Some(Finding::error(Code::Conflict, message).help(help))
+    }
+
     /// What is protected stays, whoever wants it gone.
     fn protection(&self, step: &Step, wanted: Option<&Declared>, is: &Observed) -> Vec<Finding> {
         let address = &step.address;
@@ -178,8 +198,14 @@ impl Around<'_> {
         let adopted = |it: &Address| {
             self.ask.mode != Mode::Destroy && self.desired.resources.contains_key(it)
         };
-        let mut consumers = consumers_of(&self.live.resources, name).map(|(it, _)| it);
-        consumers.find(|it| !self.recorded.resources.contains_key(it) && !adopted(it))
+        let mut consumers = consumers_of(&self.live.resources, name);
+        let theirs = |(it, is): &(&Address, &Observed)| {
+            !self.recorded.resources.contains_key(it)
+                && !adopted(it)
+                && !position::is_holder(it)
+                && !is.is_ephemeral()
+        };
+        consumers.find(theirs).map(|(it, _)| it)
     }
 
     fn risks(&self, step: &Step, is: &Observed) -> Vec<Risk> {
@@ -220,24 +246,37 @@ impl Around<'_> {
         risks
     }
 
-    /// A consumer that is destroyed forgets where it was; with its stream goes more than that, and
-    /// is counted there.
+    /// A consumer that is destroyed forgets where it was, unless another goes on from there; with
+    /// its stream goes more than that, and is counted there.
     fn position_lost(&self, step: &Step, is: &Observed) -> Vec<Cost> {
-        if step.address.is_stream() {
-            return Vec::new();
-        }
         let stream = step.address.stream_name();
         let stored = stored(&step.address, self.live);
-        if self.gone.contains(stream) || stored == 0 {
+        if step.address.is_stream() || self.gone.contains(stream) || stored == 0 {
             return Vec::new();
         }
+        let held_for = position::held_for(&step.address, is);
+        if held_for.is_some_and(|it| self.live.resources.contains_key(&it)) {
+            // What it held is that one's again.
+            return Vec::new();
+        }
+        let wanted = self.desired.resources.get(&step.address).map(|it| &it.config);
+        let wanted = wanted.filter(|_| step.action == Action::Replace);
+        if let Some(wanted) = wanted.filter(|_| step.resumes()) {
+            let mut costs = goes_on(wanted, is, stored);
+            if step.changes.iter().any(|it| matches!(it.delta.field.loses, Loses::Filtered)) {
+                costs.extend(self.filtered(step, is, stored));
+            }
+            return costs;
+        }
         let mut costs = Vec::new();
-        if self.keeps_by_interest(stream) {
+        if self.keeps_by(stream, "interest") {
             let why = "messages that no other consumer needs would be deleted".to_owned();
             costs.push((Harm::DataLoss, Amount::AtMost(stored), why));
         }
-        if step.action == Action::Replace {
-            costs.extend(starts_over(step, is, stored));
+        match wanted {
+            Some(_) if self.keeps_by(stream, "workqueue") => costs.extend(unsettled(is)),
+            Some(wanted) => costs.extend(starts_over(wanted, is, stored)),
+            None => {}
         }
         costs
     }
@@ -253,7 +292,7 @@ impl Around<'_> {
         };
         let mut costs = Vec::new();
         let narrows = !within(&before, &after);
-        if stored > 0 && narrows && self.keeps_by_interest(step.address.stream_name()) {
+        if stored > 0 && narrows && self.keeps_by(step.address.stream_name(), "interest") {
             let why = "messages that no consumer wants any more would be deleted".to_owned();
             costs.push((Harm::DataLoss, Amount::AtMost(stored), why));
         }
@@ -264,27 +303,45 @@ impl Around<'_> {
         costs
     }
 
-    fn keeps_by_interest(&self, stream: &str) -> bool {
+    fn keeps_by(&self, stream: &str, retention: &str) -> bool {
         let stream = self.live.resources.get(&Address::stream(stream));
-        stream.is_some_and(|it| it.config().text("retention") == Some("interest"))
+        stream.is_some_and(|it| it.config().text("retention") == Some(retention))
     }
 }
 
-/// A consumer that is made again begins where its configuration says.
-fn starts_over(step: &Step, is: &Observed, stored: u64) -> Option<Cost> {
-    let Facts::Consumer { pending, ack_pending, ack_floor } = is.facts else { return None };
+/// A consumer that is made again and goes on where the one before it stood.
+fn goes_on(wanted: &Config, is: &Observed, stored: u64) -> Vec<Cost> {
+    let (most, exactly) = position::redelivered(wanted, is.facts, stored);
+    if most == 0 {
+        return Vec::new();
+    }
+    let amount = if exactly { Amount::Exactly(most) } else { Amount::AtMost(most) };
+    let why = "it would go on behind its last acknowledgement";
+    vec![(Harm::Redelivery, amount, why.to_owned())]
+}
+
+/// A work queue still holds what is not acknowledged, and gives it to whoever comes next.
+fn unsettled(is: &Observed) -> Option<Cost> {
+    let Facts::Consumer { ack_pending, .. } = is.facts else { return None };
+    let why = "they were delivered, and nobody acknowledged them".to_owned();
+    (ack_pending > 0).then_some((Harm::Redelivery, Amount::Exactly(ack_pending), why))
+}
+
+/// A consumer that is made again and begins where its declaration says, which is somewhere else.
+fn starts_over(wanted: &Config, is: &Observed, stored: u64) -> Option<Cost> {
+    let Facts::Consumer { pending, ack_pending, .. } = is.facts else { return None };
+    let next = position::next(is.facts).unwrap_or(1);
     let unread = pending + ack_pending;
     let again = stored.saturating_sub(pending);
-    let (starts, start) = (will(step, is, "deliver_policy"), will(step, is, "opt_start_seq"));
-    let skips = match starts.as_str() {
+    let (starts, start) = (wanted.text("deliver_policy"), wanted.get("opt_start_seq"));
+    let start = start.and_then(Value::as_u64);
+    let skips = match starts {
         Some("new") => Some(Amount::Exactly(unread)),
         Some("last" | "last_per_subject" | "by_start_time") => Some(Amount::AtMost(unread)),
-        Some("by_start_sequence") if start.as_u64() > Some(ack_floor + 1) => {
-            Some(Amount::AtMost(unread))
-        }
+        Some("by_start_sequence") if start > Some(next) => Some(Amount::AtMost(unread)),
         _ => None,
     };
-    let follows_on = starts == "by_start_sequence" && start.as_u64() > Some(ack_floor);
+    let follows_on = starts == Some("by_start_sequence") && start >= Some(next);
     match skips {
         Some(amount) if unread > 0 => Some((
             Harm::Skipped,
@@ -343,7 +400,7 @@ fn prevented(
     Some(Finding::error(Code::Protected, message).help(help))
 }
 
-/// A replacement is refused where messages would go with it, or where something else is meant.
+/// A replacement is refused where messages would go with it.
 fn replacement(step: &Step, is: &Observed) -> Option<Finding> {
     let (change, why) = refusal(step)?;
     let address = &step.address;
@@ -354,20 +411,14 @@ fn replacement(step: &Step, is: &Observed) -> Option<Finding> {
     } else {
         format!("set `{name}` back to `{}`", field.show(&before))
     };
-    let (cost, remedy) = match is.messages() {
-        0 if name == "pause_until" => ("lose its position".to_owned(), back),
-        0 => return None,
-        messages => (
-            format!("delete its {}", count(messages, "message")),
-            format!(
-                "{back}; or declare a second stream beside it and move the messages, since this \
-                 jsplan has no migrations yet"
-            ),
-        ),
-    };
-    let message =
-        format!("`{name}` cannot be changed ({why}), and replacing `{address}` would {cost}");
-    Some(Finding::error(Code::Replacement, message).help(remedy))
+    let messages = count(Some(is.messages()).filter(|it| *it > 0)?, "message");
+    let message = format!(
+        "`{name}` cannot be changed ({why}), and replacing `{address}` would delete its {messages}"
+    );
+    Some(Finding::error(Code::Replacement, message).help(format!(
+        "{back}; or declare a second stream beside it and move the messages, since this jsplan has \
+         no migrations yet"
+    )))
 }
 
 /// The filters of a consumer; without any it reads everything.

@@ -16,6 +16,7 @@ use crate::{
     diff::Delta,
     finding::{Severity, Sources},
     plan::{Action, Amount, Cause, Change, Mode, Plan, Risk, Step},
+    position,
     schema::{Harm, Verdict, bucket},
     units::{count, count_of, show_count},
 };
@@ -136,7 +137,8 @@ fn likeness(plan: &Plan, step: &Step) -> String {
 fn group_lines(plan: &Plan, group: &[&Step], sources: &Sources) -> Vec<String> {
     let Some(step) = group.first() else { return Vec::new() };
     let mut lines = header(group, &fate(plan, step));
-    if step.action == Action::Delete && plan.mode == Mode::Normal {
+    let unwanted = step.action == Action::Delete && !position::is_holder(&step.address);
+    if unwanted && plan.mode == Mode::Normal {
         let why = match group {
             [one] => format!("(because {} is not in configuration)", address(&one.address)),
             _ => "(because they are not in configuration)".to_owned(),
@@ -211,6 +213,9 @@ fn fate(plan: &Plan, step: &Step) -> String {
         Action::Create if falls_with_its_stream(plan, step) => {
             "goes with its stream, and will be created again".to_owned()
         }
+        Action::Create if helped(step) => {
+            "is gone since an apply was cut short; will be created where it stood".to_owned()
+        }
         Action::Create if step.cause == Cause::Drift => {
             let anew = if stream { "empty" } else { "without its position" };
             format!("was deleted outside of jsplan; will be created again, {anew}")
@@ -218,7 +223,13 @@ fn fate(plan: &Plan, step: &Step) -> String {
         Action::Create => "will be created".to_owned(),
         Action::Update if step.adopts => "will be adopted, and updated in-place".to_owned(),
         Action::Update => "will be updated in-place".to_owned(),
+        Action::Replace if step.resumes() => {
+            format!("must be {}, and keeps its position", DANGER.style("replaced"))
+        }
         Action::Replace => format!("must be {}", DANGER.style("replaced")),
+        Action::Delete if position::is_holder(&step.address) => {
+            "held a position for an apply that was cut short, and goes".to_owned()
+        }
         Action::Delete => format!("will be {}", DANGER.style("destroyed")),
         Action::Adopt => {
             "will be adopted as it is: it enters the state, the server is left alone".to_owned()
@@ -232,6 +243,11 @@ fn fate(plan: &Plan, step: &Step) -> String {
         }
         Action::Bind => "will take its subjects, now that its consumers are there".to_owned(),
     }
+}
+
+/// Whether its position was held by another consumer, which is no longer needed.
+fn helped(step: &Step) -> bool {
+    step.calls.iter().any(|it| position::is_holder(&it.address))
 }
 
 /// Whether a consumer is made again only because its stream is replaced.

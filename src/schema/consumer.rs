@@ -7,8 +7,8 @@ use super::{
     Harm::Availability,
     Kind::{Bool, Bytes, Duration, Labels, List, Number, OneOf, Set, Subject, Text, Time},
     Loses::{Filtered, When},
-    Unset::{AsIs, Derived, False, Kept, Name, Number as Count, Unlimited},
-    Update::{Fixed, Only},
+    Unset::{Derived, False, Kept, Lapses, Name, Number as Count, Unlimited},
+    Update::{Fixed, Only, Request},
     Writer,
 };
 use crate::config::Config;
@@ -37,6 +37,9 @@ const PRIORITY: &[Choice] = &[
 
 /// `err_code` of an update that the server refuses.
 const INVALID_CONSUMER: u16 = 10012;
+
+/// The fields that say where a consumer starts.
+pub(crate) const START: [&str; 3] = ["deliver_policy", "opt_start_seq", "opt_start_time"];
 
 /// The rows of a consumer.
 pub const CONSUMER: &[Field] = &[
@@ -116,9 +119,8 @@ pub const CONSUMER: &[Field] = &[
         .refused_with(INVALID_CONSUMER),
     Field::new("pause_until", Time, "Deliver nothing before this instant.")
         .since(2, 11, 0)
-        .unset(AsIs)
-        .update(Only("an update ignores it; use `nats consumer pause`", never))
-        .refused_with(0),
+        .unset(Lapses)
+        .update(Request("CONSUMER.PAUSE")),
     Field::new("priority_policy", OneOf(PRIORITY), "How pulls of a group are served.")
         .since(2, 11, 0)
         .unset(Name("none")),
@@ -146,8 +148,11 @@ fn acks(config: &Config) -> bool {
 
 fn ack_wait(config: &Config) -> Option<Value> {
     const HALF_A_MINUTE: i64 = 30_000_000_000;
-    let first = config.get("backoff").and_then(|it| it.get(0)).cloned();
-    first.or_else(|| acks(config).then(|| HALF_A_MINUTE.into()))
+    // A first wait of zero is read back as no `ack_wait` (all releases).
+    match config.get("backoff").and_then(|it| it.get(0)) {
+        Some(first) => Some(first.clone()).filter(|it| *it != 0),
+        None => acks(config).then(|| HALF_A_MINUTE.into()),
+    }
 }
 
 fn in_flight(config: &Config, present: Option<Value>) -> Option<Value> {
@@ -183,8 +188,4 @@ fn same_mode(before: &Value, after: &Value) -> bool {
 
 fn any_set(before: &Value, after: &Value) -> bool {
     before.is_null() && !after.is_null()
-}
-
-fn never(_: &Value, _: &Value) -> bool {
-    false
 }

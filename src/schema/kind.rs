@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::{Choice, Field, Kind, Release};
 use crate::{
-    config::{Config, SERVER_LABELS},
+    config::{Config, is_reserved},
     units,
 };
 
@@ -199,7 +199,7 @@ fn canonical_labels(value: &Value) -> Option<Value> {
     let labels: Map<_, _> = value
         .as_object()?
         .iter()
-        .filter(|(key, _)| !key.starts_with(SERVER_LABELS))
+        .filter(|(key, _)| !is_reserved(key))
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect();
     (!labels.is_empty()).then(|| labels.into())

@@ -9,7 +9,7 @@ use toml::{
 };
 
 use crate::{
-    config::SERVER_LABELS,
+    config::{OWN_LABELS, SERVER_LABELS},
     finding::{Code, Finding, Place, closest},
     schema::{Choice, Field, Kind, UNLIMITED, Unset, Writer},
     subject, units,
@@ -210,9 +210,11 @@ impl Reader<'_> {
         let mut right = true;
         for (key, value) in table {
             let place = self.place(key.span());
-            if key.get_ref().starts_with(SERVER_LABELS) {
-                let message = format!("the label {} belongs to the server", quoted(key.get_ref()));
-                let help = "remove it: the server writes what is under `_nats.` itself";
+            let owners = [(SERVER_LABELS, "the server"), (OWN_LABELS, "jsplan")];
+            let owner = owners.into_iter().find(|it| key.get_ref().starts_with(it.0));
+            if let Some((prefix, owner)) = owner {
+                let message = format!("the label {} belongs to {owner}", quoted(key.get_ref()));
+                let help = format!("remove it: {owner} writes what is under `{prefix}` itself");
                 self.wrong(Code::NotYours, message, help, place);
                 right = false;
                 continue;

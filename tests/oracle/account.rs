@@ -8,7 +8,11 @@ use jsplan::{
     config::Config,
     finding::{Code, Finding, Severity},
     live::{Facts, Live, Observed},
-    plan::{Action, Ask, Step, call::Call, plan},
+    plan::{
+        Action, Ask, Step,
+        call::{Call, Does},
+        plan,
+    },
     schema::{Field, Kind, Verdict, Writer, stream::STREAM},
     spec::{self, Desired},
     state::{Done, Origin, Recorded, State},
@@ -234,13 +238,25 @@ fn in_place(name: &str, step: &Step, is: &Config) -> Call {
             fields.insert(field.to_owned(), value);
         }
     }
-    Call { subject: format!("STREAM.UPDATE.{name}"), body, level: 0 }
+    Call {
+        address: Address::stream(name),
+        does: Does::Write,
+        subject: format!("STREAM.UPDATE.{name}"),
+        body,
+        level: 0,
+    }
 }
 
 /// The request that jsplan does not come to make, since the spec is refused.
 fn by_hand(name: &str, config: &Value, is: Option<&Config>) -> Call {
     let verb = if is.is_some() { "UPDATE" } else { "CREATE" };
-    Call { subject: format!("STREAM.{verb}.{name}"), body: config.clone(), level: 0 }
+    Call {
+        address: Address::stream(name),
+        does: Does::Write,
+        subject: format!("STREAM.{verb}.{name}"),
+        body: config.clone(),
+        level: 0,
+    }
 }
 
 /// Why it is right to refuse what the server takes: it does something else than was written.

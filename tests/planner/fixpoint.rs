@@ -7,7 +7,11 @@ use jsplan::{
     address::Address,
     config::{Config, sha256},
     live::{Facts, Live, Observed},
-    plan::{Action, Ask, Mode, Plan, Step, plan},
+    plan::{
+        Action, Ask, Mode, Plan,
+        call::{Call, Does},
+        plan,
+    },
     schema::{
         Field, Harm, Kind, Release, Update, Writer, complete, consumer::CONSUMER, stream::STREAM,
     },
@@ -102,7 +106,7 @@ fn said(release: &str) -> Said {
 fn carry_out(plan: &Plan, live: &mut Live, state: &mut State) {
     for step in &plan.steps {
         for call in &step.calls {
-            answer(step, &call.subject, &call.body, live);
+            answer(call, live);
         }
         let is = live.resources.get(&step.address);
         match (&step.record, is) {
@@ -122,9 +126,9 @@ fn carry_out(plan: &Plan, live: &mut Live, state: &mut State) {
     }
 }
 
-fn answer(step: &Step, subject: &str, body: &Value, live: &mut Live) {
-    let address = &step.address;
-    if subject.contains(".DELETE.") {
+fn answer(call: &Call, live: &mut Live) {
+    let Call { address, does, subject, body, .. } = call;
+    if *does == Does::Delete {
         assert!(live.resources.remove(address).is_some(), "{address} is deleted, and not there");
         if let Address::Stream(name) = address {
             live.resources.retain(|it, _| it.stream_name() != name);
@@ -136,6 +140,16 @@ fn answer(step: &Step, subject: &str, body: &Value, live: &mut Live) {
         *address == stream || live.resources.contains_key(&stream),
         "{address} is sent before {stream} is there"
     );
+    let facts = live.resources.get(address).map_or(empty(address), |it| it.facts);
+    if *does == Does::Set {
+        let mut config = live.resources[address].config();
+        for (name, value) in body.as_object().into_iter().flatten() {
+            config.set(name, value.clone());
+        }
+        live.resources
+            .insert(address.clone(), Observed::new(raw(&config), CREATED.to_owned(), facts));
+        return;
+    }
     let updates = match address {
         Address::Stream(_) => subject.starts_with("STREAM.UPDATE."),
         Address::Consumer { .. } => body["action"] == "update",
@@ -143,7 +157,6 @@ fn answer(step: &Step, subject: &str, body: &Value, live: &mut Live) {
     assert_eq!(updates, live.resources.contains_key(address), "{subject}: {body}");
     let sent = Config::of(body.get("config").unwrap_or(body));
     let config = complete(address.rows(), &sent, live.server.release);
-    let facts = live.resources.get(address).map_or(empty(address), |it| it.facts);
     let created = CREATED.to_owned();
     live.resources.insert(address.clone(), Observed::new(raw(&config), created, facts));
 }
@@ -151,13 +164,20 @@ fn answer(step: &Step, subject: &str, body: &Value, live: &mut Live) {
 fn empty(address: &Address) -> Facts {
     match address {
         Address::Stream(_) => Facts::Stream { messages: 0, bytes: 0, consumers: 0 },
-        Address::Consumer { .. } => Facts::Consumer { pending: 0, ack_pending: 0, ack_floor: 0 },
+        Address::Consumer { .. } => Facts::Consumer {
+            pending: 0,
+            ack_pending: 0,
+            ack_floor: 0,
+            delivered: 0,
+            deliveries: 0,
+            ephemeral: false,
+        },
     }
 }
 
 fn free(field: &Field) -> bool {
     // Copies wait for streams that the model does not have, and 2.15.1 knows every field.
-    matches!(field.rule(Release(2, 15, 1)), Update::Free)
+    matches!(field.rule(Release(2, 15, 1)), Update::Free | Update::Request(_))
         && !["sources", "subject_delete_marker_ttl"].contains(&field.name)
 }
 

@@ -4,6 +4,7 @@ mod apply;
 mod buckets;
 mod cli;
 mod connect;
+mod consumers;
 mod drift;
 mod environments;
 mod fields;

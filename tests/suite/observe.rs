@@ -159,7 +159,7 @@ fn the_facts_are_those_of_the_server() {
         let stream = &live.resources[&Address::stream("A")];
         assert_eq!(stream.messages(), 5);
         let consumer = live.resources[&Address::consumer("A", "READER")].facts;
-        let Facts::Consumer { pending, ack_pending, ack_floor } = consumer else {
+        let Facts::Consumer { pending, ack_pending, ack_floor, .. } = consumer else {
             panic!("{consumer:?}");
         };
         assert_eq!((pending, ack_pending, ack_floor), (3, 2, 0));

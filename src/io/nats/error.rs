@@ -226,7 +226,7 @@ impl Error {
     }
 
     /// Whether the server says that the resource is not there.
-    pub(super) fn is_absence(&self) -> bool {
+    pub(crate) fn is_absence(&self) -> bool {
         matches!(self, Self::Api { code: 404, err_code: 10059 | 10014, .. })
     }
 }

@@ -179,6 +179,8 @@ struct Consumer<'a> {
     #[serde(borrow)]
     created: Cow<'a, str>,
     #[serde(default)]
+    delivered: Floor,
+    #[serde(default)]
     ack_floor: Floor,
     #[serde(default)]
     num_ack_pending: u64,
@@ -191,6 +193,7 @@ struct Consumer<'a> {
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct Floor {
+    consumer_seq: u64,
     stream_seq: u64,
 }
 
@@ -217,6 +220,7 @@ impl Stream<'_> {
 
 impl Consumer<'_> {
     fn entry(self, subject: &str) -> Result<Entry, Error> {
+        let ephemeral = self.is_ephemeral();
         Ok(Entry {
             observed: Observed::new(
                 object(subject, self.config)?,
@@ -225,11 +229,31 @@ impl Consumer<'_> {
                     pending: self.num_pending,
                     ack_pending: self.num_ack_pending,
                     ack_floor: self.ack_floor.stream_seq,
+                    delivered: self.delivered.stream_seq,
+                    deliveries: self
+                        .delivered
+                        .consumer_seq
+                        .saturating_sub(self.ack_floor.consumer_seq),
+                    ephemeral,
                 },
             ),
             leaderless: leaderless(self.cluster.as_ref()),
             name: self.name.into_owned(),
         })
+    }
+
+    /// A durable consumer has a `durable_name`, which the server writes first.
+    fn is_ephemeral(&self) -> bool {
+        #[derive(Deserialize, Default)]
+        #[serde(default)]
+        struct Marks {
+            durable_name: String,
+        }
+        if self.config.get().starts_with(r#"{"durable_name":""#) {
+            return false;
+        }
+        let marks: Marks = serde_json::from_str(self.config.get()).unwrap_or_default();
+        marks.durable_name.is_empty()
     }
 
     /// Mirrors and sources read their origins by consumers that the server makes and names `JS_…`.

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt as _;
 use jsplan::io::{clock::until, run, server::Server};
 use serde_json::{Value, json};
 
@@ -119,4 +120,60 @@ pub(crate) fn streams(server: &Server) -> Vec<String> {
 
 fn done(server: &Server, subject: &str, body: &Value) {
     run(async { Client::connect(server.url()).await.done(subject, body).await });
+}
+
+/// One delivery to a pull consumer.
+pub(crate) struct Delivery {
+    /// The sequence of the message in its stream.
+    pub(crate) sequence: u64,
+    /// Where its acknowledgement goes.
+    reply: String,
+}
+
+/// Pulls up to so many messages that are there.
+pub(crate) fn pull(server: &Server, stream: &str, consumer: &str, most: usize) -> Vec<Delivery> {
+    run(async {
+        let Client(client) = Client::connect(server.url()).await;
+        let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}");
+        // A message comes under its own subject, so that it has to have an inbox of its own.
+        let inbox = client.new_inbox();
+        let mut answers = client.subscribe(inbox.clone()).await.expect("a subscription");
+        let mut found = Vec::new();
+        for _ in 0..most {
+            let ask = r#"{"batch":1,"no_wait":true}"#;
+            let sent = client.publish_with_reply(subject.clone(), inbox.clone(), ask.into());
+            sent.await.expect("it is sent");
+            let message = answers.next().await.expect("an answer");
+            // An answer without anywhere to acknowledge it says that there is nothing.
+            let Some(reply) = message.reply else { break };
+            // `$JS.ACK.stream.consumer.delivered.stream_seq.…`
+            let sequence = reply.split('.').nth(5).and_then(|it| it.parse().ok());
+            let sequence = sequence.expect("an acknowledgement names the sequence");
+            found.push(Delivery { sequence, reply: reply.to_string() });
+        }
+        found
+    })
+}
+
+/// Acknowledges, and waits until each is taken note of.
+pub(crate) fn acknowledge<'a>(server: &Server, deliveries: impl IntoIterator<Item = &'a Delivery>) {
+    run(async {
+        let Client(client) = Client::connect(server.url()).await;
+        for delivery in deliveries {
+            let taken = client.request(delivery.reply.clone(), "+ACK".into()).await;
+            taken.expect("the server takes note");
+        }
+    });
+}
+
+/// What the API says of a consumer.
+pub(crate) fn consumer(server: &Server, stream: &str, name: &str) -> Value {
+    ask(server, &format!("CONSUMER.INFO.{stream}.{name}"), &Value::Null)
+}
+
+/// Makes a consumer as another client would.
+pub(crate) fn create_consumer(server: &Server, stream: &str, config: &Value) {
+    let name = config["name"].as_str().expect("a consumer has a name");
+    let body = json!({ "stream_name": stream, "config": config });
+    done(server, &format!("CONSUMER.CREATE.{stream}.{name}"), &body);
 }
