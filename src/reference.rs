@@ -102,7 +102,7 @@ const EXPRESSIONS: &str = "
 Numbers are those of the wire: no limit is -1, and 0 for `max_age`. A field that the server leaves
 away is not there, so it is asked for first: `has(config.description) && …`. An expression that is
 wrong, that fails, or that gives neither true nor false is an error: no rule passes in silence. It
-has at most 1,000 bytes.
+has at most 1,000 bytes and walks at most three lists (`all`, `exists`, `exists_one`, `filter`, `map`).
 
 The finding points at the first field of the expression that the resource writes.
 ";

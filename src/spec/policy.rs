@@ -28,8 +28,6 @@ use crate::{
     schema::{self, Choice, Kind, Release},
 };
 
-pub(super) use read::read;
-
 /// `[policy]` as one file has it, or as several have laid over each other.
 #[derive(Debug, Default)]
 pub(super) struct Policy {

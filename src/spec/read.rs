@@ -215,7 +215,7 @@ impl Reader<'_> {
                 "streams" => layer.streams = self.streams(value),
                 "kv" => self.buckets(Bucket::Kv, &value, &mut layer),
                 "object" => self.buckets(Bucket::Object, &value, &mut layer),
-                "policy" => layer.policy = policy::read(self, &value),
+                "policy" => layer.policy = policy::read::read(self, &value),
                 _ => {
                     let names: Vec<_> = TOP.iter().map(|it| it.0).collect();
                     self.unknown("a spec", &key, &names);

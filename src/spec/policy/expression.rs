@@ -29,6 +29,8 @@ pub(super) struct Expression {
 /// Longer ones are programs, and their nesting would be too deep to walk.
 const LONGEST: usize = 1000;
 const DEEPEST: usize = 20;
+/// More of them in each other would not end in the life of a person, or fit the memory.
+const MOST_WALKS: usize = 3;
 
 impl Expression {
     /// Understands what is written under `rule`, about resources with these rows.
@@ -45,6 +47,10 @@ impl Expression {
         if text.len() > LONGEST || depth(text) > DEEPEST {
             let message = format!("the expression of `{rule}` is too long or too deep");
             return Err(wrong(message, "write at most 1,000 bytes, or make several rules of it"));
+        }
+        if walks(text) > MOST_WALKS {
+            let message = format!("the expression of `{rule}` walks more than three lists");
+            return Err(wrong(message, "make several rules of it"));
         }
         let program = Program::compile(text).map_err(|errors| {
             let why = errors.errors.first().map_or("", |it| it.msg.as_str());
@@ -140,6 +146,12 @@ fn named(text: &str) -> Vec<&str> {
         })
     });
     names.filter(|it| !it.is_empty()).collect()
+}
+
+/// How many lists are walked.
+fn walks(text: &str) -> usize {
+    let words = text.split(|it: char| !it.is_ascii_alphanumeric() && it != '_');
+    words.filter(|it| ["all", "exists", "exists_one", "filter", "map"].contains(it)).count()
 }
 
 /// How deep brackets stand in each other.
