@@ -63,6 +63,8 @@ struct Binding {
 fn binding(step: &Step) -> Binding {
     let mut binding = Binding::default();
     let Address::Stream(name) = &step.address else { return binding };
+    // A mirror that stays one takes over what its origin says by then.
+    binding.origins.extend(step.calls.last().and_then(|it| name_of(&it.body["mirror"])));
     // A parked stream takes its subjects when they are bound; until then they stay where they are.
     let subjects = step.calls.last().map(|it| texts(&it.body["subjects"])).unwrap_or_default();
     let parked = subjects == [call::parked(name)];
@@ -78,7 +80,6 @@ fn binding(step: &Step) -> Binding {
                 binding.takes.extend(taken.cloned());
                 binding.frees.extend(was.into_iter().filter(|it| !will.contains(it)));
             }
-            "mirror" => binding.origins.extend(name_of(after)),
             "sources" => {
                 binding.origins.extend(after.as_array().into_iter().flatten().filter_map(name_of));
             }

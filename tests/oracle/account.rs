@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use jsplan::{
     address::Address,
     config::Config,
-    finding::{Finding, Severity},
+    finding::{Code, Finding, Severity},
     live::{Facts, Live, Observed},
     plan::{Action, Ask, Step, call::Call, plan},
-    schema::{Field, Kind, Writer, stream::STREAM},
+    schema::{Field, Kind, Verdict, Writer, stream::STREAM},
     spec::{self, Desired},
     state::{Done, Origin, Recorded, State},
 };
@@ -215,11 +215,11 @@ impl<'a> Account<'a> {
 fn replaced(step: &Step) -> Vec<Finding> {
     let names: Vec<_> = step.changes.iter().map(|it| it.delta.field.name).collect();
     let why = step.changes.iter().find_map(|it| match it.verdict {
-        jsplan::schema::Verdict::Refused(why) => Some(why),
-        _ => None,
+        Verdict::Refused(why) => Some(why),
+        Verdict::InPlace | Verdict::OneWay => None,
     });
     let message = format!("{}: {}", names.join(", "), why.unwrap_or("no field is refused"));
-    vec![Finding::error(jsplan::finding::Code::Conflict, message)]
+    vec![Finding::error(Code::Conflict, message)]
 }
 
 /// The update that a replacement takes the place of.
@@ -227,10 +227,11 @@ fn in_place(name: &str, step: &Step, is: &Config) -> Call {
     let mut body = is.clone().into_value();
     let fields = body.as_object_mut().expect("a configuration is an object");
     for change in &step.changes {
-        let (field, value) = (change.delta.field.name.to_owned(), change.delta.after.clone());
-        match value {
-            Value::Null => drop(fields.remove(&field)),
-            value => drop(fields.insert(field, value)),
+        let (field, value) = (change.delta.field.name, change.delta.after.clone());
+        if value.is_null() {
+            fields.remove(field);
+        } else {
+            fields.insert(field.to_owned(), value);
         }
     }
     Call { subject: format!("STREAM.UPDATE.{name}"), body, level: 0 }

@@ -234,12 +234,13 @@ impl Draw {
             let path = format!("{path}.{}", row.name);
             let known = row.since <= self.release || self.once_in(20);
             if known && (row.required || self.once_in(4)) {
-                let value = match row.kind {
-                    Kind::Table(inner) => self.table(&path, inner),
-                    _ => match &examples(&path, row)[..] {
+                let value = if let Kind::Table(inner) = row.kind {
+                    self.table(&path, inner)
+                } else {
+                    match &examples(&path, row)[..] {
                         [] => continue,
                         examples => self.one(examples).clone(),
-                    },
+                    }
                 };
                 table.insert(row.name.to_owned(), value);
             }

@@ -29,7 +29,8 @@ fn what_is_predicted_of_random_streams_is_what_the_server_does() {
         let mut account = Account::new(oracle);
         let mut outcomes: BTreeMap<Outcome, usize> = BTreeMap::new();
         let mut wrong = Vec::new();
-        for case in 0..cases {
+        let mut case = 0;
+        while case < cases {
             let name = draw.name();
             let config = match account.declared(name) {
                 Some(_) if draw.once_in(6) => {
@@ -39,6 +40,7 @@ fn what_is_predicted_of_random_streams_is_what_the_server_does() {
                 Some(config) => draw.changed(&config.clone()),
                 None => draw.stream(name),
             };
+            case += 1;
             match account.declare(name, &config).await {
                 Ok(outcome) => *outcomes.entry(outcome).or_default() += 1,
                 Err(why) => wrong.push(format!("case {case}, {name}: {why}\n    wanted {config}")),

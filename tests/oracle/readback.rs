@@ -28,9 +28,6 @@ pub(crate) fn surprises(
 /// servers leave out.
 pub(crate) fn shown(field: &Field, config: &Config) -> Value {
     let value = config.get(field.name).and_then(|it| field.kind.canonical(it));
-    let name = match field.unset {
-        Unset::Name(name) => Some(name.into()),
-        _ => None,
-    };
+    let name = if let Unset::Name(name) = field.unset { Some(name.into()) } else { None };
     value.or(name).unwrap_or_default()
 }

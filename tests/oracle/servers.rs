@@ -1,6 +1,10 @@
 //! The servers that are asked: one of each release, and a connection to it.
 
-use std::{env, path::PathBuf, thread};
+use std::{
+    env,
+    path::{Path, PathBuf},
+    thread,
+};
 
 use jsplan::{
     address::Address,
@@ -48,7 +52,7 @@ pub(crate) fn each<T: Send>(question: impl AsyncFn(&Oracle) -> T + Sync) -> Vec<
 }
 
 /// A new server, with nothing in it.
-fn ask<T>(program: &PathBuf, question: impl AsyncFn(&Oracle) -> T) -> (Release, T) {
+fn ask<T>(program: &Path, question: impl AsyncFn(&Oracle) -> T) -> (Release, T) {
     let server = Server::start(program, JETSTREAM).expect("a nats-server starts");
     run(async {
         let connection =

@@ -74,15 +74,11 @@ fn transitions(field: &'static Field, oracle: &Oracle) -> Vec<Transition> {
         all.push((unset(), value.clone()));
         all.push((value.clone(), unset()));
         // Of a closed set every pair, of others each beside the next, both ways.
-        let others = match field.kind {
-            Kind::OneOf(_) => &values[..],
-            _ => &values[number..values.len().min(number + 2)],
-        };
-        for other in others.iter().filter(|it| *it != value) {
+        let closed = matches!(field.kind, Kind::OneOf(_));
+        let end = if closed { values.len() } else { values.len().min(number + 2) };
+        for other in &values[number + 1..end] {
             all.push((value.clone(), other.clone()));
-            if !matches!(field.kind, Kind::OneOf(_)) {
-                all.push((other.clone(), value.clone()));
-            }
+            all.push((other.clone(), value.clone()));
         }
     }
     all.into_iter().map(|(before, after)| Transition { field, before, after }).collect()
@@ -96,12 +92,11 @@ impl Transition {
         oracle.done("STREAM.DELETE.T").await;
         let was = self.field.read(&Config::of(&before)).unwrap_or_default();
         let will = self.field.value(&Config::of(&sent), None, oracle.release).unwrap_or_default();
-        let verdict = match self.field.verdict(oracle.release, &was, &will) {
-            // Nothing changes.
-            _ if was == will => Verdict::InPlace,
-            // jsplan refuses what would do nothing.
-            Verdict::Refused(_) if self.field.refusal == 0 => Verdict::InPlace,
-            verdict => verdict,
+        // Nothing is refused where nothing changes, and jsplan alone refuses what would do nothing.
+        let verdict = if was == will || self.field.refusal == 0 {
+            Verdict::InPlace
+        } else {
+            self.field.verdict(oracle.release, &was, &will)
         };
         match (verdict, answer) {
             (Verdict::Refused(_), Answer::Refused(code, _))
@@ -151,9 +146,10 @@ impl Transition {
     fn with(&self, config: &Value, value: &Value) -> Value {
         let mut config = config.clone();
         let fields = config.as_object_mut().expect("a configuration is an object");
-        match value {
-            Value::Null => drop(fields.remove(self.field.name)),
-            value => drop(fields.insert(self.field.name.to_owned(), value.clone())),
+        if value.is_null() {
+            fields.remove(self.field.name);
+        } else {
+            fields.insert(self.field.name.to_owned(), value.clone());
         }
         if self.field.name == "mirror" && !value.is_null() {
             // The server fills them in, and no mirror takes any.
