@@ -442,10 +442,8 @@ impl Field {
     /// The canonical value that stands in a configuration.
     fn set(&self, config: &Config) -> Option<Value> {
         let set = self.kind.canonical(config.get(self.name)?)?;
-        let endless = match self.unset {
-            Unset::Unlimited(wire) => Some(wire),
-            _ => self.endless,
-        };
+        let endless =
+            if let Unset::Unlimited(wire) = self.unset { Some(wire) } else { self.endless };
         let below_zero = set.as_i64().is_some_and(|it| it < 0);
         Some(endless.filter(|_| below_zero).map_or(set, Value::from))
     }

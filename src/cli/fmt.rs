@@ -8,7 +8,7 @@ use crate::{io::files, render, spec::format};
 /// What `fmt` takes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Specs, or folders of them; without any, all of `environments/`
+    /// Specs, or folders of them
     #[arg(value_name = "FILE", default_value = "environments")]
     files: Vec<PathBuf>,
     /// Change nothing, and end with 1 where a file is laid out otherwise

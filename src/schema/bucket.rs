@@ -120,7 +120,7 @@ const LABELS: Field = Field::new("metadata", Labels, "Labels for people and tool
 
 /// The bucket that is mirrored, or one of those that are copied.
 const ORIGIN: &[Field] = &[
-    Field::new("name", Text, "The origin: the name of a bucket."),
+    Field::new("name", Text, "The origin: the name of a bucket.").required(),
     Field::new("opt_start_seq", Number, "The first sequence to copy."),
     Field::new("opt_start_time", Time, "The first instant to copy."),
     Field::new("filter_subject", Subject, "Only values on these subjects."),
@@ -291,7 +291,8 @@ pub fn lift(stream: &Config) -> Option<Lifted> {
     let open = left_open(&lowered);
     let same = |row: &Field| {
         let kept = stream.get(row.name);
-        open.contains(&row.name) || row.read(stream) == row.value(&lowered, kept, RELEASE)
+        open.contains(&row.name)
+            || row.value(stream, kept, RELEASE) == row.value(&lowered, kept, RELEASE)
     };
     let whole = STREAM.iter().filter(|it| it.writer == Writer::Spec).all(same);
     whole.then(|| Lifted { kind, name: name.to_owned(), words })

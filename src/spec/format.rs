@@ -182,8 +182,11 @@ impl Layout {
             path.push(name.clone());
             match item {
                 Item::Value(value) => {
-                    line(&mut key, value, rows.find(&name), *leads);
-                    *leads = false;
+                    line(&mut key, value, rows.find(&name));
+                    if std::mem::take(leads) {
+                        let prefix = around(key.leaf_decor()).0.trim_start().to_owned();
+                        key.leaf_decor_mut().set_prefix(prefix);
+                    }
                 }
                 Item::Table(it) if it.is_dotted() => {
                     unpad(&mut key);
@@ -222,10 +225,9 @@ impl Layout {
 }
 
 /// One `key = value`.
-fn line(key: &mut KeyMut<'_>, value: &mut Toml, field: Option<&'static Field>, leads: bool) {
+fn line(key: &mut KeyMut<'_>, value: &mut Toml, field: Option<&'static Field>) {
     let prefix = above(around(key.leaf_decor()).0);
     unpad(key);
-    let prefix = if leads { prefix.trim_start() } else { &prefix };
     key.leaf_decor_mut().set_prefix(prefix);
     let suffix = beside(around(value.decor()).1);
     said(value, field.map(|it| &it.kind));
@@ -340,7 +342,7 @@ fn spaced(value: &mut Toml, room: usize) {
     let broken = |text: &str| text.contains('\n');
     match value {
         Toml::Array(list) => {
-            list.iter_mut().for_each(|it| inline(it));
+            list.iter_mut().for_each(inline);
             let text = list.to_string();
             let separators = separators(list);
             if separators.contains('#') {
@@ -352,7 +354,8 @@ fn spaced(value: &mut Toml, room: usize) {
             }
         }
         Toml::InlineTable(_) => inline(value),
-        _ => {}
+        Toml::String(_) | Toml::Integer(_) | Toml::Float(_) => {}
+        Toml::Boolean(_) | Toml::Datetime(_) => {}
     }
 }
 
@@ -383,7 +386,8 @@ fn inline(value: &mut Toml) {
             close(list);
         }
         Toml::InlineTable(table) => tight(table),
-        _ => {}
+        Toml::String(_) | Toml::Integer(_) | Toml::Float(_) => {}
+        Toml::Boolean(_) | Toml::Datetime(_) => {}
     }
 }
 

@@ -185,11 +185,10 @@ fn amount(kind: &Kind, number: i64) -> Result<Toml, String> {
     if number < 0 {
         return Err(format!("{number} is negative"));
     }
-    let shown = match kind {
-        Kind::Duration => return Ok(text(&units::show_duration(number))),
-        Kind::Bytes => units::show_bytes(number),
-        _ => return Ok(number.into()),
-    };
+    if let Kind::Duration = kind {
+        return Ok(text(&units::show_duration(number)));
+    }
+    let shown = if let Kind::Bytes = kind { units::show_bytes(number) } else { number.to_string() };
     Ok(if shown.parse::<i64>().is_ok() { number.into() } else { text(&shown) })
 }
 
@@ -202,9 +201,8 @@ fn fitted(name: &str, value: Toml) -> Item {
     match value {
         Toml::InlineTable(it) => Item::Table(spread(it)),
         Toml::Array(list) if list.iter().any(|it| it.is_inline_table() && long(it)) => {
-            let tables = list.into_iter().filter_map(|it| match it {
-                Toml::InlineTable(it) => Some(spread(it)),
-                _ => None,
+            let tables = list.into_iter().filter_map(|it| {
+                if let Toml::InlineTable(it) = it { Some(spread(it)) } else { None }
             });
             Item::ArrayOfTables(tables.collect::<ArrayOfTables>())
         }
@@ -212,7 +210,11 @@ fn fitted(name: &str, value: Toml) -> Item {
             by_line(&mut list);
             Item::Value(list.into())
         }
-        other => Item::Value(other),
+        other @ (Toml::String(_)
+        | Toml::Integer(_)
+        | Toml::Float(_)
+        | Toml::Boolean(_)
+        | Toml::Datetime(_)) => Item::Value(other),
     }
 }
 

@@ -1,6 +1,8 @@
 //! Whatever an account holds is imported, and then a plan is empty: random accounts on real servers
 //! of every supported release, into specs of several makes.
 
+#![expect(clippy::print_stdout, reason = "the seed and the counts are what a run is for")]
+
 mod account;
 #[path = "../oracle/generate.rs"]
 #[expect(dead_code, reason = "the oracle draws changes too")]

@@ -150,7 +150,7 @@ impl Check<'_> {
         let last = if text == earlier { Last::Yes } else { Last::No };
         let place = self.item(declared, filter_field(&declared.config), text, last);
         let finding = if text == earlier {
-            Finding::warning(Code::SubjectOverlap, format!("the filter `{text}` stands twice"))
+            Finding::error(Code::SubjectOverlap, format!("the filter `{text}` stands twice"))
                 .help("remove one of them")
         } else if subject::covers(text, earlier) || subject::covers(earlier, text) {
             let message = format!("the filters `{earlier}` and `{text}` take the same messages");
