@@ -258,8 +258,12 @@ pub enum Code {
     WrongTarget,
     /// A `--target` that names nothing.
     NoSuchTarget,
-    /// More than one replica on a server without a cluster.
+    /// More replicas than there are servers.
     Replicas,
+    /// A copy of a stream that is not there, or that cannot be copied like this.
+    Origin,
+    /// More than the account, or a stream, allows.
+    Limit,
 }
 
 impl Code {
@@ -288,6 +292,8 @@ impl Code {
         Self::WrongTarget,
         Self::NoSuchTarget,
         Self::Replicas,
+        Self::Origin,
+        Self::Limit,
     ];
 
     /// One sentence for the reference page.
@@ -333,6 +339,10 @@ impl Code {
             }
             Self::NoSuchTarget => ("no-such-target", "A `--target` names nothing."),
             Self::Replicas => ("replicas", "More replicas are asked for than there are servers."),
+            Self::Origin => {
+                ("origin", "A stream copies one that is not there, or that it cannot copy like this.")
+            }
+            Self::Limit => ("limit", "It would be more than the account or the stream allows."),
         }
     }
 }

@@ -6,6 +6,7 @@
 pub mod call;
 pub mod file;
 mod order;
+mod preflight;
 mod risk;
 mod scope;
 
@@ -102,6 +103,8 @@ pub struct Step {
     pub risks: Vec<Risk>,
     /// Messages in the stream that it is or reads, when the plan was made.
     pub stored: u64,
+    /// Whether a live resource of its name goes first, with its stream.
+    pub falls: bool,
     /// Whether a finding stops it.
     pub blocked: bool,
     /// What is sent.
@@ -226,6 +229,7 @@ pub fn plan(desired: &Desired, recorded: &State, live: &Live, ask: &Ask) -> Plan
         around.assess(step, &mut plan.findings);
     }
     order::order(&mut plan.steps, &mut plan.findings);
+    preflight::check(&mut plan.steps, &around, &mut plan.findings);
     plan
 }
 
@@ -275,14 +279,17 @@ fn decide_each<'a>(
             plan.findings.push(scope::unreadable(address, reason).at(place));
             continue;
         }
-        if falls && sides.wanted.is_some() {
+        let anew = falls && sides.wanted.is_some();
+        let lives = sides.is.is_some();
+        if anew {
             // What goes with its stream and is wanted is made anew.
             (sides.was, sides.is) = (None, None);
         }
-        let Some(step) = decide(sides, ask.mode, live.server.release) else {
+        let Some(mut step) = decide(sides, ask.mode, live.server.release) else {
             plan.unchanged += 1;
             continue;
         };
+        step.falls = anew && lives;
         if step.destroys() && address.is_stream() {
             gone.insert(address.stream_name());
         }
@@ -419,6 +426,7 @@ fn step(sides: Sides<'_>, action: Action, changes: Vec<Change>) -> Step {
         same: fields - changes.len(),
         risks: Vec::new(),
         stored: 0,
+        falls: false,
         blocked: false,
         calls: call::calls(address, action, wanted, is, &changes),
         premise: is.map(premise),
@@ -551,6 +559,7 @@ impl Counts {
             Action::Forget => self.forget += 1,
             Action::Bind | Action::Adopt | Action::Record => {}
         }
+        self.destroy += usize::from(step.falls);
         self.import += usize::from(step.adopts);
     }
 }

@@ -48,6 +48,14 @@ pub(crate) fn covers(outer: &str, inner: &str) -> bool {
     }
 }
 
+/// The subjects that a mapping such as `a.{{wildcard(1)}}` or `a.$1` can give.
+pub(crate) fn mapped(dest: &str) -> String {
+    let numbered = |it: &str| it.strip_prefix('$').is_some_and(|it| it.parse::<u8>().is_ok());
+    let computed = |it: &str| it.contains("{{") || numbered(it);
+    let tokens = dest.split('.').map(|it| if computed(it) { "*" } else { it });
+    tokens.collect::<Vec<_>>().join(".")
+}
+
 /// Subjects by token, so that one is compared with those it can meet and not with all.
 #[derive(Default)]
 pub(crate) struct Subjects<'a> {

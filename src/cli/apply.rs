@@ -132,7 +132,9 @@ fn checked(plan: Plan, gathered: &Gathered) -> Result<Plan, Failure> {
     if let Some(moved) = target::moved(&plan.server, &live.server) {
         return Err(Failure::new(moved).help(again));
     }
-    for step in plan.steps.iter().filter(|_| plan.mode == Mode::Normal) {
+    // What a later step of the same resource completes follows no declaration yet.
+    let whole = |it: &&plan::Step| it.record.as_ref().is_none_or(|it| !it.spec_sha256.is_empty());
+    for step in plan.steps.iter().filter(|_| plan.mode == Mode::Normal).filter(whole) {
         let declared = desired.resources.get(&step.address).map(|it| &it.sha256);
         if step.record.as_ref().map(|it| &it.spec_sha256) != declared {
             let message = format!("the spec of `{}` changed since the plan was made", step.address);

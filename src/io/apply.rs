@@ -3,27 +3,39 @@
 //! The decisions are all in the plan. What is added here is the order in time: steps of one wave
 //! side by side, waves one after another, the state on disk before anything new is begun.
 
-use std::{pin::pin, time::Instant};
+use std::{
+    pin::pin,
+    time::{Duration, Instant},
+};
 
 use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use serde_json::Value;
 
 use super::{
+    clock,
     nats::{self, Session},
     store::{self, Journal},
 };
 use crate::{
+    address::Address,
     config::Config,
     diff::deltas,
     event::{Event, Outcome},
     live::Observed,
-    plan::{Action, Intent, Plan, Step, call::Call, premise},
+    plan::{Action, Intent, Plan, Premise, Step, call::Call, premise},
     render::progress,
     state::{Done, Recorded, State},
 };
 
 /// Writes in flight: the knee of a single server, and enough to hide elections in a cluster.
 pub(crate) const PARALLELISM: u16 = 16;
+
+/// How long the replicas of a stream are waited for: a large one may take hours to copy, and then
+/// another apply goes on from where this one stopped.
+const SETTLING: Duration = Duration::from_secs(300);
+
+/// How often they are looked at.
+const PACE: Duration = Duration::from_millis(250);
 
 /// Why a step failed.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +46,21 @@ pub enum Error {
     /// The live resource is not the one the plan was made from.
     #[error("it changed since the plan was made: {0}")]
     Moved(String),
+    /// The replicas of the stream do not get to where they should be.
+    #[error(
+        "`{stream}` has not settled within {} min: {waiting}; the server goes on by itself, and \
+         what is left is for the next apply",
+        SETTLING.as_secs() / 60
+    )]
+    Unsettled {
+        /// Its name.
+        stream: String,
+        /// What it waits for.
+        waiting: String,
+    },
+    /// Somebody did not want to wait for it.
+    #[error("interrupted while `{0}` was being moved; what is left is for the next apply")]
+    Interrupted(String),
 }
 
 /// Carries out a plan and changes the state with it. Each finished step is in the journal, on disk,
@@ -120,7 +147,13 @@ async fn carry_out(session: &Session, step: &Step) -> Result<Option<Recorded>, E
     check_premise(session, step).await?;
     let mut answer = None;
     for call in &step.calls {
+        if call.waits {
+            settled(session, &step.address).await?;
+        }
         answer = Some(send(session, step, call).await?);
+    }
+    if step.calls.iter().any(|it| it.waits) {
+        led(session, &step.address).await;
     }
     match (step.action, &step.record) {
         (Action::Delete | Action::Forget, _) | (_, None) => Ok(None),
@@ -153,17 +186,73 @@ async fn check_premise(session: &Session, step: &Step) -> Result<(), Error> {
     if found.created != expected.created {
         return Err(Error::Moved(format!("it was created anew at {}", found.created)));
     }
-    if found.fingerprint == expected.fingerprint {
+    if found.fingerprint == expected.fingerprint || rescaled(step, &is, expected) {
         return Ok(());
     }
     Err(Error::Moved("its configuration is another one; plan again to see it".to_owned()))
+}
+
+/// Whether a consumer is as it was but for its replicas: those the server changes with its stream's,
+/// in an earlier step of the same plan (all releases).
+fn rescaled(step: &Step, is: &Observed, expected: &Premise) -> bool {
+    let mut changes = step.changes.iter().map(|it| &it.delta);
+    let Some(delta) = changes.find(|it| it.field.name == "num_replicas") else { return false };
+    let mut before = is.config();
+    before.set(delta.field.name, delta.before.clone());
+    matches!(step.address, Address::Consumer { .. }) && before.fingerprint() == expected.fingerprint
+}
+
+/// Waits until the replicas of a stream are where they should be, seen twice: before 2.15 nothing
+/// tells a stream that has not begun to move from one that is done.
+async fn settled(session: &Session, address: &Address) -> Result<(), Error> {
+    let stream = address.stream_name();
+    let mut waiting = String::new();
+    let mut before = false;
+    let mut failure = None;
+    let look = async || match session.unsettled(stream).await {
+        Ok(None) if before => true,
+        Ok(None) => {
+            before = true;
+            false
+        }
+        Ok(Some(reason)) => {
+            (before, waiting) = (false, reason);
+            false
+        }
+        Err(error) => {
+            failure = Some(error);
+            true
+        }
+    };
+    let in_time = tokio::select! {
+        in_time = clock::until(Instant::now() + SETTLING, PACE, look) => in_time,
+        () = super::interrupted() => return Err(Error::Interrupted(stream.to_owned())),
+    };
+    match failure {
+        Some(error) => Err(error.into()),
+        None if in_time => Ok(()),
+        None => Err(Error::Unsettled { stream: stream.to_owned(), waiting }),
+    }
+}
+
+/// Waits for a stream that has just been moved to have a leader, so that what follows can be read
+/// and written; one that gets none in time is found by whatever asks for it next.
+async fn led(session: &Session, address: &Address) {
+    let deadline = Instant::now() + nats::ELECTION;
+    clock::until(deadline, PACE, async || session.read(address).await.is_ok()).await;
 }
 
 /// Sends one request; the answer to a creation or an update is its read-back.
 async fn send(session: &Session, step: &Step, call: &Call) -> Result<Option<Observed>, Error> {
     let deletes = call.body.is_null();
     let body = if deletes { Vec::new() } else { call.body.to_string().into_bytes() };
-    match session.request(&call.subject, body, call.level).await {
+    let mut reply = session.request(&call.subject, body.clone(), call.level).await;
+    if reply.as_ref().is_err_and(nats::error::Error::is_moving) {
+        // It was refused, so it may be sent again.
+        settled(session, &step.address).await?;
+        reply = session.request(&call.subject, body, call.level).await;
+    }
+    match reply {
         Ok(_) if deletes => Ok(None),
         Ok(answer) => Ok(Some(answer.observed(&step.address)?)),
         Err(error) if error.is_loss() => settle(session, step, call, error).await,

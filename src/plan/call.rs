@@ -25,6 +25,11 @@ pub struct Call {
     /// The API level below which a server must refuse it rather than drop fields it does not know;
     /// 0 asks for none. Servers before 2.12 do not look at it.
     pub level: u32,
+    /// Whether it is sent only once the replicas of the stream are where they should be: it moves
+    /// or scales. Up to 2.14 the server takes such a request at any time, and may lose the stream
+    /// over two of them; from 2.15 it refuses the second.
+    #[serde(default)]
+    pub waits: bool,
 }
 
 /// The requests of a step, in order.
@@ -37,7 +42,7 @@ pub(super) fn calls(
 ) -> Vec<Call> {
     match (action, wanted, is) {
         (Action::Create, Some(wanted), _) => vec![create(address, &wanted.config)],
-        (Action::Update, Some(_), Some(is)) => vec![update(address, &is.config(), changes)],
+        (Action::Update, Some(_), Some(is)) => updates(address, &is.config(), changes),
         (Action::Replace, Some(wanted), Some(_)) => {
             vec![delete(address), create(address, &wanted.config)]
         }
@@ -58,9 +63,32 @@ fn create(address: &Address, config: &Config) -> Call {
     }
 }
 
-fn update(address: &Address, live: &Config, changes: &[Change]) -> Call {
-    let deltas: Vec<Delta> = changes.iter().map(|it| it.delta.clone()).collect();
-    let config = overlay(live, &deltas);
+/// No stream is moved and scaled by one request: the server refuses it with 10123. As few copies as
+/// can be are moved.
+fn updates(address: &Address, live: &Config, changes: &[Change]) -> Vec<Call> {
+    let change = |name: &str| changes.iter().map(|it| &it.delta).find(|it| it.field.name == name);
+    // To take a placement away moves nothing.
+    let moves = change("placement").filter(|it| !it.after.is_null());
+    let scales = change("num_replicas");
+    let later = match (moves, scales) {
+        (Some(_), Some(Delta { before, after, .. })) if after.as_i64() < before.as_i64() => {
+            Some("placement")
+        }
+        (Some(_), Some(_)) => Some("num_replicas"),
+        (_, _) => None,
+    };
+    let send = |without: Option<&str>| {
+        let all = changes.iter().map(|it| &it.delta);
+        let deltas: Vec<_> =
+            all.filter(|it| Some(it.field.name) != without).cloned().collect();
+        update(address, overlay(live, &deltas))
+    };
+    let waits = address.is_stream() && (moves.is_some() || scales.is_some());
+    let calls = later.map(|it| send(Some(it))).into_iter().chain([send(None)]);
+    calls.map(|it| Call { waits, ..it }).collect()
+}
+
+fn update(address: &Address, config: Config) -> Call {
     match address {
         Address::Stream(name) => write(address, format!("STREAM.UPDATE.{name}"), config),
         Address::Consumer { .. } => consumer(address, config, "update"),
@@ -69,7 +97,8 @@ fn update(address: &Address, live: &Config, changes: &[Change]) -> Call {
 
 /// A request that carries a configuration, and the level that its fields need.
 fn write(address: &Address, subject: String, config: Config) -> Call {
-    Call { subject, level: api_level(address.rows(), &config), body: config.into_value() }
+    let level = api_level(address.rows(), &config);
+    Call { subject, level, body: config.into_value(), waits: false }
 }
 
 /// `action` turns a race into an error: a create never overwrites, an update never makes anew.
@@ -85,7 +114,7 @@ fn delete(address: &Address) -> Call {
         Address::Stream(name) => format!("STREAM.DELETE.{name}"),
         Address::Consumer { stream, name } => format!("CONSUMER.DELETE.{stream}.{name}"),
     };
-    Call { subject, body: Value::Null, level: 0 }
+    Call { subject, body: Value::Null, level: 0, waits: false }
 }
 
 /// Interest streams take their subjects only once their consumers are there: a message that
@@ -99,8 +128,7 @@ pub(super) fn bind_later(steps: &mut Vec<Step>) {
     let mut binds = Vec::new();
     for step in steps.iter_mut() {
         let Address::Stream(name) = &step.address else { continue };
-        let Some(create) = step.calls.last().cloned() else { continue };
-        let body = &create.body;
+        let Some(Call { body, .. }) = step.calls.last() else { continue };
         let made = matches!(step.action, Action::Create | Action::Replace);
         // A mirror takes no subjects, so there is nothing to bind.
         let waits = body["retention"] == "interest" && body["mirror"].is_null();
@@ -108,19 +136,36 @@ pub(super) fn bind_later(steps: &mut Vec<Step>) {
             continue;
         }
         let parked = parked(name);
-        binds.push(Step {
-            action: Action::Bind,
-            adopts: false,
-            cause: Cause::Edit,
-            changes: Vec::new(),
-            calls: vec![Call { subject: format!("STREAM.UPDATE.{name}"), ..create }],
-            premise: None,
-            ..step.clone()
-        });
+        binds.extend(bind(step, vec![parked]));
         if let Some(Value::Object(create)) = step.calls.last_mut().map(|it| &mut it.body) {
-            create.insert("subjects".to_owned(), json!([parked]));
             create.remove("sources");
         }
     }
     steps.append(&mut binds);
+}
+
+/// Leaves a step that writes a stream with these subjects only, and gives the step that binds those
+/// it was to have.
+pub(super) fn bind(step: &mut Step, for_now: Vec<String>) -> Option<Step> {
+    let subject = format!("STREAM.UPDATE.{}", step.address.name());
+    let full = step.calls.last()?.clone();
+    let bind = Step {
+        action: Action::Bind,
+        adopts: false,
+        cause: Cause::Edit,
+        changes: Vec::new(),
+        risks: Vec::new(),
+        falls: false,
+        calls: vec![Call { subject, waits: false, ..full }],
+        premise: None,
+        ..step.clone()
+    };
+    for call in step.calls.iter_mut().filter(|it| it.body.is_object()) {
+        call.body["subjects"] = json!(for_now);
+    }
+    // Until it is bound the stream follows no declaration: a plan that is made then has to compare.
+    if let Some(record) = &mut step.record {
+        record.spec_sha256.clear();
+    }
+    Some(bind)
 }
