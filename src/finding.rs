@@ -339,9 +339,10 @@ impl Code {
             }
             Self::NoSuchTarget => ("no-such-target", "A `--target` names nothing."),
             Self::Replicas => ("replicas", "More replicas are asked for than there are servers."),
-            Self::Origin => {
-                ("origin", "A stream copies one that is not there, or that it cannot copy like this.")
-            }
+            Self::Origin => (
+                "origin",
+                "A stream copies one that is not there, or that it cannot copy like this.",
+            ),
             Self::Limit => ("limit", "It would be more than the account or the stream allows."),
         }
     }

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use super::{
@@ -17,11 +18,14 @@ use crate::{
     io::{
         apply::{self, PARALLELISM},
         clock, files,
+        nats::Session,
         store::{self, Lock, Store},
         who,
     },
+    live::Live,
     plan::{self, Ask, Mode, Plan},
     render,
+    spec::Desired,
     state::{LastApply, State},
     target,
 };
@@ -174,7 +178,7 @@ async fn carry_out(
         terminal.say(&render::progress::stopped(&outcome, &options, plan.mode));
         return Ok(Exit::Failed);
     }
-    let live = observe(&session, &desired, &state).await?;
+    let live = read_again(&session, &desired, &state, plan).await?;
     // Targets and consent may name what is gone by now.
     let again = plan::plan(&desired, &state, &live, &Ask { mode: plan.mode, ..Ask::default() });
     let left: BTreeSet<_> = again.steps.iter().map(|it| &it.address).collect();
@@ -196,6 +200,28 @@ async fn carry_out(
     let done = render::progress::complete(plan.mode, outcome.counts);
     project.show(&done)?;
     Ok(Exit::Done)
+}
+
+/// Reads what there is now. What was just moved or scaled has no leader for a moment, and its
+/// consumers neither: that is waited for.
+async fn read_again(
+    session: &Session,
+    desired: &Desired,
+    state: &State,
+    plan: &Plan,
+) -> Result<Live, Failure> {
+    const LOOKS: usize = 20;
+    const PAUSE: Duration = Duration::from_millis(500);
+    let streams: BTreeSet<_> = plan.steps.iter().map(|it| it.address.stream_name()).collect();
+    let mut live = observe(session, desired, state).await?;
+    for _ in 0..LOOKS {
+        if !live.unknown.keys().any(|it| streams.contains(it.stream_name())) {
+            break;
+        }
+        clock::pause(PAUSE).await;
+        live = observe(session, desired, state).await?;
+    }
+    Ok(live)
 }
 
 /// The state that the first finished step is saved into.

@@ -27,7 +27,8 @@ pub struct Call {
     pub level: u32,
     /// Whether it is sent only once the replicas of the stream are where they should be: it moves
     /// or scales. Up to 2.14 the server takes such a request at any time, and may lose the stream
-    /// over two of them; from 2.15 it refuses the second.
+    /// over two of them; from 2.15 it refuses the second, and replicas of consumers beyond those
+    /// that the stream had before.
     #[serde(default)]
     pub waits: bool,
 }
@@ -59,7 +60,10 @@ pub(super) fn parked(stream: &str) -> String {
 fn create(address: &Address, config: &Config) -> Call {
     match address {
         Address::Stream(name) => write(address, format!("STREAM.CREATE.{name}"), config.clone()),
-        Address::Consumer { .. } => consumer(address, config.clone(), "create"),
+        Address::Consumer { .. } => {
+            let waits = config.number("num_replicas") > Some(1);
+            Call { waits, ..consumer(address, config.clone(), "create") }
+        }
     }
 }
 
@@ -79,11 +83,10 @@ fn updates(address: &Address, live: &Config, changes: &[Change]) -> Vec<Call> {
     };
     let send = |without: Option<&str>| {
         let all = changes.iter().map(|it| &it.delta);
-        let deltas: Vec<_> =
-            all.filter(|it| Some(it.field.name) != without).cloned().collect();
+        let deltas: Vec<_> = all.filter(|it| Some(it.field.name) != without).cloned().collect();
         update(address, overlay(live, &deltas))
     };
-    let waits = address.is_stream() && (moves.is_some() || scales.is_some());
+    let waits = moves.is_some() || scales.is_some();
     let calls = later.map(|it| send(Some(it))).into_iter().chain([send(None)]);
     calls.map(|it| Call { waits, ..it }).collect()
 }

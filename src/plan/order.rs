@@ -229,6 +229,8 @@ fn precedes(first: &Step, second: &Step) -> bool {
         }
         (false, true) => false,
         (false, false) if first.address == second.address => second.action == Action::Bind,
+        // No consumer has more replicas than its stream (10126).
+        (false, false) if raises(first) && raises(second) => first.address.is_stream(),
         (false, false) if tightens(second) && lowers(first) => true,
         (false, false) if tightens(first) && lowers(second) => false,
         (false, false) if follows_its_consumers(second) => !follows_its_consumers(first),
@@ -253,6 +255,14 @@ fn follows_its_consumers(step: &Step) -> bool {
     }
 }
 
+/// Whether what is there gets more replicas.
+fn raises(step: &Step) -> bool {
+    let mut deltas = step.changes.iter().map(|it| &it.delta);
+    let replicas = deltas.find(|it| it.field.name == "num_replicas");
+    step.action == Action::Update
+        && replicas.is_some_and(|it| it.before.as_u64() < it.after.as_u64())
+}
+
 /// Whether a stream lets its consumers have less than before: a limit that one of them is beyond is
 /// refused with 10069.
 fn tightens(step: &Step) -> bool {
@@ -269,7 +279,8 @@ fn lowers(step: &Step) -> bool {
     let deltas = step.changes.iter().map(|it| &it.delta);
     let limits = |name: &str| CONSUMER_LIMITS.iter().any(|it| it.name == name);
     let mut limited = deltas.filter(|it| limits(it.field.name));
-    let less = |a: &Value, b: &Value| a.as_i64().unwrap_or_default() < b.as_i64().unwrap_or_default();
+    let less =
+        |a: &Value, b: &Value| a.as_i64().unwrap_or_default() < b.as_i64().unwrap_or_default();
     step.action == Action::Update && limited.any(|it| less(&it.after, &it.before))
 }
 

@@ -2,11 +2,13 @@
 
 mod apply;
 mod cli;
+mod cluster;
 mod connect;
 mod drift;
 mod environments;
 mod fields;
 mod observe;
+mod preflight;
 mod sandbox;
 mod state;
 mod support;

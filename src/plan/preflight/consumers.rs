@@ -17,6 +17,7 @@ pub(super) fn check(outlook: &Outlook<'_>, found: &mut Vec<Finding>) {
     }
     for written in outlook.written_consumers() {
         found.extend(in_flight(outlook, written));
+        found.extend(too_early(outlook, written));
     }
 }
 
@@ -72,7 +73,9 @@ fn other_replicas(outlook: &Outlook<'_>, written: &Written<'_>) -> Option<Findin
     }
     let replicas = written.config["num_replicas"].as_i64().unwrap_or(1).max(1);
     let other = |it: &&Address| {
-        let own = outlook.after(it).or_else(|| observed(outlook, it));
+        // What is raised is raised after its stream.
+        let now = observed(outlook, it).filter(|it| it.number("num_replicas") < Some(replicas));
+        let own = now.or_else(|| outlook.after(it)).or_else(|| observed(outlook, it));
         let own = own.and_then(|it| it.number("num_replicas")).unwrap_or_default();
         own > 0 && own != replicas
     };
@@ -99,6 +102,22 @@ fn in_flight(outlook: &Outlook<'_>, written: &Written<'_>) -> Option<Finding> {
     let help = "lower it, or leave it out: the server then takes what the account allows";
     let finding = Finding::error(Code::Limit, message).help(help);
     Some(outlook.at(written.address, "max_ack_pending", finding))
+}
+
+/// A consumer that its stream waits for has no more replicas than the stream has until then: refused
+/// with 10126.
+fn too_early(outlook: &Outlook<'_>, written: &Written<'_>) -> Option<Finding> {
+    let stream = Address::stream(written.address.stream_name());
+    let waits = outlook.written.get(&stream).filter(|it| it.step.wave > written.step.wave)?;
+    let now = waits.change("num_replicas")?.delta.before.as_u64()?;
+    let own = written.config["num_replicas"].as_u64().filter(|it| *it > now)?;
+    let message = format!(
+        "`num_replicas` is {own}, and `{}` has {now} until its consumers are there",
+        stream.name()
+    );
+    let help = format!("change `num_replicas` of `{stream}` alone and apply, then the rest");
+    let finding = Finding::error(Code::Conflict, message).help(help);
+    Some(outlook.at(written.address, "num_replicas", finding))
 }
 
 fn observed(outlook: &Outlook<'_>, address: &Address) -> Option<Config> {

@@ -87,9 +87,8 @@ fn queue(outlook: &Outlook<'_>, streams: &Streams<'_>, origin: &str) -> Option<F
         Finding::warning(Code::Origin, message)
             .help("copy a stream with the retention `limits`, or upgrade to 2.14.0")
     } else {
-        let message = format!(
-            "`{origin}` is a work queue: a message stays in it until it is copied, too"
-        );
+        let message =
+            format!("`{origin}` is a work queue: a message stays in it until it is copied, too");
         Finding::note(Code::Origin, message)
             .help("watch the copy: one that stops fills the queue, which then stops at its limits")
     })

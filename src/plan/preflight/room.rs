@@ -143,7 +143,7 @@ fn too_little(needs: i64, left: i64, most: i64, storage: &str) -> Finding {
 /// A size that says that it is one.
 fn bytes(number: i64) -> String {
     let shown = show_bytes(number);
-    if shown.ends_with('B') { shown } else { format!("{shown} bytes") }
+    if shown.ends_with('B') { shown } else { count(number.unsigned_abs(), "byte") }
 }
 
 /// The bytes that must be left for a step. A stream without a limit reserves none, and is made only
@@ -225,8 +225,7 @@ fn consumers(outlook: &Outlook<'_>, found: &mut Vec<Finding>) {
         let there = i64::try_from(outlook.live_consumers(name).count()).unwrap_or(i64::MAX);
         let Some(first) = overflow(steps.into_iter(), there, most) else { continue };
         let whose = if own == Some(most) { "the stream" } else { "the account" };
-        let message =
-            format!("it would be one consumer more than {whose} allows `{name}`: {most}");
+        let message = format!("it would be one consumer more than {whose} allows `{name}`: {most}");
         let finding = Finding::error(Code::Limit, message).help(
             "raise the limit; deletions come last, so apply them first with `--target` where they \
              make room",

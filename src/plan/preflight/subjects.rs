@@ -99,9 +99,8 @@ fn delivery(
     if !written.is_made() && written.change("deliver_subject").is_none() {
         return;
     }
-    let unseen = |(name, _): &(&str, &str)| {
-        !outlook.is_as_declared(&Address::stream(name), "subjects")
-    };
+    let unseen =
+        |(name, _): &(&str, &str)| !outlook.is_as_declared(&Address::stream(name), "subjects");
     let Some((name, text)) = owned.meeting(subject).find(unseen) else { return };
     let message =
         format!("what is pushed to `{subject}` is stored by the live stream `{name}` as `{text}`");
