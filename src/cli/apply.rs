@@ -178,9 +178,7 @@ async fn carry_out(
         terminal.say(&render::progress::stopped(&outcome, &options, plan.mode));
         return Ok(Exit::Failed);
     }
-    let live = read_again(&session, &desired, &state, plan).await?;
-    // Targets and consent may name what is gone by now.
-    let again = plan::plan(&desired, &state, &live, &Ask { mode: plan.mode, ..Ask::default() });
+    let (live, again) = look_again(&session, &desired, &state, plan).await?;
     let left: BTreeSet<_> = again.steps.iter().map(|it| &it.address).collect();
     state.recognise(outcome.done.iter().filter(|it| !left.contains(it)), &live);
     // Until here the journal holds what was done.
@@ -202,26 +200,29 @@ async fn carry_out(
     Ok(Exit::Done)
 }
 
-/// Reads what there is now. What was just moved or scaled has no leader for a moment, and its
-/// consumers neither: that is waited for.
-async fn read_again(
+/// Reads what there is now, and plans again. What was just moved or scaled has no leader for a moment,
+/// its consumers neither, and up to 2.14 they show what they were before: that is waited for.
+async fn look_again(
     session: &Session,
     desired: &Desired,
     state: &State,
     plan: &Plan,
-) -> Result<Live, Failure> {
+) -> Result<(Live, Plan), Failure> {
     const LOOKS: usize = 20;
     const PAUSE: Duration = Duration::from_millis(500);
-    let streams: BTreeSet<_> = plan.steps.iter().map(|it| it.address.stream_name()).collect();
-    let mut live = observe(session, desired, state).await?;
-    for _ in 0..LOOKS {
-        if !live.unknown.keys().any(|it| streams.contains(it.stream_name())) {
-            break;
+    let moves = plan.steps.iter().flat_map(|it| &it.calls).any(|it| it.waits);
+    let mut looks = 0;
+    loop {
+        let live = observe(session, desired, state).await?;
+        // Targets and consent may name what is gone by now.
+        let ask = Ask { mode: plan.mode, ..Ask::default() };
+        let again = plan::plan(desired, state, &live, &ask);
+        looks += 1;
+        if !moves || looks == LOOKS || is_settled(&again, plan) {
+            return Ok((live, again));
         }
         clock::pause(PAUSE).await;
-        live = observe(session, desired, state).await?;
     }
-    Ok(live)
 }
 
 /// The state that the first finished step is saved into.

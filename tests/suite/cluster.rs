@@ -1,14 +1,40 @@
 //! What only a cluster decides. Every transition is planned, applied or sent as it is, and planned
 //! again: what the plan says, the server does, and then nothing is left.
 
-use jsplan::io::server::Server;
+use jsplan::io::{
+    run,
+    server::{JETSTREAM, Server},
+};
 use serde_json::{Value, json};
 
 use crate::support::{
-    client::{ask, create, done, messages, perhaps, publish, stream},
+    client::{Client, ask, create, done, messages, perhaps, publish},
     project::{Project, wait_for},
-    server::cluster,
+    server::cluster_with,
 };
+
+/// Three servers that are known to each other to be there: before 2.14 that takes longer than to be
+/// connected.
+fn ready(config: &str) -> Vec<Server> {
+    let servers = cluster_with(config);
+    let everywhere = json!({ "name": "EVERYWHERE", "num_replicas": 3 });
+    run(async {
+        let client = Client::connect(servers[0].url()).await;
+        client.at_last("STREAM.CREATE.EVERYWHERE", &everywhere).await;
+        client.at_last("STREAM.DELETE.EVERYWHERE", &json!({})).await;
+    });
+    servers
+}
+
+/// The configuration of the stream. One that moves does not answer at all times.
+fn live(server: &Server) -> Value {
+    let mut config = Value::Null;
+    wait_for("the stream answers", || {
+        config = perhaps(server, "STREAM.INFO.S")["config"].clone();
+        !config.is_null()
+    });
+    config
+}
 
 /// One resource's settings after a transition: as the spec writes them, and as the wire has them.
 struct Wanted {
@@ -32,7 +58,7 @@ fn agrees(server: &Server, project: &Project, to: &Wanted) -> bool {
         project.plans_empty();
         return true;
     }
-    let mut config = stream(server, "S");
+    let mut config = live(server);
     for (field, value) in wire.as_object().expect("fields are an object") {
         config[field] = value.clone();
     }
@@ -47,14 +73,14 @@ fn replicas(number: u8) -> Wanted {
 
 #[test]
 fn replicas_come_and_go_as_planned() {
-    let servers = cluster();
+    let servers = ready(JETSTREAM);
     let server = &servers[0];
     let project = Project::new(server, "");
     assert!(agrees(server, &project, &replicas(1)));
     publish(server, "s", 100);
     for number in [3, 2, 3, 1, 2, 1] {
         assert!(agrees(server, &project, &replicas(number)), "{number}");
-        assert_eq!(stream(server, "S")["num_replicas"], number);
+        assert_eq!(live(server)["num_replicas"], number);
     }
     for number in [4, 5] {
         assert!(!agrees(server, &project, &replicas(number)), "{number}");
@@ -74,7 +100,7 @@ fn leader(server: &Server) -> Value {
 
 #[test]
 fn a_stream_moves_and_scales_in_one_plan() {
-    let servers = cluster();
+    let servers = ready(JETSTREAM);
     let server = &servers[0];
     let project = Project::new(server, "");
     assert!(agrees(server, &project, &placed(1, "")));
@@ -93,7 +119,7 @@ fn a_stream_moves_and_scales_in_one_plan() {
         (1, "", Some("node1")),
     ] {
         assert!(agrees(server, &project, &placed(replicas, placement)), "{replicas} {placement}");
-        let config = stream(server, "S");
+        let config = live(server);
         assert_eq!(config["num_replicas"], replicas);
         assert_eq!(config["placement"].is_null(), placement.is_empty());
         if let Some(node) = node {
@@ -105,7 +131,7 @@ fn a_stream_moves_and_scales_in_one_plan() {
 
 #[test]
 fn what_no_server_fits_is_found_by_the_server_only() {
-    let servers = cluster();
+    let servers = ready(JETSTREAM);
     let project = Project::new(&servers[0], "[streams.S]\nplacement = { tags = [\"moon\"] }\n");
     project.run(&["plan"]).ended(0);
     project.run(&["apply", "--auto-approve"]).ended(1).says("10005");
@@ -113,7 +139,7 @@ fn what_no_server_fits_is_found_by_the_server_only() {
 
 #[test]
 fn consumers_keep_the_replicas_that_the_spec_says() {
-    let servers = cluster();
+    let servers = ready(JETSTREAM);
     let server = &servers[0];
     let project = Project::new(server, "");
     let with = |stream: u8, retention: &str, consumer: Option<u8>, note: &str| {
@@ -151,7 +177,7 @@ fn consumers_keep_the_replicas_that_the_spec_says() {
 
 #[test]
 fn a_consumer_with_replicas_of_its_own_stands_in_the_way_where_the_server_says_so() {
-    let servers = cluster();
+    let servers = ready(JETSTREAM);
     let server = &servers[0];
     let project = Project::new(server, "");
     let with = |retention: &str| {
@@ -170,7 +196,7 @@ fn every_replica_counts_in_what_an_account_reserves() {
     const SMALL: &str = "jetstream { max_memory_store: 1TiB, max_file_store: 1PiB }
         accounts { SMALL { users = [{ user: a, password: a }], jetstream { max_mem: 10000 } } }
         no_auth_user: a\n";
-    let servers = crate::support::server::cluster_with(SMALL);
+    let servers = ready(SMALL);
     let server = &servers[0];
     create(
         server,
@@ -178,6 +204,7 @@ fn every_replica_counts_in_what_an_account_reserves() {
         "num_replicas": 3 }),
     );
     let project = Project::new(server, "");
+    let level = ask(server, "INFO", &Value::Null)["api"]["level"].as_u64();
     let sized = |replicas: u8, bytes: u64| {
         let spec =
             format!("storage = \"memory\"\nnum_replicas = {replicas}\nmax_bytes = {bytes}\n");
@@ -186,6 +213,8 @@ fn every_replica_counts_in_what_an_account_reserves() {
     for (replicas, bytes, fits) in
         [(1, 3000, true), (2, 3000, true), (2, 3501, false), (2, 3500, true), (3, 3500, false)]
     {
-        assert_eq!(agrees(server, &project, &sized(replicas, bytes)), fits, "{replicas} {bytes}");
+        let took = agrees(server, &project, &sized(replicas, bytes));
+        // Before 2.14 replicas are counted now and then, and the plan only warns.
+        assert!(took == fits || level < Some(4), "{replicas} {bytes}");
     }
 }
