@@ -152,8 +152,10 @@ async fn carry_out(session: &Session, step: &Step) -> Result<Option<Recorded>, E
         }
         answer = Some(send(session, step, call).await?);
     }
-    if step.calls.iter().any(|it| it.waits) {
-        led(session, &step.address).await;
+    if let Some(call) = step.calls.last().filter(|it| it.waits)
+        && let Some(is) = shown(session, step, call).await
+    {
+        answer = Some(Some(is));
     }
     match (step.action, &step.record) {
         (Action::Delete | Action::Forget, _) | (_, None) => Ok(None),
@@ -171,7 +173,7 @@ async fn carry_out(session: &Session, step: &Step) -> Result<Option<Recorded>, E
 /// A creation needs none: the server refuses to create over a different one.
 async fn check_premise(session: &Session, step: &Step) -> Result<(), Error> {
     let Some(expected) = &step.premise else { return Ok(()) };
-    let Some(is) = session.read(&step.address).await? else {
+    let Some(is) = read_led(session, &step.address).await? else {
         return match step.action {
             Action::Forget | Action::Delete => Ok(()),
             Action::Create
@@ -190,6 +192,18 @@ async fn check_premise(session: &Session, step: &Step) -> Result<(), Error> {
         return Ok(());
     }
     Err(Error::Moved("its configuration is another one; plan again to see it".to_owned()))
+}
+
+/// Reads a resource that an earlier step may have left without a leader for a moment, as the consumers
+/// of a stream that is scaled are.
+async fn read_led(session: &Session, address: &Address) -> Result<Option<Observed>, Error> {
+    let mut found = Err(nats::error::Error::NoLeader);
+    let look = async || {
+        found = session.read(address).await;
+        !matches!(found, Err(nats::error::Error::NoLeader))
+    };
+    clock::until(Instant::now() + nats::ELECTION, PACE, look).await;
+    Ok(found?)
 }
 
 /// Whether a consumer is as it was but for its replicas: those the server changes with its stream's,
@@ -235,11 +249,18 @@ async fn settled(session: &Session, address: &Address) -> Result<(), Error> {
     }
 }
 
-/// Waits for a stream that has just been moved to have a leader, so that what follows can be read
-/// and written; one that gets none in time is found by whatever asks for it next.
-async fn led(session: &Session, address: &Address) {
-    let deadline = Instant::now() + nats::ELECTION;
-    clock::until(deadline, PACE, async || session.read(address).await.is_ok()).await;
+/// What is live once it is as it was sent; the last that was read where it does not get there.
+///
+/// What has just been moved or scaled has no leader for a moment, and the reply to its update may
+/// show it as it was before (2.12.8, 2.14.6).
+async fn shown(session: &Session, step: &Step, call: &Call) -> Option<Observed> {
+    let mut last = None;
+    let look = async || {
+        last = session.read(&step.address).await.ok().flatten();
+        last.as_ref().is_some_and(|it| as_sent(step, it, &call.body))
+    };
+    clock::until(Instant::now() + nats::ELECTION, PACE, look).await;
+    last
 }
 
 /// Sends one request; the answer to a creation or an update is its read-back.

@@ -86,7 +86,7 @@ fn updates(address: &Address, live: &Config, changes: &[Change]) -> Vec<Call> {
         let deltas: Vec<_> = all.filter(|it| Some(it.field.name) != without).cloned().collect();
         update(address, overlay(live, &deltas))
     };
-    let waits = moves.is_some() || scales.is_some();
+    let waits = change("placement").is_some() || scales.is_some();
     let calls = later.map(|it| send(Some(it))).into_iter().chain([send(None)]);
     calls.map(|it| Call { waits, ..it }).collect()
 }
