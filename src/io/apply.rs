@@ -152,7 +152,7 @@ async fn carry_out(session: &Session, step: &Step) -> Result<Option<Recorded>, E
         }
         answer = Some(send(session, step, call).await?);
     }
-    if let Some(call) = step.calls.last().filter(|it| it.waits)
+    if let Some(call) = step.calls.last().filter(|it| it.waits || is_stale(step, it, &answer))
         && let Some(is) = shown(session, step, call).await
     {
         answer = Some(Some(is));
@@ -247,6 +247,14 @@ async fn settled(session: &Session, address: &Address) -> Result<(), Error> {
         None if in_time => Ok(()),
         None => Err(Error::Unsettled { stream: stream.to_owned(), waiting }),
     }
+}
+
+/// Whether the reply to an update of a consumer shows it as it was before: up to 2.14 that happens
+/// while its stream is being scaled.
+fn is_stale(step: &Step, call: &Call, answer: &Option<Option<Observed>>) -> bool {
+    let updated = step.action == Action::Update && !step.address.is_stream();
+    let is = answer.as_ref().and_then(Option::as_ref);
+    updated && is.is_some_and(|it| !as_sent(step, it, &call.body))
 }
 
 /// What is live once it is as it was sent; the last that was read where it does not get there.

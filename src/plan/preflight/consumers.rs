@@ -68,14 +68,15 @@ fn other_replicas(outlook: &Outlook<'_>, written: &Written<'_>) -> Option<Findin
     if server.release >= Release(2, 15, 0) || server.cluster.is_none() {
         return None;
     }
-    let scales = written.change("num_replicas").is_some();
-    if written.change("retention")?.delta.after == "limits" || scales {
-        // A stream that is scaled by the same request is not looked at (2.11.11, 2.12.8, 2.14.6).
+    if written.change("retention")?.delta.after == "limits" {
         return None;
     }
     let replicas = written.config["num_replicas"].as_i64().unwrap_or(1).max(1);
     let other = |it: &&Address| {
-        let own = outlook.after(it).or_else(|| observed(outlook, it));
+        // What is raised is raised after its stream.
+        let now = observed(outlook, it).filter(|it| it.number("num_replicas") < Some(replicas));
+        let now = now.filter(|it| it.number("num_replicas") > Some(0));
+        let own = now.or_else(|| outlook.after(it)).or_else(|| observed(outlook, it));
         let own = own.and_then(|it| it.number("num_replicas")).unwrap_or_default();
         own > 0 && own != replicas
     };
