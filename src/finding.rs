@@ -277,12 +277,16 @@ pub enum Code {
     WrongTarget,
     /// A `--target` that names nothing.
     NoSuchTarget,
-    /// More than one replica on a server without a cluster.
+    /// More replicas than there are servers.
     Replicas,
     /// What came of a rehearsal.
     Rehearsal,
     /// A stream of a bucket's name that clients cannot use as one.
     NotABucket,
+    /// A copy of a stream that is not there, or that cannot be copied like this.
+    Origin,
+    /// More than the account, or a stream, allows.
+    Limit,
 }
 
 impl Code {
@@ -314,6 +318,8 @@ impl Code {
         Self::Replicas,
         Self::Rehearsal,
         Self::NotABucket,
+        Self::Origin,
+        Self::Limit,
     ];
 
     /// One sentence for the reference page.
@@ -367,6 +373,11 @@ impl Code {
             Self::NotABucket => {
                 ("not-a-bucket", "The live stream is not what clients take for a bucket.")
             }
+            Self::Origin => (
+                "origin",
+                "A stream copies one that is not there, or that it cannot copy like this.",
+            ),
+            Self::Limit => ("limit", "It would be more than the account or the stream allows."),
         }
     }
 }

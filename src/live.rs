@@ -21,6 +21,39 @@ pub struct Live {
     pub resources: BTreeMap<Address, Observed>,
     /// What could not be read, and why: neither there nor absent.
     pub unknown: BTreeMap<Address, String>,
+    /// What the account may hold, and what of it is taken.
+    pub account: Account,
+}
+
+/// What an account may hold, as far as the server tells. Limits of the server itself, and those of
+/// tiers, are told to nobody or not in this form: the server has the last word on them.
+#[derive(Debug, Clone, Default)]
+pub struct Account {
+    /// Most streams.
+    pub max_streams: Option<u64>,
+    /// Most consumers of each stream; the server does not add them up (all releases).
+    pub max_consumers: Option<u64>,
+    /// Most messages that a consumer may have in flight.
+    pub max_ack_pending: Option<i64>,
+    /// Whether every stream must have a `max_bytes`.
+    pub max_bytes_required: bool,
+    /// Streams in memory.
+    pub memory: Room,
+    /// Streams on file.
+    pub file: Room,
+    /// Servers that the cluster names to its clients; 0 where it names none, or there is none.
+    pub servers: usize,
+}
+
+/// The bytes that streams of one kind of storage may reserve by their `max_bytes`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Room {
+    /// By all of them together.
+    pub most: Option<i64>,
+    /// By one of them.
+    pub each: Option<i64>,
+    /// What is reserved already, every replica counted.
+    pub reserved: i64,
 }
 
 /// The server and the account behind a connection.

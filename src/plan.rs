@@ -8,6 +8,7 @@ pub mod call;
 pub mod file;
 mod order;
 mod origin;
+mod preflight;
 pub mod rehearsal;
 mod risk;
 mod scope;
@@ -106,6 +107,8 @@ pub struct Step {
     pub risks: Vec<Risk>,
     /// Messages in the stream that it is or reads, when the plan was made.
     pub stored: u64,
+    /// Whether a live resource of its name goes first, with its stream.
+    pub falls: bool,
     /// Whether a finding stops it.
     pub blocked: bool,
     /// What is sent.
@@ -230,6 +233,7 @@ pub fn plan(desired: &Desired, recorded: &State, live: &Live, ask: &Ask) -> Plan
         around.assess(step, &mut plan.findings);
     }
     order::order(&mut plan.steps, &mut plan.findings);
+    preflight::check(&mut plan.steps, &around, &mut plan.findings);
     plan
 }
 
@@ -280,7 +284,9 @@ fn decide_each<'a>(
             plan.findings.push(scope::unreadable(address, reason).at(place));
             continue;
         }
-        if falls && sides.wanted.is_some() {
+        let anew = falls && sides.wanted.is_some();
+        let lives = sides.is.is_some();
+        if anew {
             // What goes with its stream and is wanted is made anew.
             (sides.was, sides.is) = (None, None);
         }
@@ -294,6 +300,7 @@ fn decide_each<'a>(
             let sides = Sides { wanted: Some(&wanted), ..sides };
             step = decide(sides, ask.mode, live, holder).unwrap_or(step);
         }
+        step.falls = anew && lives;
         if step.destroys() && address.is_stream() {
             gone.insert(address.stream_name());
         }
@@ -457,6 +464,7 @@ fn step(sides: Sides<'_>, action: Action, changes: Vec<Change>, calls: Vec<call:
         same: fields - changes.len(),
         risks: Vec::new(),
         stored: 0,
+        falls: false,
         blocked: false,
         calls,
         premise: is.map(premise),
@@ -606,6 +614,7 @@ impl Counts {
             Action::Forget => self.forget += 1,
             Action::Bind | Action::Adopt | Action::Record => {}
         }
+        self.destroy += usize::from(step.falls);
         self.import += usize::from(step.adopts);
     }
 }

@@ -106,6 +106,14 @@ fn used(token: &str) -> Result<Vec<usize>, &'static str> {
     numbers.map_err(|_| "a wildcard is called by its number")
 }
 
+/// The subjects that a mapping such as `a.{{wildcard(1)}}` or `a.$1` can give.
+pub(crate) fn mapped(dest: &str) -> String {
+    let numbered = |it: &str| it.strip_prefix('$').is_some_and(|it| it.parse::<u8>().is_ok());
+    let computed = |it: &str| it.contains("{{") || numbered(it);
+    let tokens = dest.split('.').map(|it| if computed(it) { "*" } else { it });
+    tokens.collect::<Vec<_>>().join(".")
+}
+
 /// Subjects by token, so that one is compared with those it can meet and not with all.
 #[derive(Default)]
 pub(crate) struct Subjects<'a> {

@@ -18,7 +18,8 @@
 //!
 //! All three are specs in the tool's own language, so a case tests the reader too. `was` and `is`
 //! are completed to what a server reads back. `(as wanted)` and `(as was)` repeat a section.
-//! `live` says what a resource holds; `[live]` at the top of `is` says what the server is.
+//! `live` says what a resource holds; `[live]` at the top of `is` says what the server is, and what
+//! the account may hold.
 //! `JSPLAN_BLESS=1 cargo test --test planner` writes the plans anew: read them before committing.
 
 #![expect(clippy::unwrap_used, reason = "a case that cannot be read is a failed test")]
@@ -33,7 +34,7 @@ use jsplan::{
     config::{Config, sha256},
     diff::Delta,
     finding::{Finding, Severity},
-    live::{Facts, Live, Observed, Server},
+    live::{Account, Facts, Live, Observed, Room, Server},
     plan::{Action, Amount, Ask, Mode, Plan, Step, plan},
     schema::{Harm, Release, Verdict, bucket::Bucket, complete},
     spec::{self, Desired},
@@ -145,6 +146,7 @@ struct Said {
     server: Server,
     holds: BTreeMap<Address, Table>,
     unknown: Vec<String>,
+    account: Account,
 }
 
 fn read(text: &str) -> (Desired, Said) {
@@ -198,6 +200,27 @@ fn said(table: &mut Table) -> Said {
         },
         holds,
         unknown: unknown.iter().filter_map(|it| it.as_str().map(ToOwned::to_owned)).collect(),
+        account: account(&top),
+    }
+}
+
+/// What `[live]` says of the account: `max_streams`, `file = { most = 1000, reserved = 10 }` …
+fn account(top: &Table) -> Account {
+    let number = |of: &Table, name: &str| of.get(name).and_then(Value::as_integer);
+    let count = |name: &str| number(top, name).map(i64::unsigned_abs);
+    let room = |name: &str| {
+        let of = top.get(name).and_then(Value::as_table).cloned().unwrap_or_default();
+        let reserved = number(&of, "reserved").unwrap_or_default();
+        Room { most: number(&of, "most"), each: number(&of, "each"), reserved }
+    };
+    Account {
+        max_streams: count("max_streams"),
+        max_consumers: count("max_consumers"),
+        max_ack_pending: number(top, "max_ack_pending"),
+        max_bytes_required: top.get("max_bytes_required") == Some(&Value::Boolean(true)),
+        memory: room("memory"),
+        file: room("file"),
+        servers: usize::try_from(count("servers").unwrap_or_default()).unwrap(),
     }
 }
 
@@ -252,6 +275,7 @@ fn observe(is: &Desired, said: Said) -> Live {
         at: "2026-11-23T20:00:00Z".to_owned(),
         resources: BTreeMap::new(),
         unknown: BTreeMap::new(),
+        account: said.account,
     };
     for (address, declared) in &is.resources {
         let config = complete(address.rows(), &declared.config, live.server.release);
@@ -372,7 +396,8 @@ fn dump_step(step: &Step, calls: Calls) -> String {
         writeln!(text, "   ! {}{amount}: {}{allowed}", risk.harm, risk.why).unwrap();
     }
     for call in &step.calls {
-        writeln!(text, "   > {}", call.subject).unwrap();
+        let waits = if call.waits { " (once it has settled)" } else { "" };
+        writeln!(text, "   > {}{waits}", call.subject).unwrap();
         if calls == Calls::Whole && !call.body.is_null() {
             writeln!(text, "     {}", call.body).unwrap();
         }

@@ -10,7 +10,7 @@ use jsplan::{
     drift,
     event::{Event, Outcome},
     finding::{Code, Finding, Place, Sources},
-    live::{Facts, Live, Observed, Server},
+    live::{Account, Facts, Live, Observed, Server},
     plan::{Action, Ask, Counts, Mode, Plan, plan},
     render,
     schema::{Harm, Release, complete},
@@ -55,6 +55,7 @@ fn world() -> World {
             at: "2026-11-23T18:00:00Z".to_owned(),
             resources: BTreeMap::new(),
             unknown: BTreeMap::new(),
+            account: Account::default(),
         },
         sources,
         ask: Ask::default(),
@@ -324,8 +325,8 @@ fn the_plan_tells_an_edit_from_drift_and_says_what_drifted() {
         .wanted("stream.ORDERS", wanted)
         .was("stream.ORDERS", was)
         .is("stream.ORDERS", is)
-        .wanted("stream.GONE", orders())
-        .was("stream.GONE", orders())
+        .wanted("stream.GONE", json!({ "subjects": ["gone.>"] }))
+        .was("stream.GONE", json!({ "subjects": ["gone.>"] }))
         .wanted("consumer.GONE.audit", json!({ "ack_policy": "explicit" }))
         .was("consumer.GONE.audit", json!({ "ack_policy": "explicit" }));
     shows!(world.shown());
@@ -439,8 +440,8 @@ fn a_refresh_changes_the_state_only_and_says_so() {
         .wanted("stream.ORDERS", orders())
         .was("stream.ORDERS", orders())
         .is("stream.ORDERS", json!({ "subjects": ["orders.new", "orders.paid"], "max_msgs": 7 }))
-        .wanted("stream.GONE", orders())
-        .was("stream.GONE", orders())
+        .wanted("stream.GONE", json!({ "subjects": ["gone.>"] }))
+        .was("stream.GONE", json!({ "subjects": ["gone.>"] }))
         .towards(Mode::RefreshOnly);
     shows!(world.shown());
 }

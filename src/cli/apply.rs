@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use super::{
@@ -17,11 +18,14 @@ use crate::{
     io::{
         apply::{self, PARALLELISM},
         clock, files,
+        nats::Session,
         store::{self, Lock, Store},
         who,
     },
+    live::Live,
     plan::{self, Ask, Mode, Plan},
     render,
+    spec::Desired,
     state::{LastApply, State},
     target,
 };
@@ -132,7 +136,9 @@ fn checked(plan: Plan, gathered: &Gathered) -> Result<Plan, Failure> {
     if let Some(moved) = target::moved(&plan.server, &live.server) {
         return Err(Failure::new(moved).help(again));
     }
-    for step in plan.steps.iter().filter(|_| plan.mode == Mode::Normal) {
+    // What a later step of the same resource completes follows no declaration yet.
+    let whole = |it: &&plan::Step| it.record.as_ref().is_none_or(|it| !it.spec_sha256.is_empty());
+    for step in plan.steps.iter().filter(|_| plan.mode == Mode::Normal).filter(whole) {
         let declared = desired.resources.get(&step.address).map(|it| &it.sha256);
         if step.record.as_ref().map(|it| &it.spec_sha256) != declared {
             let message = format!("the spec of `{}` changed since the plan was made", step.address);
@@ -172,9 +178,7 @@ async fn carry_out(
         terminal.say(&render::progress::stopped(&outcome, &options, plan.mode));
         return Ok(Exit::Failed);
     }
-    let live = observe(&session, &desired, &state).await?;
-    // Targets and consent may name what is gone by now.
-    let again = plan::plan(&desired, &state, &live, &Ask { mode: plan.mode, ..Ask::default() });
+    let (live, again) = look_again(&session, &desired, &state, plan).await?;
     let left: BTreeSet<_> = again.steps.iter().map(|it| &it.address).collect();
     state.recognise(outcome.done.iter().filter(|it| !left.contains(it)), &live);
     // Until here the journal holds what was done.
@@ -194,6 +198,31 @@ async fn carry_out(
     let done = render::progress::complete(plan.mode, outcome.counts);
     project.show(&done)?;
     Ok(Exit::Done)
+}
+
+/// Reads what there is now, and plans again. What was just moved or scaled has no leader for a moment,
+/// its consumers neither, and up to 2.14 they show what they were before: that is waited for.
+async fn look_again(
+    session: &Session,
+    desired: &Desired,
+    state: &State,
+    plan: &Plan,
+) -> Result<(Live, Plan), Failure> {
+    const LOOKS: usize = 20;
+    const PAUSE: Duration = Duration::from_millis(500);
+    let moves = plan.steps.iter().flat_map(|it| &it.calls).any(|it| it.waits);
+    let mut looks = 0;
+    loop {
+        let live = observe(session, desired, state).await?;
+        // Targets and consent may name what is gone by now.
+        let ask = Ask { mode: plan.mode, ..Ask::default() };
+        let again = plan::plan(desired, state, &live, &ask);
+        looks += 1;
+        if !moves || looks == LOOKS || is_settled(&again, plan) {
+            return Ok((live, again));
+        }
+        clock::pause(PAUSE).await;
+    }
 }
 
 /// The state that the first finished step is saved into.

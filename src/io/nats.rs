@@ -38,7 +38,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long a cluster has to find a leader: longer than an election takes, and no longer than
 /// somebody should wait to hear that most of the servers are gone.
-const ELECTION: Duration = Duration::from_secs(10);
+pub(crate) const ELECTION: Duration = Duration::from_secs(10);
 
 /// How often a cluster without a leader is asked again.
 const PACE: Duration = Duration::from_millis(250);
@@ -175,6 +175,18 @@ impl Session {
             domain: info.domain,
             account,
         }
+    }
+
+    /// How many servers of the cluster are named to clients, all of them by the end of the greeting.
+    fn servers(&self) -> usize {
+        let greeting = self.client.server_info();
+        if greeting.cluster.is_some() { greeting.connect_urls.len() } else { 0 }
+    }
+
+    /// What a stream has yet to do before its replicas are where they should be; `None` where they
+    /// are.
+    pub(crate) async fn unsettled(&self, stream: &str) -> Result<Option<String>, Error> {
+        self.ask(&format!("STREAM.INFO.{stream}"), "", wire::unsettled).await
     }
 
     /// Asks what changes nothing, and again where the answer was lost: at most three times.

@@ -30,6 +30,12 @@ pub struct Call {
     /// The API level below which a server must refuse it rather than drop fields it does not know;
     /// 0 asks for none. Servers before 2.12 do not look at it.
     pub level: u32,
+    /// Whether it is sent only once the replicas of the stream are where they should be: it moves
+    /// or scales. Up to 2.14 the server takes such a request at any time, and may lose the stream
+    /// over two of them; from 2.15 it refuses the second, and replicas of consumers beyond those
+    /// that the stream had before.
+    #[serde(default)]
+    pub waits: bool,
 }
 
 /// What a request does to its resource.
@@ -109,10 +115,8 @@ fn changed(address: &Address, live: &Config, changes: &[Change]) -> Vec<Call> {
     };
     let rest: Vec<Delta> =
         changes.iter().filter(|it| own(it).is_none()).map(|it| it.delta.clone()).collect();
-    let mut calls: Vec<Call> = changes.iter().filter_map(own).map(|it| set(address, it)).collect();
-    if !rest.is_empty() {
-        calls.insert(0, update(address, live, &rest));
-    }
+    let mut calls = if rest.is_empty() { Vec::new() } else { updates(address, live, &rest) };
+    calls.extend(changes.iter().filter_map(own).map(|it| set(address, it)));
     calls
 }
 
@@ -155,8 +159,34 @@ pub(super) fn create(address: &Address, config: &Config) -> Call {
     let config = fields.collect();
     match address {
         Address::Stream(name) => write(address, format!("STREAM.CREATE.{name}"), config),
-        Address::Consumer { .. } => consumer(address, config, "create"),
+        Address::Consumer { .. } => {
+            let waits = config.number("num_replicas") > Some(1);
+            Call { waits, ..consumer(address, config, "create") }
+        }
     }
+}
+
+/// No stream is moved and scaled by one request: the server refuses it with 10123. As few copies as
+/// can be are moved.
+fn updates(address: &Address, live: &Config, deltas: &[Delta]) -> Vec<Call> {
+    let delta = |name: &str| deltas.iter().find(|it| it.field.name == name);
+    // To take a placement away moves nothing.
+    let moves = delta("placement").filter(|it| !it.after.is_null());
+    let scales = delta("num_replicas");
+    let later = match (moves, scales) {
+        (Some(_), Some(Delta { before, after, .. })) if after.as_i64() < before.as_i64() => {
+            Some("placement")
+        }
+        (Some(_), Some(_)) => Some("num_replicas"),
+        (_, _) => None,
+    };
+    let send = |without: Option<&str>| {
+        let sent = deltas.iter().filter(|it| Some(it.field.name) != without);
+        update(address, live, &sent.cloned().collect::<Vec<_>>())
+    };
+    let waits = delta("placement").is_some() || scales.is_some();
+    let calls = later.map(|it| send(Some(it))).into_iter().chain([send(None)]);
+    calls.map(|it| Call { waits, ..it }).collect()
 }
 
 fn update(address: &Address, live: &Config, deltas: &[Delta]) -> Call {
@@ -175,6 +205,7 @@ pub(super) fn write(address: &Address, subject: String, config: Config) -> Call 
         subject,
         level: api_level(address.rows(), &config),
         body: config.into_value(),
+        waits: false,
     }
 }
 
@@ -191,7 +222,14 @@ pub(super) fn delete(address: &Address) -> Call {
         Address::Stream(name) => format!("STREAM.DELETE.{name}"),
         Address::Consumer { stream, name } => format!("CONSUMER.DELETE.{stream}.{name}"),
     };
-    Call { address: address.clone(), does: Does::Delete, subject, body: Value::Null, level: 0 }
+    Call {
+        address: address.clone(),
+        does: Does::Delete,
+        subject,
+        body: Value::Null,
+        level: 0,
+        waits: false,
+    }
 }
 
 /// Interest streams take their subjects only once their consumers are there: a message that
@@ -205,8 +243,7 @@ pub(super) fn bind_later(steps: &mut Vec<Step>) {
     let mut binds = Vec::new();
     for step in steps.iter_mut() {
         let Address::Stream(name) = &step.address else { continue };
-        let Some(create) = step.calls.last().cloned() else { continue };
-        let body = &create.body;
+        let Some(Call { body, .. }) = step.calls.last() else { continue };
         let made = matches!(step.action, Action::Create | Action::Replace);
         // A mirror takes no subjects, so there is nothing to bind.
         let waits = body["retention"] == "interest" && body["mirror"].is_null();
@@ -214,19 +251,36 @@ pub(super) fn bind_later(steps: &mut Vec<Step>) {
             continue;
         }
         let parked = parked(name);
-        binds.push(Step {
-            action: Action::Bind,
-            adopts: false,
-            cause: Cause::Edit,
-            changes: Vec::new(),
-            calls: vec![Call { subject: format!("STREAM.UPDATE.{name}"), ..create }],
-            premise: None,
-            ..step.clone()
-        });
+        binds.extend(bind(step, vec![parked]));
         if let Some(Value::Object(create)) = step.calls.last_mut().map(|it| &mut it.body) {
-            create.insert("subjects".to_owned(), json!([parked]));
             create.remove("sources");
         }
     }
     steps.append(&mut binds);
+}
+
+/// Leaves a step that writes a stream with these subjects only, and gives the step that binds those
+/// it was to have.
+pub(super) fn bind(step: &mut Step, for_now: Vec<String>) -> Option<Step> {
+    let subject = format!("STREAM.UPDATE.{}", step.address.name());
+    let full = step.calls.last()?.clone();
+    let bind = Step {
+        action: Action::Bind,
+        adopts: false,
+        cause: Cause::Edit,
+        changes: Vec::new(),
+        risks: Vec::new(),
+        falls: false,
+        calls: vec![Call { subject, waits: false, ..full }],
+        premise: None,
+        ..step.clone()
+    };
+    for call in step.calls.iter_mut().filter(|it| it.body.is_object()) {
+        call.body["subjects"] = json!(for_now);
+    }
+    // Until it is bound the stream follows no declaration: a plan that is made then has to compare.
+    if let Some(record) = &mut step.record {
+        record.spec_sha256.clear();
+    }
+    Some(bind)
 }

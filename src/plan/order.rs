@@ -4,20 +4,29 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::{Action, Step, call};
+use super::{Action, Amount, Risk, Step, call};
 use crate::{
     address::Address,
     finding::{Code, Finding},
-    subject::Subjects,
+    schema::{Harm, stream::CONSUMER_LIMITS},
+    subject::{self, Subjects},
 };
 
 /// Numbers the waves and sorts by them. A circle that no order resolves is a finding.
 ///
-/// Deletions come last, but for those that free a subject somebody takes.
-pub(super) fn order(steps: &mut [Step], findings: &mut Vec<Finding>) {
-    let bindings: Vec<Binding> = steps.iter().map(binding).collect();
-    let hand_overs = hand_overs(&bindings);
-    let before = edges(steps, &bindings, &hand_overs);
+/// Deletions come last, but for those that free a subject somebody takes. Streams that wait for
+/// each other's subjects are parted: one gives up its own first, and takes the others last.
+pub(super) fn order(steps: &mut Vec<Step>, findings: &mut Vec<Finding>) {
+    let (before, hand_overs) = loop {
+        let bindings: Vec<Binding> = steps.iter().map(binding).collect();
+        let hand_overs = hand_overs(&bindings);
+        let before = edges(steps, &bindings, &hand_overs);
+        let Some(bind) = knot(steps, &before, &hand_overs).and_then(|it| part(&mut steps[it]))
+        else {
+            break (before, hand_overs);
+        };
+        steps.push(bind);
+    };
     let early = needed_early(steps, &hand_overs);
     let (first, last): (Vec<usize>, Vec<usize>) =
         (0..steps.len()).partition(|it| steps[*it].action != Action::Delete || early.contains(it));
@@ -52,6 +61,45 @@ fn number(
     wave
 }
 
+/// A stream that takes subjects of one that waits for it, and has not been parted yet.
+fn knot(steps: &[Step], before: &[Vec<usize>], hand_overs: &HandOvers) -> Option<usize> {
+    let parted = |it: usize| {
+        let address = &steps[it].address;
+        steps.iter().any(|it| it.action == Action::Bind && it.address == *address)
+    };
+    let writes = |it: usize| matches!(steps[it].action, Action::Update | Action::Replace);
+    let circles = |from: usize, to: usize| {
+        let mut seen = BTreeSet::from([from]);
+        let mut next = vec![from];
+        while let Some(here) = next.pop() {
+            next.extend(before[here].iter().copied().filter(|it| seen.insert(*it)));
+        }
+        seen.contains(&to)
+    };
+    let mut stuck = hand_overs.iter().filter(|(from, to)| writes(*to) && circles(*from, *to));
+    stuck.find(|(_, to)| !parted(*to)).map(|(_, to)| *to)
+}
+
+/// Leaves a stream with what it has and keeps, and gives the step in which it takes the rest.
+fn part(step: &mut Step) -> Option<Step> {
+    let subjects = &step.changes.iter().find(|it| it.delta.field.name == "subjects")?.delta;
+    let (was, will) = (texts(&subjects.before), texts(&subjects.after));
+    let has = |it: &String| was.iter().any(|wider| subject::covers(wider, it));
+    let mut kept: Vec<String> = will.into_iter().filter(has).collect();
+    if kept.is_empty() {
+        kept.push(call::parked(step.address.name()));
+    }
+    let bind = call::bind(step, kept);
+    step.risks.push(Risk {
+        harm: Harm::Availability,
+        messages: Amount::Nothing,
+        why: "publishers find no stream for a moment, while subjects change hands".to_owned(),
+        field: Some("subjects".to_owned()),
+        allowed: false,
+    });
+    bind
+}
+
 /// The subjects a step takes and those it gives up, and the streams it copies from.
 #[derive(Default)]
 struct Binding {
@@ -62,21 +110,22 @@ struct Binding {
 
 fn binding(step: &Step) -> Binding {
     let mut binding = Binding::default();
-    let Address::Stream(name) = &step.address else { return binding };
+    if !step.address.is_stream() {
+        return binding;
+    }
     // A mirror that stays one takes over what its origin says by then.
     binding.origins.extend(step.calls.last().and_then(|it| name_of(&it.body["mirror"])));
-    // A parked stream takes its subjects when they are bound; until then they stay where they are.
+    // A stream that is bound later takes nothing before.
     let subjects = step.calls.last().map(|it| texts(&it.body["subjects"])).unwrap_or_default();
-    let parked = subjects == [call::parked(name)];
     if step.action == Action::Bind {
-        binding.takes = subjects;
+        binding.takes.clone_from(&subjects);
     }
     for change in &step.changes {
         let (before, after) = (&change.delta.before, &change.delta.after);
         match change.delta.field.name {
             "subjects" => {
                 let (was, will) = (texts(before), texts(after));
-                let taken = will.iter().filter(|it| !was.contains(it) && !parked);
+                let taken = will.iter().filter(|it| !was.contains(it) && subjects.contains(it));
                 binding.takes.extend(taken.cloned());
                 binding.frees.extend(was.into_iter().filter(|it| !will.contains(it)));
             }
@@ -87,6 +136,17 @@ fn binding(step: &Step) -> Binding {
         }
     }
     binding
+}
+
+/// What a stream copies when the step is done.
+fn copied(step: &Step) -> impl Iterator<Item = &str> {
+    let body = step.calls.last().map(|it| &it.body);
+    let sources = body.and_then(|it| it["sources"].as_array()).into_iter().flatten();
+    body.map(|it| &it["mirror"]).into_iter().chain(sources).filter_map(|it| it["name"].as_str())
+}
+
+fn changes(step: &Step, field: &str) -> bool {
+    step.action == Action::Update && step.changes.iter().any(|it| it.delta.field.name == field)
 }
 
 fn texts(value: &Value) -> Vec<String> {
@@ -120,6 +180,10 @@ fn edges(steps: &[Step], bindings: &[Binding], hand_overs: &HandOvers) -> Vec<Ve
         }
         let makers = bindings[at].origins.iter().filter_map(|it| streams.get(it.as_str()));
         before[at].extend(makers.flatten().filter(|it| **it != at));
+        // A copy that takes smaller messages than its origin is refused at every update.
+        let resizes = |it: &&usize| changes(&steps[**it], "max_msg_size");
+        let resized = copied(step).filter_map(|it| streams.get(it));
+        before[at].extend(resized.flatten().filter(|it| **it != at).filter(resizes));
     }
     before
 }
@@ -165,6 +229,11 @@ fn precedes(first: &Step, second: &Step) -> bool {
             second.action == Action::Replace && stands_on(&first.address, &second.address)
         }
         (false, true) => false,
+        (false, false) if first.address == second.address => second.action == Action::Bind,
+        // No consumer has more replicas than its stream (10126).
+        (false, false) if raises(first) && raises(second) => first.address.is_stream(),
+        (false, false) if tightens(second) && lowers(first) => true,
+        (false, false) if tightens(first) && lowers(second) => false,
         (false, false) if follows_its_consumers(second) => !follows_its_consumers(first),
         (false, false) if follows_its_consumers(first) => false,
         (false, false) => stands_on(&second.address, &first.address),
@@ -187,6 +256,35 @@ fn follows_its_consumers(step: &Step) -> bool {
     }
 }
 
+/// Whether what is there gets more replicas.
+fn raises(step: &Step) -> bool {
+    let mut deltas = step.changes.iter().map(|it| &it.delta);
+    let replicas = deltas.find(|it| it.field.name == "num_replicas");
+    step.action == Action::Update
+        && replicas.is_some_and(|it| it.before.as_u64() < it.after.as_u64())
+}
+
+/// Whether a stream lets its consumers have less than before: a limit that one of them is beyond is
+/// refused with 10069.
+fn tightens(step: &Step) -> bool {
+    let change = step.changes.iter().find(|it| it.delta.field.name == "consumer_limits");
+    let Some(delta) = change.filter(|_| step.action == Action::Update).map(|it| &it.delta) else {
+        return false;
+    };
+    let limit = |of: &Value, name: &str| of[name].as_i64().filter(|it| *it > 0).unwrap_or(i64::MAX);
+    CONSUMER_LIMITS.iter().any(|it| limit(&delta.after, it.name) < limit(&delta.before, it.name))
+}
+
+/// Whether a consumer wants less than before of what its stream may limit.
+fn lowers(step: &Step) -> bool {
+    let deltas = step.changes.iter().map(|it| &it.delta);
+    let limits = |name: &str| CONSUMER_LIMITS.iter().any(|it| it.name == name);
+    let mut limited = deltas.filter(|it| limits(it.field.name));
+    let less =
+        |a: &Value, b: &Value| a.as_i64().unwrap_or_default() < b.as_i64().unwrap_or_default();
+    step.action == Action::Update && limited.any(|it| less(&it.after, &it.before))
+}
+
 /// Whether a consumer reads a stream.
 fn stands_on(consumer: &Address, stream: &Address) -> bool {
     stream.is_stream() && !consumer.is_stream() && consumer.stream_name() == stream.name()
@@ -197,7 +295,7 @@ fn circle(steps: &[Step], stuck: &BTreeSet<usize>) -> Finding {
     let place = stuck.iter().find_map(|it| steps[*it].place);
     let message = format!("no order of these steps works: {}", names.join(", "));
     Finding::error(Code::Conflict, message).at(place).help(
-        "streams that swap subjects, or copy each other, need a plan in between: move one of \
-         them to other subjects, apply, then go on",
+        "what copies another stream comes after it, and what takes its subject too: apply one of \
+         the two changes first, then the other",
     )
 }

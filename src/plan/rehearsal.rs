@@ -337,6 +337,7 @@ fn seed(address: &Address, mut config: Config, release: Release) -> Step {
         same: 0,
         risks: Vec::new(),
         stored: 0,
+        falls: false,
         blocked: false,
         calls,
         premise: None,

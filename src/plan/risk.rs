@@ -12,10 +12,7 @@ use crate::{
     finding::{Code, Finding, Severity},
     live::{Facts, Live, Observed},
     position,
-    schema::{
-        Harm, Loses, Release, Verdict,
-        bucket::{Bucket, speak},
-    },
+    schema::{Harm, Loses, Release, Verdict, bucket::speak},
     spec::{Declared, Desired, check},
     state::{Recorded, State},
     subject,
@@ -53,6 +50,8 @@ impl Around<'_> {
             if step.action == Action::Replace {
                 replacement = self::replacement(step, is);
             }
+        } else {
+            step.risks.extend(self.delivered_again(step));
         }
         for risk in &mut step.risks {
             risk.allowed = self.ask.allow.contains(&(risk.harm, address.clone()));
@@ -86,24 +85,8 @@ fn no_consent(address: &Address, risk: &Risk) -> Finding {
 /// What the server would refuse, or take and not carry out.
 fn refused(step: &Step, wanted: &Declared, live: &Live) -> Vec<Finding> {
     let found = too_new(step, wanted, live.server.release).into_iter();
-    let at = |name: &str, it: Finding| it.at(wanted.places.get(name).copied());
-    let changes = |name: &str| step.changes.iter().any(|it| it.delta.field.name == name);
     let gated = check::refused_by(live.server.release, &step.address, wanted);
     let mut found: Vec<Finding> = found.chain(gated).collect();
-    let replicas = wanted.config.number("num_replicas").unwrap_or(1);
-    if changes("num_replicas") && replicas > 1 && live.server.cluster.is_none() {
-        // nats-server 2.10 to 2.14.5 accept such an update and never make the copies.
-        let message = format!("{replicas} replicas need a cluster, and this server stands alone");
-        let kind = wanted.bucket.map_or("stream", Bucket::noun);
-        let help = format!("set `num_replicas = 1` under `[override.{kind}]` of this environment");
-        found.push(at("num_replicas", Finding::error(Code::Replicas, message).help(help)));
-    }
-    let moves = changes("placement") && wanted.config.has("placement");
-    if step.action == Action::Update && moves && changes("num_replicas") {
-        let message = "no stream is moved and scaled at once";
-        let help = "change `placement` alone and apply, then `num_replicas`";
-        found.push(at("placement", Finding::error(Code::Conflict, message).help(help)));
-    }
     found.extend(sealing(step, wanted, live));
     found
 }
@@ -279,6 +262,23 @@ impl Around<'_> {
             None => {}
         }
         costs
+    }
+
+    /// A consumer that somebody deleted has taken its position along, which nobody else knows.
+    fn delivered_again(&self, step: &Step) -> Option<Risk> {
+        let Address::Consumer { stream, .. } = &step.address else { return None };
+        let missing = self.recorded.resources.contains_key(&step.address);
+        let starts = step.calls.last().map(|it| &it.body["config"]["deliver_policy"])?;
+        let goes_back = !starts.as_str().is_some_and(|it| matches!(it, "new" | "last"));
+        let stays = !self.gone.contains(stream.as_str());
+        let concerned = missing && goes_back && stays && step.stored > 0;
+        concerned.then(|| Risk {
+            harm: Harm::Redelivery,
+            messages: Amount::AtMost(step.stored),
+            why: "its position is lost: it starts again".to_owned(),
+            field: None,
+            allowed: false,
+        })
     }
 
     /// A filter that widens does not go back for what it passed; one that narrows lets go of

@@ -210,7 +210,7 @@ fn names(group: &[&Step]) -> Vec<String> {
 fn fate(plan: &Plan, step: &Step) -> String {
     let stream = step.address.is_stream();
     match step.action {
-        Action::Create if falls_with_its_stream(plan, step) => {
+        Action::Create if step.falls => {
             "goes with its stream, and will be created again".to_owned()
         }
         Action::Create if helped(step) => {
@@ -241,6 +241,9 @@ fn fate(plan: &Plan, step: &Step) -> String {
         Action::Forget => {
             "will be removed from the jsplan state: it is gone from the server".to_owned()
         }
+        Action::Bind if is_updated(plan, step) => {
+            "will take its new subjects, now that they are free".to_owned()
+        }
         Action::Bind => "will take its subjects, now that its consumers are there".to_owned(),
     }
 }
@@ -250,11 +253,9 @@ fn helped(step: &Step) -> bool {
     step.calls.iter().any(|it| position::is_holder(&it.address))
 }
 
-/// Whether a consumer is made again only because its stream is replaced.
-fn falls_with_its_stream(plan: &Plan, step: &Step) -> bool {
-    let stream = Address::stream(step.address.stream_name());
-    stream != step.address
-        && plan.steps.iter().any(|it| it.action == Action::Replace && it.address == stream)
+/// Whether another step changes the resource in place.
+fn is_updated(plan: &Plan, step: &Step) -> bool {
+    plan.steps.iter().any(|it| it.action == Action::Update && it.address == step.address)
 }
 
 /// Four columns: `!` for what it may cost, `?` for blocked, and the symbol of the action.

@@ -64,7 +64,8 @@ pub(super) const REPUBLISH: &[Field] = &[
     Field::new("headers_only", Bool, "Publish the headers without the payload.").unset(False),
 ];
 
-const CONSUMER_LIMITS: &[Field] = &[
+/// What a stream can limit for all of its consumers.
+pub(crate) const CONSUMER_LIMITS: &[Field] = &[
     Field::new("inactive_threshold", Duration, "Longest idle time a consumer may ask for."),
     Field::new("max_ack_pending", Number, "Most messages a consumer may have in flight."),
 ];

@@ -244,6 +244,7 @@ fn in_place(name: &str, step: &Step, is: &Config) -> Call {
         subject: format!("STREAM.UPDATE.{name}"),
         body,
         level: 0,
+        waits: false,
     }
 }
 
@@ -256,6 +257,7 @@ fn by_hand(name: &str, config: &Value, is: Option<&Config>) -> Call {
         subject: format!("STREAM.{verb}.{name}"),
         body: config.clone(),
         level: 0,
+        waits: false,
     }
 }
 

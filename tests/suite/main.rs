@@ -3,6 +3,7 @@
 mod apply;
 mod buckets;
 mod cli;
+mod cluster;
 mod connect;
 mod consumers;
 mod drift;
@@ -10,8 +11,9 @@ mod environments;
 mod fields;
 mod import;
 mod observe;
-mod rehearse;
 mod peers;
+mod preflight;
+mod rehearse;
 mod sandbox;
 mod state;
 mod support;

@@ -225,6 +225,11 @@ impl Error {
         matches!(self, Self::Timeout { .. } | Self::Lost { .. })
     }
 
+    /// Whether the server refuses because replicas of the stream are on their way elsewhere.
+    pub(crate) fn is_moving(&self) -> bool {
+        matches!(self, Self::Api { err_code: 10124 | 10226, .. })
+    }
+
     /// Whether the server says that the resource is not there.
     pub(crate) fn is_absence(&self) -> bool {
         matches!(self, Self::Api { code: 404, err_code: 10059 | 10014, .. })

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     address::Address,
     io::clock,
-    live::{Facts, Live, Observed},
+    live::{self, Facts, Live, Observed},
 };
 
 /// Requests in flight. The server drops its whole queue, that of all accounts, at 10,000.
@@ -47,7 +47,8 @@ pub(super) async fn observe(
     let at = clock::now();
     let (account, read) = tokio::join!(session.account(), read(session, expected));
     let (info, Reading { resources, unknown, .. }) = read?;
-    Ok(Live { server: session.describe(account, info), at, resources, unknown })
+    let holds = live::Account { servers: session.servers(), ..info.holds.clone() };
+    Ok(Live { server: session.describe(account, info), at, resources, unknown, account: holds })
 }
 
 /// The names are asked for first because that, unlike INFO, needs a leader of the cluster: without

@@ -5,13 +5,14 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 use super::error::{Error, escaped};
 use crate::{
     address::Address,
-    live::{Facts, Observed},
+    live::{self, Facts, Observed, Room},
+    units::count,
 };
 
 /// One page of a list.
@@ -39,6 +40,8 @@ pub(super) struct Entry {
 pub(super) struct Account {
     pub(super) api_level: u32,
     pub(super) domain: Option<String>,
+    /// What it may hold; `servers` is for others to say.
+    pub(super) holds: live::Account,
 }
 
 /// Whether the reply is an error.
@@ -62,16 +65,66 @@ pub(super) fn account(subject: &str, payload: &[u8]) -> Result<Account, Error> {
         domain: Option<Cow<'a, str>>,
         #[serde(default)]
         api: Api,
+        #[serde(default)]
+        limits: Limits,
+        /// Limits by number of replicas, in the place of those of the account.
+        tiers: Option<IgnoredAny>,
+        #[serde(default)]
+        reserved_memory: u64,
+        #[serde(default)]
+        reserved_storage: u64,
     }
     #[derive(Deserialize, Default)]
     struct Api {
         #[serde(default)]
         level: u32,
     }
-    let Reply { error, domain, api } = parse(subject, payload)?;
+    let Reply { error, domain, api, limits, tiers, reserved_memory, reserved_storage } =
+        parse(subject, payload)?;
     refuse(error)?;
     let domain = domain.filter(|it| !it.is_empty()).map(Cow::into_owned);
-    Ok(Account { api_level: api.level, domain })
+    let mut holds = if tiers.is_some() { live::Account::default() } else { limits.account() };
+    holds.memory.reserved = reserved(reserved_memory);
+    holds.file.reserved = reserved(reserved_storage);
+    Ok(Account { api_level: api.level, domain, holds })
+}
+
+/// 2.10 takes a byte off for each stream without a limit, and goes below zero by that.
+fn reserved(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or_default()
+}
+
+/// The limits of an account; -1 is none.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Limits {
+    max_memory: Option<i64>,
+    max_storage: Option<i64>,
+    max_streams: Option<i64>,
+    max_consumers: Option<i64>,
+    max_ack_pending: Option<i64>,
+    memory_max_stream_bytes: Option<i64>,
+    storage_max_stream_bytes: Option<i64>,
+    max_bytes_required: bool,
+}
+
+impl Limits {
+    fn account(self) -> live::Account {
+        // Of storage an account may have none at all; of everything else 0 means that no limit is set.
+        let some = |it: Option<i64>| it.filter(|it| *it >= 0);
+        let positive = |it: Option<i64>| it.filter(|it| *it > 0);
+        let number = |it| positive(it).and_then(|it| u64::try_from(it).ok());
+        let room = |most, each| Room { most: some(most), each: positive(each), reserved: 0 };
+        live::Account {
+            max_streams: number(self.max_streams),
+            max_consumers: number(self.max_consumers),
+            max_ack_pending: positive(self.max_ack_pending),
+            max_bytes_required: self.max_bytes_required,
+            memory: room(self.max_memory, self.memory_max_stream_bytes),
+            file: room(self.max_storage, self.storage_max_stream_bytes),
+            servers: 0,
+        }
+    }
 }
 
 /// The account in the reply to `$SYS.REQ.USER.INFO`.
@@ -138,6 +191,55 @@ pub(super) fn one(address: &Address, subject: &str, payload: &[u8]) -> Result<En
         Address::Stream(_) => parse::<Stream>(subject, payload)?.entry(subject),
         Address::Consumer { .. } => parse::<Consumer>(subject, payload)?.entry(subject),
     }
+}
+
+/// What keeps a stream from being settled, in the reply to its INFO.
+///
+/// Before 2.15 the replicas that are listed are the only sign, and a server that leaves is listed
+/// for as long as it is needed.
+pub(super) fn unsettled(subject: &str, payload: &[u8]) -> Result<Option<String>, Error> {
+    #[derive(Deserialize)]
+    struct Reply<'a> {
+        config: Wanted,
+        #[serde(borrow)]
+        cluster: Option<Group<'a>>,
+    }
+    #[derive(Deserialize)]
+    struct Wanted {
+        #[serde(default)]
+        num_replicas: usize,
+    }
+    #[derive(Deserialize)]
+    struct Group<'a> {
+        #[serde(borrow)]
+        leader: Option<Cow<'a, str>>,
+        desired: Option<IgnoredAny>,
+        #[serde(borrow, default)]
+        replicas: Vec<Replica<'a>>,
+    }
+    #[derive(Deserialize)]
+    struct Replica<'a> {
+        #[serde(borrow)]
+        name: Cow<'a, str>,
+        #[serde(default)]
+        current: bool,
+        #[serde(default)]
+        lag: u64,
+    }
+    accept(subject, payload)?;
+    let Reply { config, cluster } = parse(subject, payload)?;
+    let Some(Group { leader, desired, replicas }) = cluster else { return Ok(None) };
+    let behind = replicas.iter().find(|it| !it.current);
+    Ok(if leader.is_none_or(|it| it.is_empty()) {
+        Some("it has no leader".to_owned())
+    } else if let Some(Replica { name, lag, .. }) = behind {
+        Some(format!("its replica on `{}` is {} behind", escaped(name), count(*lag, "message")))
+    } else if replicas.len() + 1 != config.num_replicas {
+        let (there, wanted) = (replicas.len() + 1, config.num_replicas);
+        Some(format!("it is on {there} of {wanted} servers"))
+    } else {
+        desired.is_some().then(|| "it is still being moved".to_owned())
+    })
 }
 
 #[derive(Deserialize)]

@@ -255,9 +255,10 @@ impl Check<'_> {
     fn republish(&mut self, address: &Address, declared: &Declared) {
         let config = &declared.config;
         let dest = config.get("republish").and_then(|it| it.get("dest")).and_then(Value::as_str);
-        let Some(dest) = dest.filter(|it| !it.contains("{{")) else { return };
+        let Some(dest) = dest else { return };
+        let will = subject::mapped(dest);
         let Some(taken) =
-            config.texts("subjects").into_iter().find(|it| subject::overlap(it, dest))
+            config.texts("subjects").into_iter().find(|it| subject::overlap(it, &will))
         else {
             return;
         };
