@@ -151,12 +151,13 @@ fn what_holds_messages_is_not_destroyed_unless_the_spec_lets_go_of_it_first() {
 #[test]
 fn a_failure_half_way_says_what_is_done_failed_and_not_started() {
     let server = server();
-    create(&server, &json!({ "name": "THEIRS", "subjects": ["taken.>"] }));
     let spec = "[streams.A]\nsubjects = [\"a\"]\n[streams.B]\nsubjects = [\"taken.b\"]\n\
                 [streams.B.consumers.C]\nack_policy = \"explicit\"\n";
     let project = Project::new(&server, spec);
+    project.run(&["plan", "--out", "saved"]).ended(0);
+    create(&server, &json!({ "name": "THEIRS", "subjects": ["taken.>"] }));
     project
-        .run(&["apply", "--auto-approve"])
+        .run(&["apply", "saved"])
         .ended(1)
         .says("10065")
         .says("1 of 3 actions done, 1 failed, 1 not started")
