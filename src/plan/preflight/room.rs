@@ -38,11 +38,12 @@ fn replicas(outlook: &Outlook<'_>, written: &Written<'_>) -> Option<Finding> {
         return None;
     }
     let servers = live.account.servers;
+    let kind = written.address.kind();
     let (message, help) = if live.server.cluster.is_none() {
         // nats-server 2.10 to 2.14.5 accept such an update and never make the copies.
         (
             format!("{own} replicas need a cluster, and this server stands alone"),
-            "set `num_replicas = 1` under `[override.stream]` of this environment",
+            format!("set `num_replicas = 1` under `[override.{kind}]` of this environment"),
         )
     } else if servers > 0 && usize::try_from(own).is_ok_and(|it| it > servers) {
         (
@@ -50,7 +51,7 @@ fn replicas(outlook: &Outlook<'_>, written: &Written<'_>) -> Option<Finding> {
                 "{own} replicas need {own} servers, and the cluster names {}",
                 count(servers as u64, "server")
             ),
-            "lower `num_replicas`, or wait until all servers of the cluster are there",
+            "lower `num_replicas`, or wait until all servers of the cluster are there".to_owned(),
         )
     } else {
         return None;
