@@ -2,6 +2,9 @@
 //! place, what they refuse.
 
 mod account;
+mod consumer;
+mod consumer_draw;
+mod consumer_rows;
 mod defaults;
 mod generate;
 mod levels;
