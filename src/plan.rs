@@ -306,23 +306,22 @@ fn decide_each<'a>(
         }
         plan.steps.push(step);
     }
-    let in_scope = |it: &Address| scope.as_ref().is_none_or(|scope| scope.contains(it));
-    let done = |it: &Address| gone.contains(it.stream_name()) || !in_scope(it);
-    let left = held.into_iter().filter(|(of, _)| ask.mode != Mode::RefreshOnly && !done(of));
-    let left: Vec<_> = left.filter_map(|(of, it)| no_longer_held(&of, it, &plan.steps)).collect();
-    plan.steps.extend(left);
+    let aside = |it: &Address| scope.as_ref().is_some_and(|scope| !scope.contains(it));
+    let done = |it: &Address| gone.contains(it.stream_name()) || aside(it);
+    for (of, it) in held.into_iter().filter(|(of, _)| ask.mode != Mode::RefreshOnly && !done(of)) {
+        plan.steps.extend(no_longer_held(&of, it, &plan.steps));
+    }
     gone
 }
 
-/// The end of a consumer that held a position for another, where an apply was cut short and no
-/// step of that other one sees to it.
+/// The end of a consumer that still holds a position, where no step of its owner sees to it.
 fn no_longer_held(
     of: &Address,
     (address, is): (&Address, &Observed),
     steps: &[Step],
 ) -> Option<Step> {
-    let makes = |it: &Step| matches!(it.action, Action::Create | Action::Replace);
-    if steps.iter().any(|it| it.address == *of && makes(it)) {
+    let makes = |it: &&Step| matches!(it.action, Action::Create | Action::Replace);
+    if steps.iter().filter(makes).any(|it| it.address == *of) {
         return None;
     }
     let sides = Sides { address, wanted: None, was: None, is: Some(is) };
@@ -537,12 +536,6 @@ impl Step {
     #[must_use]
     pub fn destroys(&self) -> bool {
         matches!(self.action, Action::Delete | Action::Replace)
-    }
-
-    /// Whether a consumer is made anew and goes on where it stood.
-    #[must_use]
-    pub fn resumes(&self) -> bool {
-        self.calls.iter().any(|it| it.does == call::Does::Resume)
     }
 
     /// Whether it sends what the spec says.

@@ -128,6 +128,14 @@ fn set(address: &Address, (name, Delta { field, after, .. }): (&str, Delta)) -> 
     Call { does: Does::Set, ..call }
 }
 
+impl Step {
+    /// Whether a consumer is made anew and goes on where it stood.
+    #[must_use]
+    pub fn resumes(&self) -> bool {
+        self.calls.iter().any(|it| it.does == Does::Resume)
+    }
+}
+
 impl Call {
     /// The request as it is sent: what goes on where a consumer stands is told where that is.
     #[must_use]

@@ -44,13 +44,6 @@ pub(super) fn refused(wanted: &Declared, desired: &Desired, live: &Live) -> Vec<
             let help = format!("remove `mirror_direct`, or set `allow_direct` of `{name}`");
             found.push(at("mirror_direct", Finding::error(Code::Conflict, message).help(help)));
         }
-        let largest = |it: &Config| it.number("max_msg_size").filter(|it| *it > 0);
-        let (here, there) = (largest(&wanted.config), largest(&origin));
-        if here.is_some() && here < there {
-            let message = format!("`max_msg_size` is less than that of the origin `{name}`");
-            let help = format!("make it at least that of `{name}`, or leave it out");
-            found.push(at("max_msg_size", Finding::error(Code::Conflict, message).help(help)));
-        }
     }
     found
 }

@@ -40,6 +40,7 @@ impl Around<'_> {
             stops.extend(refused(step, wanted, self.live));
             stops.extend(origin::refused(wanted, self.desired, self.live));
             stops.extend(self.no_room(step));
+            stops.extend(self.taken(step, wanted));
         }
         let mut replacement = None;
         if let Some(is) = self.live.resources.get(&address) {
@@ -153,6 +154,32 @@ impl Around<'_> {
         );
         let help = format!("raise `max_consumers` of `{name}` to {} first", most + 1);
         Some(Finding::error(Code::Conflict, message).help(help))
+    }
+
+    /// In a work queue a message belongs to one consumer, whoever made it. Servers look only when a
+    /// consumer is created, and then refuse every update of the others (all releases).
+    fn taken(&self, step: &Step, wanted: &Declared) -> Option<Finding> {
+        let name = step.address.stream_name();
+        if step.address.is_stream() || self.gone.contains(name) || !self.keeps_by(name, "workqueue")
+        {
+            return None;
+        }
+        let own = filters(|it| wanted.config.get(it).cloned().unwrap_or_default());
+        let meets = |it: &String| own.iter().any(|own| subject::overlap(own, it));
+        // Those that are declared are judged with the spec.
+        let others = consumers_of(&self.live.resources, name)
+            .filter(|it| !self.desired.resources.contains_key(it.0));
+        let mut others = others.filter(|(_, is)| {
+            let live = is.config();
+            filters(|it| live.get(it).cloned().unwrap_or_default()).iter().any(meets)
+        });
+        let (other, _) = others.next()?;
+        let message = format!(
+            "`{}` takes messages of `{other}`, and a work queue gives each to one consumer",
+            step.address
+        );
+        let help = format!("narrow its filters, or see that `{other}` is deleted first");
+        Some(Finding::error(Code::SubjectOverlap, message).help(help))
     }
 
     /// What is protected stays, whoever wants it gone.

@@ -165,7 +165,7 @@ fn value(kind: &Kind, unset: Unset) -> Value {
         Kind::Literal => json!({ "type": "string", "pattern": LITERAL }),
         Kind::Labels => json!({
             "type": "object",
-            "propertyNames": { "not": { "pattern": r"^_nats\." } },
+            "propertyNames": { "not": { "pattern": r"^(_nats|jsplan)\." } },
             "additionalProperties": { "type": "string" },
         }),
         Kind::OneOf(_) => json!({ "enum": kind.names().collect::<Vec<_>>() }),

@@ -156,7 +156,8 @@ fn ack_wait(config: &Config) -> Option<Value> {
 }
 
 fn in_flight(config: &Config, present: Option<Value>) -> Option<Value> {
-    present.or_else(|| acks(config).then(|| json!(1000)))
+    let flows = config.text("ack_policy") == Some("flow_control");
+    present.or_else(|| (acks(config) || flows).then(|| json!(1000)))
 }
 
 /// Acknowledging by flow control switches it on, with a heartbeat (2.14).

@@ -296,7 +296,8 @@ pub(crate) fn spec(streams: &BTreeMap<String, Value>) -> String {
     toml::to_string(&spec).expect("a spec is written")
 }
 
-fn toml(rows: &'static [Field], config: &Value) -> toml::Table {
+/// The fields of a configuration as a person would write them.
+pub(crate) fn toml(rows: &'static [Field], config: &Value) -> toml::Table {
     let mut table = toml::Table::new();
     for (name, value) in config.as_object().into_iter().flatten() {
         let field = rows.iter().find(|it| it.name == name).expect("every field has a row");

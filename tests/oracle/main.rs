@@ -4,6 +4,9 @@
 #![expect(clippy::print_stdout, reason = "what was tried is counted for whoever asks to see it")]
 
 mod account;
+mod consumer;
+mod consumer_draw;
+mod consumer_rows;
 mod defaults;
 mod generate;
 mod levels;

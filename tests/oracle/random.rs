@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, env, time::SystemTime};
 
+use jsplan::schema::Release;
+
 use crate::{
     account::{Account, Outcome},
     generate::Draw,
@@ -18,12 +20,7 @@ const NAMES: &[&str] = &["S1", "S2", "S3", "S4", "S5"];
 
 #[test]
 fn what_is_predicted_of_random_streams_is_what_the_server_does() {
-    let seed = number(SEED).unwrap_or_else(|| {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        now.expect("the clock is past 1970").as_secs()
-    });
-    let cases = number(CASES).unwrap_or(500);
-    println!("{SEED}={seed}: {cases} cases for each release");
+    let (seed, cases) = asked();
     let found = each(async |oracle| {
         let mut draw = Draw::new(seed, oracle.release, NAMES);
         let mut account = Account::new(oracle);
@@ -48,10 +45,29 @@ fn what_is_predicted_of_random_streams_is_what_the_server_does() {
         }
         (outcomes, wrong)
     });
+    report(&found);
+}
+
+/// The seed, and how many cases each release is given.
+pub(crate) fn asked() -> (u64, u64) {
+    let seed = number(SEED).unwrap_or_else(|| {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        now.expect("the clock is past 1970").as_secs()
+    });
+    let cases = number(CASES).unwrap_or(500);
+    println!("{SEED}={seed}: {cases} cases for each release");
+    (seed, cases)
+}
+
+/// What came of the cases of one release, and what was wrong.
+pub(crate) type Found = (BTreeMap<Outcome, usize>, Vec<String>);
+
+/// Says what came of the cases, and fails where anything was wrong.
+pub(crate) fn report(found: &[(Release, Found)]) {
     let mut report = String::new();
-    for (release, (outcomes, wrong)) in &found {
+    for (release, (outcomes, wrong)) in found {
         println!("{release}: {outcomes:?}, {} wrong", wrong.len());
-        for why in wrong.iter() {
+        for why in wrong {
             report.push_str(&format!("{release}: {why}\n"));
         }
     }

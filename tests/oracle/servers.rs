@@ -14,7 +14,7 @@ use jsplan::{
         run,
         server::{JETSTREAM, Server},
     },
-    schema::{Release, stream::STREAM},
+    schema::Release,
     spec::Connection,
 };
 use serde_json::Value;
@@ -79,10 +79,14 @@ impl Oracle {
     /// Sends a request that carries a configuration, as apply would.
     pub(crate) async fn send(&self, subject: &str, body: &Value, level: u32) -> Answer {
         let answer = self.session.request(subject, body.to_string().into_bytes(), level).await;
-        match answer.map(|it| it.observed(&Address::stream("any"))) {
+        let (address, kind) = match subject.starts_with("STREAM.") {
+            true => (Address::stream("any"), "stream"),
+            false => (Address::consumer("any", "any"), "consumer"),
+        };
+        match answer.map(|it| it.observed(&address)) {
             Ok(observed) => {
                 let live = observed.expect("it reads back").config().into_value();
-                let strangers = strangers(STREAM, &live, "stream");
+                let strangers = strangers(address.rows(), &live, kind);
                 assert!(strangers.is_empty(), "{}: no row: {strangers:?}", self.release);
                 Answer::Taken(live)
             }

@@ -9,7 +9,7 @@ use crate::{
     finding::{Code, Finding},
     schema::consumer::CONSUMER,
     spec::Declared,
-    units,
+    subject, units,
 };
 
 const PUSH: &str = "add `deliver_subject` to push, or remove it: this consumer is pulled";
@@ -19,8 +19,10 @@ const PULL: &str = "remove it: this consumer is pushed, since it has a `deliver_
 const PUSHED: &[&str] = &["deliver_group", "rate_limit_bps", "idle_heartbeat", "flow_control"];
 const PULLED: &[&str] = &["max_waiting", "max_batch", "max_expires", "max_bytes"];
 
-/// Those of them that the server takes of either, and heeds of one (2.10 to 2.15).
-const UNHEEDED: &[&str] = &["deliver_group", "max_batch", "max_expires", "max_bytes"];
+/// Those of them that the server takes all the same, and does nothing with (2.10 to 2.15).
+const INERT: &[&str] = &["deliver_group", "max_batch", "max_expires", "max_bytes"];
+
+const SECOND: i64 = 1_000_000_000;
 
 /// Fields that a stream's `consumer_limits` bound.
 const LIMITED: &[&str] = &["inactive_threshold", "max_ack_pending"];
@@ -42,11 +44,21 @@ pub(super) const RULES: &[Rule] = &[
         "write \"100ms\" or more; the server takes no less",
     ),
     Rule::conflict(
+        "idle_heartbeat",
+        |it| {
+            let other = it.number("idle_heartbeat").is_some_and(|it| ![0, SECOND].contains(&it));
+            other && it.text("ack_policy") == Some("flow_control")
+        },
+        "`ack_policy = \"flow_control\"` makes `idle_heartbeat` 1s",
+        "remove `idle_heartbeat`",
+    ),
+    Rule::conflict(
         "priority_policy",
         |it| it.has("deliver_subject") && differs(it, "priority_policy", "none"),
         "priorities are for pull consumers",
         PULL,
-    ),
+    )
+    .since(2, 11, 7),
     Rule::bad(
         "max_expires",
         |it| it.number("max_expires").is_some_and(|it| (1..MILLISECOND).contains(&it)),
@@ -92,7 +104,7 @@ pub(super) const RULES: &[Rule] = &[
     ),
     Rule::conflict(
         "opt_start_seq",
-        |it| differs(it, "deliver_policy", "by_start_sequence"),
+        |it| positive(it, "opt_start_seq") && differs(it, "deliver_policy", "by_start_sequence"),
         "`opt_start_seq` needs `deliver_policy = \"by_start_sequence\"`",
         "set it, or remove `opt_start_seq`",
     ),
@@ -104,7 +116,10 @@ pub(super) const RULES: &[Rule] = &[
     ),
     Rule::bad(
         "opt_start_seq",
-        |it| it.number("opt_start_seq") == Some(0),
+        |it| {
+            it.number("opt_start_seq") == Some(0)
+                && it.text("deliver_policy") == Some("by_start_sequence")
+        },
         "`opt_start_seq` is 0, and sequences begin with 1",
         "write 1 or more",
     ),
@@ -118,7 +133,7 @@ pub(super) const RULES: &[Rule] = &[
         "max_ack_pending",
         |it| {
             let none = it.get("ack_policy").is_none_or(|it| it == "none");
-            it.has("deliver_subject") && none
+            positive(it, "max_ack_pending") && it.has("deliver_subject") && none
         },
         "`max_ack_pending` counts acknowledgements, and this push consumer has none",
         "set `ack_policy = \"explicit\"`, or remove `max_ack_pending`",
@@ -167,12 +182,22 @@ pub(super) const RULES: &[Rule] = &[
         "add `priority_policy = \"pinned_client\"`, or remove the timeout",
     )
     .since(2, 12, 0),
+    Rule::new(
+        "filter_subjects",
+        Code::SubjectOverlap,
+        filters_meet,
+        "two of the filters meet, though neither covers the other",
+        "narrow one of them: servers from 2.12.5 on take them as they are",
+    )
+    .until(2, 12, 5),
     Rule::bad(
         "priority_groups",
         |it| {
             let fits = |it: u8| it.is_ascii_alphanumeric() || b"/_=-".contains(&it);
             let right = |it: &str| (1..=16).contains(&it.len()) && it.bytes().all(fits);
-            !it.texts("priority_groups").into_iter().all(right)
+            // Without a policy the groups are wrong as such, or inert (2.11).
+            let heeded = it.get("priority_policy").is_some_and(|it| it != "none");
+            heeded && !it.texts("priority_groups").into_iter().all(right)
         },
         "a group of `priority_groups` has a name that the server refuses",
         "use letters, digits, `/`, `_`, `=` and `-`, at most 16 of them",
@@ -217,9 +242,10 @@ impl Check<'_> {
         let asks = |it: &str| positive(config, it) || on(config, it) || config.text(it).is_some();
         for name in fields.iter().filter(|it| asks(it)) {
             let message = format!("`{name}` is for {way} consumers");
-            let finding = match UNHEEDED.contains(name) {
-                true => Finding::warning(code, message),
-                false => Finding::error(code, message),
+            let finding = if INERT.contains(name) {
+                Finding::warning(code, format!("{message}, and has no effect here"))
+            } else {
+                Finding::error(code, message)
             };
             self.report(address, declared, name, finding.help(help));
         }
@@ -314,8 +340,20 @@ impl Check<'_> {
             let finding = Finding::warning(Code::Conflict, message).help(help);
             self.report(address, declared, "inactive_threshold", finding);
         }
-        let pushed_unacknowledged =
-            config.has("deliver_subject") && config.text("ack_policy") == Some("none");
+        for name in LIMITED.iter().filter(|it| config.number(it) == Some(0)) {
+            if limit(stream, name).is_none() {
+                continue;
+            }
+            let message = format!(
+                "`{name}` is 0, and the server makes that the stream's limit: see {}",
+                self.spot_of_limits(stream)
+            );
+            let help = "write what is meant, or leave it out to follow the stream";
+            let finding = Finding::error(Code::Conflict, message).help(help);
+            self.report(address, declared, name, finding);
+        }
+        let unacknowledged = config.get("ack_policy").is_none_or(|it| it == "none");
+        let pushed_unacknowledged = config.has("deliver_subject") && unacknowledged;
         if limit(stream, "max_ack_pending").is_some() && pushed_unacknowledged {
             let message = format!(
                 "the stream limits `max_ack_pending` ({}), which a push consumer without \
@@ -379,6 +417,18 @@ impl Check<'_> {
             self.report(address, declared, "deliver_policy", finding);
         }
     }
+}
+
+/// Whether two filters share messages and each takes some that the other does not.
+fn filters_meet(config: &Config) -> bool {
+    let filters = config.texts("filter_subjects");
+    let meet = |(at, a): (usize, &&str)| {
+        let others = filters.iter().take(at);
+        others
+            .clone()
+            .any(|b| subject::overlap(a, b) && !subject::covers(a, b) && !subject::covers(b, a))
+    };
+    filters.iter().enumerate().any(meet)
 }
 
 /// What a stream lets its consumers have at most.
