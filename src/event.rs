@@ -2,7 +2,7 @@
 
 use crate::{
     address::Address,
-    plan::{Action, Counts},
+    plan::{Action, counts::Counts},
 };
 
 /// One thing that happened.

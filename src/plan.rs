@@ -5,6 +5,7 @@
 
 mod bucket;
 pub mod call;
+pub mod counts;
 pub mod file;
 mod order;
 mod origin;
@@ -18,6 +19,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use self::counts::Counts;
 use crate::{
     address::Address,
     config::Config,
@@ -575,39 +577,5 @@ impl Plan {
     #[must_use]
     pub fn release(&self) -> Release {
         self.server.release
-    }
-}
-
-/// The numbers of the `Plan:` line.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Taken over from somebody else.
-    pub import: usize,
-    /// Made.
-    pub add: usize,
-    /// Changed in place.
-    pub change: usize,
-    /// Destroyed.
-    pub destroy: usize,
-    /// Dropped from the state only.
-    pub forget: usize,
-}
-
-impl Counts {
-    /// Counts one step.
-    pub fn add(&mut self, step: &Step) {
-        match step.action {
-            Action::Create => self.add += 1,
-            Action::Update => self.change += 1,
-            Action::Replace => {
-                self.add += 1;
-                self.destroy += 1;
-            }
-            Action::Delete => self.destroy += 1,
-            Action::Forget => self.forget += 1,
-            Action::Bind | Action::Adopt | Action::Record => {}
-        }
-        self.destroy += usize::from(step.falls);
-        self.import += usize::from(step.adopts);
     }
 }

@@ -11,7 +11,7 @@ use jsplan::{
     event::{Event, Outcome},
     finding::{Code, Finding, Place, Sources},
     live::{Account, Facts, Live, Observed, Server},
-    plan::{Action, Ask, Counts, Mode, Plan, plan},
+    plan::{Action, Ask, Mode, Plan, counts::Counts, plan},
     render,
     schema::{Harm, Release, complete},
     spec::{Connection, Declared, Desired, Environment, Expect},

@@ -15,7 +15,7 @@ use crate::{
     drift::{self, Class, Entry},
     finding::{Finding, Severity, Sources},
     live::{Live, Server},
-    plan::{Action, Amount, Change, Counts, Plan, Step, rehearsal::Rehearsal},
+    plan::{Action, Amount, Change, Plan, Step, counts::Counts, rehearsal::Rehearsal},
     schema::{Field, Verdict},
     state::{Recorded, State},
 };

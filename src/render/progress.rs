@@ -11,7 +11,7 @@ use super::{
 use crate::{
     address::Address,
     event::{Event, Outcome},
-    plan::{Action, Counts, Mode, Step},
+    plan::{Action, Mode, Step, counts::Counts},
     units::{count_of, show_count, show_duration},
 };
 

@@ -2,7 +2,7 @@
 
 use super::{NAME, escape};
 use crate::{
-    plan::{Action, Amount, Counts, Mode, Plan, Step, rehearsal::Rehearsal},
+    plan::{Action, Amount, Mode, Plan, Step, counts::Counts, rehearsal::Rehearsal},
     schema::Harm,
     units::{count, count_of},
 };

@@ -1,7 +1,11 @@
 //! The rows against real servers of every supported release: what they fill in, what they take in
 //! place, what they refuse.
 
-#![expect(clippy::print_stdout, reason = "what was tried is counted for whoever asks to see it")]
+#![expect(
+    clippy::print_stdout,
+    clippy::wildcard_enum_match_arm,
+    reason = "counts are printed, and a new case fails by its name"
+)]
 
 mod account;
 mod consumer;
