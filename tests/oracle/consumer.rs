@@ -355,6 +355,5 @@ fn request(address: &Address, config: &Value, action: &str) -> Call {
         body: json!({ "stream_name": stream, "config": config, "action": action }),
         level: 0,
         waits: false,
-        waits: false,
     }
 }
