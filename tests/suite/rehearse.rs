@@ -105,8 +105,8 @@ fn what_only_the_servers_know_is_refused_with_its_place_before_the_live_ones_are
     let output = stage.plan(&["--out", "plan"]).ended(1);
     let (after, errors_after) = taken(&servers[0]);
     assert_eq!(streams(&servers[0]), [""; 0]);
-    // INFO, NAMES, an INFO for each expected stream, INFO for the limits, and the INFO of this count.
-    assert_eq!((after - before, errors_after - errors), (2 + 2 + 1 + 1, 2), "only reads");
+    // INFO, NAMES, an INFO for each expected stream, and the INFO of this count.
+    assert_eq!((after - before, errors_after - errors), (2 + 2 + 1, 2), "only reads");
     assert!(!stage.project.path("plan").exists(), "a plan that is refused is not saved");
     output
         .says("error[rehearsal]: nats-server refuses to create `stream.AFAR`: no suitable peers")
