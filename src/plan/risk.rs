@@ -8,7 +8,7 @@ use super::{Action, Amount, Ask, Change, Mode, Risk, Step, bucket, origin};
 use crate::{
     address::{Address, consumers_of},
     config::Config,
-    diff::Delta,
+    diff::{self, Delta},
     finding::{Code, Finding, Severity},
     live::{Facts, Live, Observed},
     position,
@@ -86,7 +86,10 @@ fn no_consent(address: &Address, risk: &Risk) -> Finding {
 /// What the server would refuse, or take and not carry out.
 fn refused(step: &Step, wanted: &Declared, live: &Live) -> Vec<Finding> {
     let found = too_new(step, wanted, live.server.release).into_iter();
-    let gated = check::refused_by(live.server.release, &step.address, wanted);
+    // What is made, perhaps anew, takes over nothing that is live.
+    let is = live.resources.get(&step.address).filter(|_| step.action == Action::Update);
+    let is = is.map(|it| diff::meaning(step.address.rows(), &it.config(), &live.at));
+    let gated = check::refused_by(live.server.release, &step.address, wanted, is.as_ref());
     let mut found: Vec<Finding> = found.chain(gated).collect();
     found.extend(sealing(step, wanted, live));
     found

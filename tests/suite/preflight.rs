@@ -286,3 +286,27 @@ fn an_account_that_wants_every_stream_bounded_is_obeyed() {
     );
     Project::new(&server, "[streams.S]\nmax_bytes = 1000\n").apply();
 }
+
+#[test]
+fn what_is_left_to_others_is_judged_beside_what_is_sent() {
+    let server = server();
+    let spec = |age: &str| {
+        format!(
+            "[streams.S]\nsubjects = [\"s\"]\nmax_age = \"{age}\"\n\
+             ignore = [\"duplicate_window\"]\nreason = \"operators\"\n"
+        )
+    };
+    let project = Project::new(&server, &spec("1h"));
+    project.apply();
+    let second = 1_000_000_000_u64;
+    let mut config = stream(&server, "S");
+    config["duplicate_window"] = json!(600 * second);
+    assert_eq!(code(&server, "STREAM.UPDATE.S", &config), 0);
+    project.write_spec(&spec("1m"));
+    project.run(&["plan"]).ended(1).says("`ignore` leaves `duplicate_window` 10m as it is");
+    config["max_age"] = json!(60 * second);
+    assert_eq!(code(&server, "STREAM.UPDATE.S", &config), 10052);
+    project.write_spec(&spec("10m"));
+    project.apply();
+    project.plans_empty();
+}
