@@ -230,11 +230,13 @@ pub fn plan(desired: &Desired, recorded: &State, live: &Live, ask: &Ask) -> Plan
     (plan.drift, plan.unmanaged) = (report.entries, report.unmanaged);
     let gone = decide_each(&mut plan, desired, recorded, live, ask);
     call::bind_later(&mut plan.steps);
-    let around = risk::Around { desired, recorded, live, ask, gone };
+    let moving = moving(&plan.steps);
+    let around = risk::Around { desired, recorded, live, ask, gone, moving };
     for step in &mut plan.steps {
         around.assess(step, &mut plan.findings);
     }
-    order::order(&mut plan.steps, &mut plan.findings);
+    let room = preflight::making_room(&plan.steps, &around);
+    order::order(&mut plan.steps, live, &room, &mut plan.findings);
     preflight::check(&mut plan.steps, &around, &mut plan.findings);
     plan
 }
@@ -314,6 +316,12 @@ fn decide_each<'a>(
         plan.steps.extend(no_longer_held(&of, it, &plan.steps));
     }
     gone
+}
+
+/// Live resources that are changed or taken away.
+fn moving(steps: &[Step]) -> BTreeSet<Address> {
+    let lives = steps.iter().filter(|it| it.premise.is_some() && !it.calls.is_empty());
+    lives.map(|it| it.address.clone()).collect()
 }
 
 /// The end of a consumer that still holds a position, where no step of its owner sees to it.

@@ -1,54 +1,92 @@
 //! The order of steps: what must come before what, as waves of independent steps.
 
+mod hand_over;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use self::hand_over::{
+    Binding, HandOvers, bindings, hand_overs, name_takers, queues, takers, texts,
+};
 use super::{Action, Amount, Risk, Step, call};
 use crate::{
     address::Address,
     finding::{Code, Finding},
+    live::Live,
     schema::{Harm, stream::CONSUMER_LIMITS},
-    subject::{self, Subjects},
+    subject,
 };
 
 /// Numbers the waves and sorts by them. A circle that no order resolves is a finding.
 ///
-/// Deletions come last, but for those that free a subject somebody takes. Streams that wait for
-/// each other's subjects are parted: one gives up its own first, and takes the others last.
-pub(super) fn order(steps: &mut Vec<Step>, findings: &mut Vec<Finding>) {
-    let (before, hand_overs) = loop {
-        let bindings: Vec<Binding> = steps.iter().map(binding).collect();
+/// Deletions come last, but for those that others wait for: they free a subject or a filter that
+/// somebody takes, or make `room`. Streams that wait for each other's subjects are parted: one gives
+/// up its own first, and takes the others last.
+pub(super) fn order(
+    steps: &mut Vec<Step>,
+    live: &Live,
+    room: &BTreeSet<Address>,
+    findings: &mut Vec<Finding>,
+) {
+    let queues = queues(steps, live);
+    let named = {
+        let bindings = bindings(steps, &queues);
+        takers(steps, &bindings, &hand_overs(&bindings))
+    };
+    name_takers(steps, named);
+    let graph = loop {
+        let bindings = bindings(steps, &queues);
         let hand_overs = hand_overs(&bindings);
         let before = edges(steps, &bindings, &hand_overs);
-        let Some(bind) = knot(steps, &before, &hand_overs).and_then(|it| part(&mut steps[it]))
-        else {
-            break (before, hand_overs);
+        let graph = Graph { before, hand_overs };
+        let Some(bind) = knot(steps, &graph).and_then(|it| part(&mut steps[it])) else {
+            break graph;
         };
         steps.push(bind);
     };
-    let early = needed_early(steps, &hand_overs);
-    let (first, last): (Vec<usize>, Vec<usize>) =
-        (0..steps.len()).partition(|it| steps[*it].action != Action::Delete || early.contains(it));
-    let wave = number(steps, &first, &before, 0, findings);
-    number(steps, &last, &before, wave, findings);
+    let early = needed_early(steps, &graph.hand_overs);
+    let (mut first, mut then, mut last) = (Vec::new(), Vec::new(), Vec::new());
+    for (at, step) in steps.iter().enumerate() {
+        let makes_room = || room.contains(&Address::stream(step.address.stream_name()));
+        if step.action != Action::Delete {
+            then.push(at);
+        } else if room.contains(&step.address) || makes_room() {
+            first.push(at);
+        } else if early.contains(&at) {
+            then.push(at);
+        } else {
+            last.push(at);
+        }
+    }
+    let mut wave = 0;
+    for group in [first, then, last] {
+        wave = number(steps, &group, &graph, wave, findings);
+    }
     steps.sort_by_key(|it| it.wave);
+}
+
+/// What waits for what.
+struct Graph {
+    /// For each step, those that must be done before it.
+    before: Vec<Vec<usize>>,
+    hand_overs: HandOvers,
 }
 
 /// Gives waves from `wave` on to some of the steps, and returns the next free wave.
 fn number(
     steps: &mut [Step],
     group: &[usize],
-    before: &[Vec<usize>],
+    graph: &Graph,
     mut wave: usize,
     findings: &mut Vec<Finding>,
 ) -> usize {
     let mut waiting: BTreeSet<usize> = group.iter().copied().collect();
     while !waiting.is_empty() {
-        let free = |it: &&usize| !before[**it].iter().any(|other| waiting.contains(other));
+        let free = |it: &&usize| !graph.before[**it].iter().any(|other| waiting.contains(other));
         let ready: Vec<usize> = waiting.iter().filter(free).copied().collect();
         if ready.is_empty() {
-            findings.push(circle(steps, &waiting));
+            findings.push(circle(steps, &waiting, graph));
         }
         let stuck = ready.is_empty();
         for it in if stuck { waiting.iter().copied().collect() } else { ready } {
@@ -62,21 +100,25 @@ fn number(
 }
 
 /// A stream that takes subjects of one that waits for it, and has not been parted yet.
-fn knot(steps: &[Step], before: &[Vec<usize>], hand_overs: &HandOvers) -> Option<usize> {
+fn knot(steps: &[Step], graph: &Graph) -> Option<usize> {
     let parted = |it: usize| {
         let address = &steps[it].address;
         steps.iter().any(|it| it.action == Action::Bind && it.address == *address)
     };
-    let writes = |it: usize| matches!(steps[it].action, Action::Update | Action::Replace);
+    // A consumer cannot be parted: no filter stands for none.
+    let writes = |it: usize| {
+        steps[it].address.is_stream()
+            && matches!(steps[it].action, Action::Update | Action::Replace)
+    };
     let circles = |from: usize, to: usize| {
         let mut seen = BTreeSet::from([from]);
         let mut next = vec![from];
         while let Some(here) = next.pop() {
-            next.extend(before[here].iter().copied().filter(|it| seen.insert(*it)));
+            next.extend(graph.before[here].iter().copied().filter(|it| seen.insert(*it)));
         }
         seen.contains(&to)
     };
-    let mut stuck = hand_overs.iter().filter(|(from, to)| writes(*to) && circles(*from, *to));
+    let mut stuck = graph.hand_overs.iter().filter(|(from, to)| writes(*to) && circles(*from, *to));
     stuck.find(|(_, to)| !parted(*to)).map(|(_, to)| *to)
 }
 
@@ -90,6 +132,10 @@ fn part(step: &mut Step) -> Option<Step> {
         kept.push(call::parked(step.address.name()));
     }
     let bind = call::bind(step, kept);
+    let said = |it: &Risk| it.harm == Harm::Availability && it.field.as_deref() == Some("subjects");
+    if step.risks.iter().any(said) {
+        return bind;
+    }
     step.risks.push(Risk {
         harm: Harm::Availability,
         messages: Amount::Nothing,
@@ -98,44 +144,6 @@ fn part(step: &mut Step) -> Option<Step> {
         allowed: false,
     });
     bind
-}
-
-/// The subjects a step takes and those it gives up, and the streams it copies from.
-#[derive(Default)]
-struct Binding {
-    takes: Vec<String>,
-    frees: Vec<String>,
-    origins: BTreeSet<String>,
-}
-
-fn binding(step: &Step) -> Binding {
-    let mut binding = Binding::default();
-    if !step.address.is_stream() {
-        return binding;
-    }
-    // A mirror that stays one takes over what its origin says by then.
-    binding.origins.extend(step.calls.last().and_then(|it| name_of(&it.body["mirror"])));
-    // A stream that is bound later takes nothing before.
-    let subjects = step.calls.last().map(|it| texts(&it.body["subjects"])).unwrap_or_default();
-    if step.action == Action::Bind {
-        binding.takes.clone_from(&subjects);
-    }
-    for change in &step.changes {
-        let (before, after) = (&change.delta.before, &change.delta.after);
-        match change.delta.field.name {
-            "subjects" => {
-                let (was, will) = (texts(before), texts(after));
-                let taken = will.iter().filter(|it| !was.contains(it) && subjects.contains(it));
-                binding.takes.extend(taken.cloned());
-                binding.frees.extend(was.into_iter().filter(|it| !will.contains(it)));
-            }
-            "sources" => {
-                binding.origins.extend(after.as_array().into_iter().flatten().filter_map(name_of));
-            }
-            _ => {}
-        }
-    }
-    binding
 }
 
 /// What a stream copies when the step is done.
@@ -149,17 +157,8 @@ fn changes(step: &Step, field: &str) -> bool {
     step.action == Action::Update && step.changes.iter().any(|it| it.delta.field.name == field)
 }
 
-fn texts(value: &Value) -> Vec<String> {
-    let list = value.as_array().into_iter().flatten();
-    list.filter_map(|it| it.as_str().map(ToOwned::to_owned)).collect()
-}
-
-fn name_of(value: &Value) -> Option<String> {
-    Some(value.get("name")?.as_str()?.to_owned())
-}
-
 /// For each step, those that must be done before it.
-fn edges(steps: &[Step], bindings: &[Binding], hand_overs: &HandOvers) -> Vec<Vec<usize>> {
+fn edges(steps: &[Step], bindings: &[Binding<'_>], hand_overs: &HandOvers) -> Vec<Vec<usize>> {
     let mut before = vec![Vec::new(); steps.len()];
     for (from, to) in hand_overs {
         before[*to].push(*from);
@@ -188,29 +187,15 @@ fn edges(steps: &[Step], bindings: &[Binding], hand_overs: &HandOvers) -> Vec<Ve
     before
 }
 
-/// Pairs of steps of which the first frees a subject that the second takes.
-type HandOvers = BTreeSet<(usize, usize)>;
-
-fn hand_overs(bindings: &[Binding]) -> HandOvers {
-    let mut taken = Subjects::default();
-    for (to, binding) in bindings.iter().enumerate() {
-        binding.takes.iter().for_each(|it| taken.insert(it, to));
-    }
-    let mut pairs = HandOvers::new();
-    for (from, binding) in bindings.iter().enumerate() {
-        for subject in &binding.frees {
-            let others = taken.meeting(subject).into_iter().filter(|to| *to != from);
-            pairs.extend(others.map(|to| (from, to)));
-        }
-    }
-    pairs
-}
-
-/// Deletions that cannot wait for the end: what they free is taken, or their stream goes sooner.
+/// Deletions that cannot wait for the end: what they free is taken, a stream may get limits that
+/// they are beyond, or their stream goes sooner.
 fn needed_early(steps: &[Step], hand_overs: &HandOvers) -> BTreeSet<usize> {
     let deletes = |it: &usize| steps[*it].action == Action::Delete;
-    let mut early: BTreeSet<usize> =
-        hand_overs.iter().map(|(from, _)| *from).filter(deletes).collect();
+    let limiting = steps.iter().filter(|it| changes(it, "consumer_limits"));
+    let limiting: BTreeSet<&str> = limiting.map(|it| it.address.name()).collect();
+    let limited = |it: &usize| limiting.contains(steps[*it].address.stream_name());
+    let mut early: BTreeSet<usize> = hand_overs.iter().map(|it| it.0).filter(deletes).collect();
+    early.extend((0..steps.len()).filter(deletes).filter(limited));
     let goes = |it: &usize| steps[*it].action == Action::Replace || early.contains(it);
     let streams = (0..steps.len()).filter(|it| steps[*it].address.is_stream());
     let gone: BTreeSet<&str> = streams.filter(goes).map(|it| steps[it].address.name()).collect();
@@ -226,7 +211,9 @@ fn precedes(first: &Step, second: &Step) -> bool {
         // Backwards, so that no consumer outlives its stream's turn.
         (true, true) => stands_on(&first.address, &second.address),
         (true, false) => {
-            second.action == Action::Replace && stands_on(&first.address, &second.address)
+            // Who is beyond new limits goes before they hold (10069).
+            let waits = second.action == Action::Replace || changes(second, "consumer_limits");
+            waits && stands_on(&first.address, &second.address)
         }
         (false, true) => false,
         (false, false) if first.address == second.address => second.action == Action::Bind,
@@ -290,12 +277,24 @@ fn stands_on(consumer: &Address, stream: &Address) -> bool {
     stream.is_stream() && !consumer.is_stream() && consumer.stream_name() == stream.name()
 }
 
-fn circle(steps: &[Step], stuck: &BTreeSet<usize>) -> Finding {
+fn circle(steps: &[Step], stuck: &BTreeSet<usize>, graph: &Graph) -> Finding {
+    let swap = |(from, to): &&(usize, usize)| {
+        stuck.contains(from) && stuck.contains(to) && !steps[*to].address.is_stream()
+    };
+    let swapped = graph.hand_overs.iter().filter(swap).flat_map(|(from, to)| [*from, *to]);
+    let swapped: BTreeSet<usize> = swapped.collect();
+    let (stuck, help) = if swapped.is_empty() {
+        let help = "what copies another stream comes after it, and what takes its subject too: \
+                    apply one of the two changes first, then the other";
+        (stuck, help)
+    } else {
+        let help = "each takes a filter that another one still has, and a work queue gives each \
+                    message to one consumer: let one of them read another subject first and \
+                    apply, then give each what it is to have";
+        (&swapped, help)
+    };
     let names: Vec<_> = stuck.iter().map(|it| format!("`{}`", steps[*it].address)).collect();
     let place = stuck.iter().find_map(|it| steps[*it].place);
     let message = format!("no order of these steps works: {}", names.join(", "));
-    Finding::error(Code::Conflict, message).at(place).help(
-        "what copies another stream comes after it, and what takes its subject too: apply one of \
-         the two changes first, then the other",
-    )
+    Finding::error(Code::Conflict, message).at(place).help(help)
 }

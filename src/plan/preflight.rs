@@ -35,6 +35,14 @@ pub(super) fn check(steps: &mut [Step], around: &Around<'_>, findings: &mut Vec<
     findings.extend(found);
 }
 
+/// Deletions that come first, since what is made finds no room beside what they free.
+pub(super) fn making_room(steps: &[Step], around: &Around<'_>) -> BTreeSet<Address> {
+    if steps.iter().all(|it| it.action != Action::Delete) {
+        return BTreeSet::new();
+    }
+    room::freeing(&Outlook::new(steps, around))
+}
+
 /// The account as the steps will leave it.
 struct Outlook<'a> {
     around: &'a Around<'a>,

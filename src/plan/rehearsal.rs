@@ -104,7 +104,7 @@ pub fn seeds(live: &Live) -> Vec<Step> {
     let mut steps: Vec<Step> =
         kept.map(|(address, config)| seed(address, config, live.server.release)).collect();
     // Streams that copy each other have no order, and need none here.
-    order::order(&mut steps, &mut Vec::new());
+    order::order(&mut steps, live, &BTreeSet::new(), &mut Vec::new());
     steps
 }
 

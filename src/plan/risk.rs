@@ -8,7 +8,7 @@ use super::{Action, Amount, Ask, Change, Mode, Risk, Step, bucket, origin};
 use crate::{
     address::{Address, consumers_of},
     config::Config,
-    diff::Delta,
+    diff::{self, Delta},
     finding::{Code, Finding, Severity},
     live::{Facts, Live, Observed},
     position,
@@ -27,6 +27,8 @@ pub(super) struct Around<'a> {
     pub(super) ask: &'a Ask,
     /// Streams that are destroyed, if only to be made again.
     pub(super) gone: BTreeSet<&'a str>,
+    /// Live resources that the plan changes or takes away.
+    pub(super) moving: BTreeSet<Address>,
 }
 
 impl Around<'_> {
@@ -39,7 +41,6 @@ impl Around<'_> {
         if let Some(wanted) = wanted.filter(|_| step.sends_fields()) {
             stops.extend(refused(step, wanted, self.live));
             stops.extend(origin::refused(wanted, self.desired, self.live));
-            stops.extend(self.no_room(step));
             stops.extend(self.taken(step, wanted));
         }
         let mut replacement = None;
@@ -86,7 +87,10 @@ fn no_consent(address: &Address, risk: &Risk) -> Finding {
 /// What the server would refuse, or take and not carry out.
 fn refused(step: &Step, wanted: &Declared, live: &Live) -> Vec<Finding> {
     let found = too_new(step, wanted, live.server.release).into_iter();
-    let gated = check::refused_by(live.server.release, &step.address, wanted);
+    // What is made, perhaps anew, takes over nothing that is live.
+    let is = live.resources.get(&step.address).filter(|_| step.action == Action::Update);
+    let is = is.map(|it| diff::meaning(step.address.rows(), &it.config(), &live.at));
+    let gated = check::refused_by(live.server.release, &step.address, wanted, is.as_ref());
     let mut found: Vec<Finding> = found.chain(gated).collect();
     found.extend(sealing(step, wanted, live));
     found
@@ -138,26 +142,8 @@ fn too_new(step: &Step, wanted: &Declared, release: Release) -> Vec<Finding> {
 }
 
 impl Around<'_> {
-    /// A consumer that keeps its position while it is made again takes a second one for a moment.
-    fn no_room(&self, step: &Step) -> Option<Finding> {
-        let name = step.address.stream_name();
-        let stream = self.live.resources.get(&Address::stream(name)).filter(|_| step.resumes())?;
-        let Facts::Stream { consumers, .. } = stream.facts else { return None };
-        let most = limit(stream.config().get("max_consumers")?)?;
-        if consumers < most {
-            return None;
-        }
-        let message = format!(
-            "making `{}` again takes one more consumer for a moment, and `{name}` has all of its \
-             {most}",
-            step.address
-        );
-        let help = format!("raise `max_consumers` of `{name}` to {} first", most + 1);
-        Some(Finding::error(Code::Conflict, message).help(help))
-    }
-
-    /// In a work queue a message belongs to one consumer, whoever made it. Servers look only when a
-    /// consumer is created, and then refuse every update of the others (all releases).
+    /// In a work queue a message belongs to one consumer, whoever made it: refused with 10100, also
+    /// where it is only updated (all releases).
     fn taken(&self, step: &Step, wanted: &Declared) -> Option<Finding> {
         let name = step.address.stream_name();
         if step.address.is_stream() || self.gone.contains(name) || !self.keeps_by(name, "workqueue")
@@ -166,9 +152,9 @@ impl Around<'_> {
         }
         let own = filters(|it| wanted.config.get(it).cloned().unwrap_or_default());
         let meets = |it: &String| own.iter().any(|own| subject::overlap(own, it));
-        // Those that are declared are judged with the spec.
+        // Those that change are judged with the spec, and those that go are gone by then.
         let others = consumers_of(&self.live.resources, name)
-            .filter(|it| !self.desired.resources.contains_key(it.0));
+            .filter(|it| *it.0 != step.address && !self.moving.contains(it.0));
         let mut others = others.filter(|(_, is)| {
             let live = is.config();
             filters(|it| live.get(it).cloned().unwrap_or_default()).iter().any(meets)
@@ -178,7 +164,11 @@ impl Around<'_> {
             "`{}` takes messages of `{other}`, and a work queue gives each to one consumer",
             step.address
         );
-        let help = format!("narrow its filters, or see that `{other}` is deleted first");
+        let help = if self.desired.resources.contains_key(other) {
+            format!("apply `{other}` too, which gives them up: add `--target {other}`")
+        } else {
+            format!("narrow its filters, or see that `{other}` is deleted first")
+        };
         Some(Finding::error(Code::SubjectOverlap, message).help(help))
     }
 

@@ -4,7 +4,7 @@
 //! A value that was found wrong before is `Null` here: it is there, and nothing is said of it.
 //!
 //! What every supported release refuses is an error here. What only some releases refuse is judged
-//! by [`refused_by`], once it is known which release it is.
+//! by [`refused_by`], once it is known which release it is; so is what `ignore` leaves as it is live.
 
 mod bucket;
 mod consumer;
@@ -18,7 +18,7 @@ use crate::{
     address::Address,
     config::Config,
     finding::{Code, Finding, Place, Sources},
-    schema::{OLDEST, Release, bucket::speak},
+    schema::{Field, OLDEST, Release, bucket::speak},
 };
 
 /// Judges an environment as a whole.
@@ -57,25 +57,72 @@ struct Rule {
     until: Option<Release>,
     /// Releases in between that take it: those of a newer series that came out before.
     gap: Option<(Release, Release)>,
+    /// Whether every release takes an update that breaks it, to no effect.
+    only_made: bool,
 }
 
-/// What a release refuses of one resource and others of the supported releases take.
+/// What a release refuses of one resource and the check of the spec could not see: that other
+/// supported releases take it, or that a field which is left to others is live as it is in `is`.
 pub(crate) fn refused_by(
     release: Release,
     address: &Address,
     declared: &Declared,
-) -> impl Iterator<Item = Finding> {
+    is: Option<&Config>,
+) -> Vec<Finding> {
     let rules = match address {
         Address::Stream(_) => stream::RULES,
         Address::Consumer { .. } => consumer::RULES,
     };
-    let here = move |it: &&Rule| !it.is_everywhere() && it.holds_at(release);
-    rules.iter().filter(here).filter_map(move |rule| {
+    let will = |name: &&str| declared.ignore.contains(*name);
+    let will = laid_in(address, &declared.config, is, will);
+    let holds = |it: &&Rule| it.holds_at(release) && !(it.only_made && is.is_some());
+    let broken = rules.iter().filter(holds).filter(|it| it.is_broken(&will));
+    let finding = |rule: &Rule| {
         let place = declared.places.get(rule.at).copied().unwrap_or(declared.place);
-        let message = format!("{}, and nats-server {release} refuses that", rule.message);
-        let finding = Finding::error(rule.code, message).at(place).about(address).help(rule.help);
-        rule.is_broken(&declared.config).then_some(finding)
-    })
+        let (message, help) = if rule.is_broken(&declared.config) {
+            let message = format!("{}, and nats-server {release} refuses that", rule.message);
+            (message, rule.help.to_owned())
+        } else {
+            let fields = clashing(rule, address, declared, is).join(", ");
+            let message = format!("{}: `ignore` leaves {fields} as it is", rule.message);
+            let help = "change what is declared, or take over the field: remove it from `ignore`";
+            (message, help.to_owned())
+        };
+        Finding::error(rule.code, message).at(place).about(address).help(help)
+    };
+    broken.map(finding).collect()
+}
+
+/// A declared configuration with the live values of some fields.
+fn laid_in(
+    address: &Address,
+    declared: &Config,
+    is: Option<&Config>,
+    fields: impl Fn(&&str) -> bool,
+) -> Config {
+    let mut config = declared.clone();
+    let names = address.rows().iter().map(|it| it.name).filter(fields);
+    for (name, is) in names.filter_map(|it| Some((it, is?))) {
+        config.remove(name);
+        is.get(name).into_iter().for_each(|it| config.set(name, it.clone()));
+    }
+    config
+}
+
+/// The ignored fields without whose live values a rule is kept, each with its value.
+fn clashing(
+    rule: &Rule,
+    address: &Address,
+    declared: &Declared,
+    is: Option<&Config>,
+) -> Vec<String> {
+    let matters = |field: &&Field| {
+        let others = |it: &&str| declared.ignore.contains(*it) && *it != field.name;
+        !rule.is_broken(&laid_in(address, &declared.config, is, others))
+    };
+    let ignored = address.rows().iter().filter(|it| declared.ignore.contains(it.name));
+    let value = |it: &Field| is.and_then(|is| it.read(is)).unwrap_or_default();
+    ignored.filter(matters).map(|it| format!("`{}` {}", it.name, it.show(&value(it)))).collect()
 }
 
 impl Rule {
@@ -86,7 +133,17 @@ impl Rule {
         message: &'static str,
         help: &'static str,
     ) -> Self {
-        Self { at, code, broken, message, help, since: OLDEST, until: None, gap: None }
+        Self {
+            at,
+            code,
+            broken,
+            message,
+            help,
+            since: OLDEST,
+            until: None,
+            gap: None,
+            only_made: false,
+        }
     }
 
     /// A rule that older releases do not have.
@@ -104,6 +161,12 @@ impl Rule {
     /// But not from one release until another.
     const fn but_not(mut self, from: Release, until: Release) -> Self {
         self.gap = Some((from, until));
+        self
+    }
+
+    /// A rule that servers have for creations only.
+    const fn when_made(mut self) -> Self {
+        self.only_made = true;
         self
     }
 

@@ -63,7 +63,8 @@ fn what_is_predicted_of_random_consumers_is_what_the_server_does() {
         let mut account = Account::new(oracle).await;
         let mut outcomes: BTreeMap<Outcome, usize> = BTreeMap::new();
         let mut wrong = Vec::new();
-        for case in 0..cases {
+        let mut case = 0;
+        while case < cases {
             let stream = *draw.one(&["LIMITS", "INTEREST", "QUEUE", "LIMITED"]);
             let name: &str = draw.one::<&str>(&["C1", "C2"]);
             let address = Address::consumer(stream, name);
@@ -76,6 +77,7 @@ fn what_is_predicted_of_random_consumers_is_what_the_server_does() {
                 None => placed(&draw.consumer(), stream),
             };
             let config = placed(&config, stream);
+            case += 1;
             match account.declare(&address, &config).await {
                 Ok(outcome) => *outcomes.entry(outcome).or_default() += 1,
                 Err(why) => {

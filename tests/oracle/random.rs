@@ -13,7 +13,7 @@ use crate::{
 /// Draws the same again.
 const SEED: &str = "JSPLAN_ORACLE_SEED";
 
-/// How many cases each release is given.
+/// How many cases each release is given: declarations that are compared, removals apart.
 const CASES: &str = "JSPLAN_ORACLE_CASES";
 
 const NAMES: &[&str] = &["S1", "S2", "S3", "S4", "S5"];

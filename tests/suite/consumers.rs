@@ -7,10 +7,11 @@ use serde_json::{Value, json};
 
 use crate::support::{
     client::{
-        acknowledge, ask, consumer, create, create_consumer, messages, publish, pull, streams,
+        Delivery, acknowledge, ask, consumer, create, create_consumer, listen, messages, publish,
+        pull, streams,
     },
     project::{Project, wait_for},
-    server::server,
+    server::{server, server_with},
 };
 
 const LATER: &str = "2099-01-01T00:00:00Z";
@@ -288,4 +289,134 @@ fn what_the_server_makes_to_copy_a_stream_is_neither_listed_nor_touched() {
     project.run(&["plan"]).ended(0).says("No changes.").never_says("JS_");
     project.run(&["drift"]).ended(0).never_says("JS_");
     assert!(names(&server).iter().all(|it| it.starts_with("JS_SRC_")), "{:?}", names(&server));
+}
+
+fn sequences(of: &[Delivery]) -> Vec<u64> {
+    of.iter().map(|it| it.sequence).collect()
+}
+
+#[test]
+fn of_two_consumers_of_an_interest_stream_one_is_replaced_and_neither_loses_anything() {
+    let server = server();
+    let spec = |more: &str| {
+        format!(
+            "[streams.S]\nsubjects = [\"s.>\"]\nretention = \"interest\"\n\
+             [streams.S.consumers.A]\nack_policy = \"explicit\"\nfilter_subject = \"s.a\"\n{more}\n\
+             [streams.S.consumers.B]\nack_policy = \"explicit\"\nfilter_subject = \"s.b\"\n"
+        )
+    };
+    let project = Project::new(&server, &spec(""));
+    project.apply();
+    publish(&server, "s.a", 5);
+    publish(&server, "s.b", 5);
+    acknowledge(&server, &pull(&server, "S", "A", 2));
+    acknowledge(&server, &pull(&server, "S", "B", 1));
+    project.write_spec(&spec("max_waiting = 5"));
+    project.run(&["plan"]).ended(0).says("keeps its position");
+    project.apply();
+    project.plans_empty();
+    assert_eq!(names(&server), ["A", "B"]);
+    assert_eq!(messages(&server, "S"), 7, "what was acknowledged is gone, and nothing else");
+    assert_eq!(sequences(&pull(&server, "S", "A", 10)), [3, 4, 5]);
+    assert_eq!(sequences(&pull(&server, "S", "B", 10)), [7, 8, 9, 10]);
+}
+
+#[test]
+fn a_push_consumer_goes_on_where_it_stood() {
+    for (retention, again) in [("limits", "6 of 10 messages"), ("interest", "all 6 messages")] {
+        let server = server();
+        let stream = format!("retention = \"{retention}\"");
+        let push = "ack_policy = \"explicit\"\ndeliver_subject = \"push.c\"";
+        let project = Project::new(&server, &spec(&stream, push));
+        project.apply();
+        publish(&server, "s.a", 10);
+        acknowledge(&server, &listen(&server, "push.c", 10)[..4]);
+        project.write_spec(&spec(&stream, &format!("{push}\nidle_heartbeat = \"5s\"")));
+        project
+            .run(&["plan"])
+            .ended(0)
+            .says("must be replaced, and keeps its position")
+            .says(again);
+        project.apply();
+        project.plans_empty();
+        assert_eq!(names(&server), ["C"]);
+        assert_eq!(sequences(&listen(&server, "push.c", 6)), [5, 6, 7, 8, 9, 10]);
+    }
+}
+
+/// Delivers 8 of 20 messages, acknowledges up to the sixth at once, replaces the consumer, and gives
+/// what comes afterwards.
+fn after_six(own: &str) -> Vec<u64> {
+    let server = server();
+    let project = Project::new(&server, &spec("", own));
+    project.apply();
+    publish(&server, "s.a", 20);
+    let first = pull(&server, "S", "C", 8);
+    if !own.contains("none") {
+        acknowledge(&server, first.iter().filter(|it| it.sequence == 6));
+        wait_for("it counts", || consumer(&server, "S", "C")["ack_floor"]["stream_seq"] == 6);
+    }
+    project.write_spec(&spec("", &format!("{own}\nmax_waiting = 5")));
+    project.run(&["plan"]).ended(0).says("keeps its position");
+    project.apply();
+    project.plans_empty();
+    assert_eq!(names(&server), ["C"]);
+    sequences(&pull(&server, "S", "C", 30))
+}
+
+#[test]
+fn an_acknowledgement_of_all_before_it_is_kept() {
+    assert_eq!(after_six("ack_policy = \"all\""), (7..=20).collect::<Vec<_>>());
+}
+
+#[test]
+fn without_acknowledgements_what_was_delivered_is_done_with() {
+    assert_eq!(after_six("ack_policy = \"none\""), (9..=20).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_was_given_up_on_is_delivered_once_more_and_what_follows_is_not_lost() {
+    let own = "ack_policy = \"explicit\"\nmax_deliver = 1";
+    let keeps = "keeps its position";
+    let (rest, _) = replaced("", own, &format!("{own}\nmax_waiting = 5"), keeps);
+    assert_eq!(rest, (4..=20).collect::<Vec<_>>());
+}
+
+/// An account whose streams may have two consumers each.
+const TWO: &str = "jetstream { max_memory_store: 1GiB, max_file_store: 1GiB }
+accounts { TWO { users = [{ user: a, password: a }], jetstream { max_consumers: 2 } } }
+no_auth_user: a
+";
+
+/// Somebody takes the room that a replacement needs, before it begins or half way.
+#[test]
+fn a_replacement_that_the_server_refuses_midway_loses_nothing_and_is_finished_by_the_next() {
+    for done in [0, 2] {
+        let server = server_with(TWO);
+        let interest = "retention = \"interest\"";
+        let project = Project::new(&server, &spec(interest, "ack_policy = \"explicit\""));
+        project.apply();
+        publish(&server, "s.a", 10);
+        acknowledge(&server, &pull(&server, "S", "C", 4));
+        project.write_spec(&spec(interest, "ack_policy = \"explicit\"\nmax_waiting = 5"));
+        project.run(&["plan", "--out", "plan.jsplan"]).ended(0);
+        for call in &requests(&project.read("plan.jsplan"))[..done] {
+            let answer = ask(&server, call["subject"].as_str().expect("a subject"), &call["body"]);
+            assert!(answer["error"].is_null(), "{answer}");
+        }
+        let stranger = json!({ "name": "STRANGER", "durable_name": "STRANGER",
+            "ack_policy": "explicit", "filter_subject": "s.other" });
+        create_consumer(&server, "S", &stranger);
+        // The saved plan does not know; a new one does.
+        project.run(&["apply", "plan.jsplan"]).ended(1);
+        project.run(&["plan"]).ended(1).says("the account allows `S`");
+        assert_eq!(messages(&server, "S"), 6, "after {done} requests");
+        ask(&server, "CONSUMER.DELETE.S.STRANGER", &Value::Null);
+        project.apply();
+        project.plans_empty();
+        assert_eq!(names(&server), ["C"], "after {done} requests");
+        assert_eq!(consumer(&server, "S", "C")["config"]["max_waiting"], 5);
+        let rest = sequences(&pull(&server, "S", "C", 20));
+        assert_eq!(rest, (5..=10).collect::<Vec<_>>(), "after {done} requests");
+    }
 }

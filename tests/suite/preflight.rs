@@ -286,3 +286,101 @@ fn an_account_that_wants_every_stream_bounded_is_obeyed() {
     );
     Project::new(&server, "[streams.S]\nmax_bytes = 1000\n").apply();
 }
+
+#[test]
+fn what_is_left_to_others_is_judged_beside_what_is_sent() {
+    let server = server();
+    let spec = |age: &str| {
+        format!(
+            "[streams.S]\nsubjects = [\"s\"]\nmax_age = \"{age}\"\n\
+             ignore = [\"duplicate_window\"]\nreason = \"operators\"\n"
+        )
+    };
+    let project = Project::new(&server, &spec("1h"));
+    project.apply();
+    let second = 1_000_000_000_u64;
+    let mut config = stream(&server, "S");
+    config["duplicate_window"] = json!(600 * second);
+    assert_eq!(code(&server, "STREAM.UPDATE.S", &config), 0);
+    project.write_spec(&spec("1m"));
+    project.run(&["plan"]).ended(1).says("`ignore` leaves `duplicate_window` 10m as it is");
+    config["max_age"] = json!(60 * second);
+    assert_eq!(code(&server, "STREAM.UPDATE.S", &config), 10052);
+    project.write_spec(&spec("10m"));
+    project.apply();
+    project.plans_empty();
+}
+
+/// A queue with consumers, each with its filter.
+fn queue(consumers: &[(&str, &str)]) -> String {
+    let stream =
+        "[streams.Q]\nsubjects = [\"x\", \"y\", \"z\"]\nretention = \"workqueue\"\n".to_owned();
+    consumers.iter().fold(stream, |mut text, (name, filter)| {
+        writeln!(
+            text,
+            "[streams.Q.consumers.{name}]\nack_policy = \"explicit\"\nfilter_subject = \"{filter}\""
+        )
+        .expect("a text");
+        text
+    })
+}
+
+#[test]
+fn consumers_of_a_work_queue_hand_their_filters_over() {
+    let server = server();
+    let project = Project::new(&server, &queue(&[("A", "z"), ("B", "y"), ("C", "x")]));
+    project.apply();
+    // C goes, B takes what it had, and A what B had.
+    project.write_spec(&queue(&[("A", "y"), ("B", "x")]));
+    project.apply();
+    project.plans_empty();
+    let filter = |name: &str| {
+        let answer = ask(&server, &format!("CONSUMER.INFO.Q.{name}"), &Value::Null);
+        answer["config"]["filter_subject"].clone()
+    };
+    assert_eq!((filter("A"), filter("B")), (json!("y"), json!("x")));
+}
+
+#[test]
+fn a_swap_of_filters_is_refused_by_the_plan_and_by_the_server() {
+    let server = server();
+    let project = Project::new(&server, &queue(&[("A", "x"), ("B", "y")]));
+    project.apply();
+    project.write_spec(&queue(&[("A", "y"), ("B", "x")]));
+    project
+        .run(&["plan"])
+        .ended(1)
+        .says("no order of these steps works")
+        .says("each takes a filter that another one still has");
+    let config = json!({ "durable_name": "A", "ack_policy": "explicit", "filter_subject": "y" });
+    let body = json!({ "stream_name": "Q", "config": config, "action": "update" });
+    assert_eq!(code(&server, "CONSUMER.CREATE.Q.A", &body), 10100);
+    // The way that the plan names.
+    for filters in [[("A", "z"), ("B", "y")], [("A", "y"), ("B", "x")]] {
+        project.write_spec(&queue(&filters));
+        project.apply();
+        project.plans_empty();
+    }
+}
+
+#[test]
+fn what_goes_makes_room_for_what_comes() {
+    let server = server_with(&SMALL.replace("max_streams: 3", "max_streams: 2"));
+    let spec = |name: &str, limits: &str, consumers: &[(&str, u32)]| {
+        let memory = "storage = \"memory\"\nmax_bytes = 6000";
+        let mut text = format!("[streams.{name}]\n{memory}\n[streams.S]\n{limits}\n");
+        for (name, most) in consumers {
+            let consumer = format!("ack_policy = \"explicit\"\nmax_ack_pending = {most}");
+            writeln!(text, "[streams.S.consumers.{name}]\n{consumer}").expect("a text");
+        }
+        text
+    };
+    let project = Project::new(&server, &spec("OLD", "", &[("A", 50), ("B", 10)]));
+    project.apply();
+    // A stream, a consumer, and limits that the consumer that goes is beyond.
+    let limits = "consumer_limits = { max_ack_pending = 20 }";
+    project.write_spec(&spec("NEW", limits, &[("B", 10), ("C", 20)]));
+    project.apply();
+    project.plans_empty();
+    assert_eq!(streams(&server), ["NEW", "S"]);
+}

@@ -27,10 +27,8 @@ fn beyond_limits(outlook: &Outlook<'_>, written: &Written<'_>) -> Option<Finding
     let release = outlook.around.live.server.release;
     let mut beyond = Vec::new();
     for address in outlook.live_consumers(written.address.name()) {
-        // Deletions come last.
-        let Some(config) = outlook.after(address).or_else(|| observed(outlook, address)) else {
-            continue;
-        };
+        // What is deleted goes before limits change.
+        let Some(config) = outlook.after(address) else { continue };
         let over = |limit: &&Field| is_over(&config, limit.name, &delta.after, release);
         if let Some(limit) = CONSUMER_LIMITS.iter().find(over) {
             let value = limit.show(config.get(limit.name).unwrap_or(&Value::Null));
@@ -45,8 +43,7 @@ fn beyond_limits(outlook: &Outlook<'_>, written: &Written<'_>) -> Option<Finding
         "lower them first, or raise the limits; before 2.14 a limit that is left out, or removed, \
          counts as 0 while limits change"
     } else {
-        "lower them first, or raise the limits; a consumer that goes in the same plan goes last: \
-         apply its deletion with `--target` first"
+        "lower them first, or raise the limits"
     };
     let finding = Finding::error(Code::Limit, message).help(help);
     Some(outlook.at(written.address, "consumer_limits", finding))

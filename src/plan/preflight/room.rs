@@ -3,7 +3,7 @@
 //! Sums follow the order of the steps: what a later step frees is no room for an earlier one. Of
 //! steps that run side by side the worst is taken, that everything is taken before anything is freed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -27,6 +27,23 @@ pub(super) fn check(outlook: &Outlook<'_>, found: &mut Vec<Finding>) {
     reservations(outlook, found);
     streams(outlook, found);
     consumers(outlook, found);
+}
+
+/// The deletions that have to come first: of streams where the account has no room for what is made
+/// beside them, of consumers where their stream has none. The steps are not in order yet, so that
+/// everything counts as taken before anything is freed.
+pub(super) fn freeing(outlook: &Outlook<'_>) -> BTreeSet<Address> {
+    let (mut of_streams, mut of_consumers) = (Vec::new(), Vec::new());
+    reservations(outlook, &mut of_streams);
+    streams(outlook, &mut of_streams);
+    consumers(outlook, &mut of_consumers);
+    let short = of_consumers.iter().filter_map(|it| it.about.as_ref());
+    let short: BTreeSet<&str> = short.map(Address::stream_name).collect();
+    let frees = |it: &&&Address| {
+        let streams = it.is_stream() && !of_streams.is_empty();
+        streams || !it.is_stream() && short.contains(it.stream_name())
+    };
+    outlook.gone.iter().filter(frees).map(|it| (*it).clone()).collect()
 }
 
 /// A copy needs a server of its own: refused with 10074 and 10005.
@@ -201,11 +218,8 @@ fn streams(outlook: &Outlook<'_>, found: &mut Vec<Finding>) {
     let steps = outlook.steps.iter().filter(|it| it.address.is_stream());
     let Some(first) = overflow(steps, there, most) else { return };
     let message = format!("it would be one stream more than the account allows: {most}");
-    let finding = Finding::error(Code::Limit, message).help(
-        "have the account's limit raised; deletions come last, so apply them first with \
-         `--target` where they make room",
-    );
-    found.push(outlook.at(first, "name", finding));
+    let finding = Finding::error(Code::Limit, message).help("have the account's limit raised");
+    found.push(outlook.at(&first.address, "name", finding));
 }
 
 /// The number of consumers of each stream, by its own limit and that of the account: refused with
@@ -217,7 +231,7 @@ fn consumers(outlook: &Outlook<'_>, found: &mut Vec<Finding>) {
     }
     let account = outlook.around.live.account.max_consumers.and_then(|it| i64::try_from(it).ok());
     for (name, steps) in concerned {
-        if !steps.iter().any(|it| it.action == Action::Create) {
+        if !steps.iter().any(|it| it.action == Action::Create || it.resumes()) {
             continue;
         }
         let stream = outlook.after(&Address::stream(name));
@@ -226,26 +240,35 @@ fn consumers(outlook: &Outlook<'_>, found: &mut Vec<Finding>) {
         let there = i64::try_from(outlook.live_consumers(name).count()).unwrap_or(i64::MAX);
         let Some(first) = overflow(steps.into_iter(), there, most) else { continue };
         let whose = if own == Some(most) { "the stream" } else { "the account" };
-        let message = format!("it would be one consumer more than {whose} allows `{name}`: {most}");
-        let finding = Finding::error(Code::Limit, message).help(
-            "raise the limit; deletions come last, so apply them first with `--target` where they \
-             make room",
-        );
-        found.push(outlook.at(first, "name", finding));
+        let (message, help) = if first.resumes() {
+            let message = format!(
+                "making `{}` again takes one more consumer for a moment, and {whose} allows \
+                 `{name}` no more than {most}",
+                first.address
+            );
+            (message, "raise the limit, or make one after the other with `--target`")
+        } else {
+            let message =
+                format!("it would be one consumer more than {whose} allows `{name}`: {most}");
+            (message, "raise the limit")
+        };
+        let finding = Finding::error(Code::Limit, message).help(help);
+        found.push(outlook.at(&first.address, "name", finding));
     }
 }
 
 /// The first step that makes one more than there may be.
-fn overflow<'a>(
-    steps: impl Iterator<Item = &'a Step>,
-    there: i64,
-    most: i64,
-) -> Option<&'a Address> {
+fn overflow<'a>(steps: impl Iterator<Item = &'a Step>, there: i64, most: i64) -> Option<&'a Step> {
     let steps: Vec<&Step> = steps.collect();
     let mut sum = Sum::new(there);
     for wave in steps.chunk_by(|a, b| a.wave == b.wave) {
         for step in wave {
             let more = match step.action {
+                // Another one holds the position of a consumer that is made again.
+                Action::Replace if step.resumes() => {
+                    sum.add(-1);
+                    1
+                }
                 Action::Create => 1,
                 Action::Delete => -1,
                 Action::Update
@@ -257,7 +280,7 @@ fn overflow<'a>(
             };
             sum.add(more);
             if more > 0 && sum.now > most {
-                return Some(&step.address);
+                return Some(step);
             }
         }
         sum.end_of_wave();

@@ -61,7 +61,11 @@ pub(super) const RULES: &[Rule] = &[
     .since(2, 11, 7),
     Rule::bad(
         "max_expires",
-        |it| it.number("max_expires").is_some_and(|it| (1..MILLISECOND).contains(&it)),
+        |it| {
+            // A push consumer has no use for it, and the server takes any.
+            let pulled = lacks(it, "deliver_subject");
+            pulled && it.number("max_expires").is_some_and(|it| (1..MILLISECOND).contains(&it))
+        },
         "`max_expires` is under 1ms",
         "write \"1ms\" or more; the server takes no less",
     ),

@@ -67,7 +67,8 @@ pub(super) const RULES: &[Rule] = &[
         |it| on(it, "mirror_direct") && lacks(it, "mirror"),
         "`mirror_direct` is for mirrors, and this stream is none",
         "remove it; `allow_direct` is for direct gets of a stream's own messages",
-    ),
+    )
+    .when_made(),
     Rule::missing(
         "discard_new_per_subject",
         |it| on(it, "discard_new_per_subject") && differs(it, "discard", "new"),

@@ -140,6 +140,15 @@ pub(crate) struct Delivery {
     reply: String,
 }
 
+impl Delivery {
+    /// `$JS.ACK.stream.consumer.delivered.stream_seq.…`
+    fn at(reply: &str) -> Self {
+        let sequence = reply.split('.').nth(5).and_then(|it| it.parse().ok());
+        let sequence = sequence.expect("an acknowledgement names the sequence");
+        Self { sequence, reply: reply.to_owned() }
+    }
+}
+
 /// Pulls up to so many messages that are there.
 pub(crate) fn pull(server: &Server, stream: &str, consumer: &str, most: usize) -> Vec<Delivery> {
     run(async {
@@ -156,10 +165,22 @@ pub(crate) fn pull(server: &Server, stream: &str, consumer: &str, most: usize) -
             let message = answers.next().await.expect("an answer");
             // An answer without anywhere to acknowledge it says that there is nothing.
             let Some(reply) = message.reply else { break };
-            // `$JS.ACK.stream.consumer.delivered.stream_seq.…`
-            let sequence = reply.split('.').nth(5).and_then(|it| it.parse().ok());
-            let sequence = sequence.expect("an acknowledgement names the sequence");
-            found.push(Delivery { sequence, reply: reply.to_string() });
+            found.push(Delivery::at(&reply));
+        }
+        found
+    })
+}
+
+/// Listens where a consumer pushes, until so many messages have come.
+pub(crate) fn listen(server: &Server, subject: &str, count: usize) -> Vec<Delivery> {
+    run(async {
+        let Client(client) = Client::connect(server.url()).await;
+        let mut pushed = client.subscribe(subject.to_owned()).await.expect("a subscription");
+        let mut found = Vec::new();
+        while found.len() < count {
+            let message = pushed.next().await.expect("a message");
+            // A heartbeat has nowhere to be acknowledged.
+            found.extend(message.reply.map(|it| Delivery::at(&it)));
         }
         found
     })
