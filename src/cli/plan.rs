@@ -109,6 +109,9 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
     let rehearsal = if args.rehearse && !plan.is_refused() && plan.sends() {
         Some(rehearsed(project, &gathered, &plan).await?)
     } else {
+        if args.rehearse {
+            project.terminal.say(&render::talk::unrehearsed(&plan));
+        }
         None
     };
     if args.json {
