@@ -201,7 +201,10 @@ pub(crate) fn closest<'a>(
     let distance =
         |name: &&str| strsim::damerau_levenshtein(&typed.to_lowercase(), &name.to_lowercase());
     let near = names.into_iter().min_by_key(distance)?;
-    (distance(&near) <= 2.max(typed.chars().count() / 3)).then_some(near)
+    // Of a name of one or two letters nothing would be left.
+    let length = typed.chars().count();
+    let most = if length < 3 { 1.min(length.saturating_sub(1)) } else { 2.max(length / 3) };
+    (distance(&near) <= most).then_some(near)
 }
 
 /// The help for a name that nobody knows, where a known one is close to it.

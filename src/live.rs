@@ -37,6 +37,8 @@ pub struct Account {
     pub max_ack_pending: Option<i64>,
     /// Whether every stream must have a `max_bytes`.
     pub max_bytes_required: bool,
+    /// Whether there are limits for each number of replicas, of which nothing is said here.
+    pub tiered: bool,
     /// Streams in memory.
     pub memory: Room,
     /// Streams on file.

@@ -21,9 +21,11 @@ use crate::{
 
 /// What `import` takes.
 #[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("what")
+    .args(["addresses", "all", "from"]).required(true).multiple(true))]
 pub(crate) struct Args {
     /// What to import, such as `stream.ORDERS`; the consumers of a stream come with it
-    #[arg(value_name = "ADDR", required_unless_present_any = ["all", "from"])]
+    #[arg(value_name = "ADDR")]
     addresses: Vec<String>,
     /// Import everything that nobody manages yet
     #[arg(long, conflicts_with_all = ["addresses", "from"])]
@@ -59,7 +61,9 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
     let Proved { state: mut next, rest } = import::prove(&composed, &state, &live)
         .map_err(|findings| spec.refused(&composed, &findings))?;
     let Composed { described, .. } = composed;
-    let Some(lock) = lock else { return spec.show(&described) };
+    let Some(lock) = lock else {
+        return spec.show(&described, &render::import::offered(&described, &spec.path));
+    };
     if next.lineage.is_empty() {
         next.lineage = store::lineage();
     }
@@ -99,7 +103,7 @@ fn from_files(project: &Project, args: &Args) -> Result<Exit, Failure> {
     }
     let Composed { described, .. } = composed;
     if !args.write {
-        return spec.show(&described);
+        return spec.show(&described, &render::import::offered_of_files(&described, &spec.path));
     }
     spec.write(&described)?;
     project.show(&render::import::written(&described, &project.options(&spec.environment)))?;
@@ -186,9 +190,9 @@ impl<'a> Spec<'a> {
             .help(UNCHANGED)
     }
 
-    fn show(&self, described: &Described) -> Result<Exit, Failure> {
+    fn show(&self, described: &Described, offer: &str) -> Result<Exit, Failure> {
         self.project.show(&described.tables)?;
-        self.project.terminal.say(&render::import::offered(described, &self.path));
+        self.project.terminal.say(offer);
         Ok(Exit::Done)
     }
 

@@ -109,6 +109,9 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
     let rehearsal = if args.rehearse && !plan.is_refused() && plan.sends() {
         Some(rehearsed(project, &gathered, &plan).await?)
     } else {
+        if args.rehearse {
+            project.terminal.say(&render::talk::unrehearsed(&plan));
+        }
         None
     };
     if args.json {
@@ -141,11 +144,11 @@ async fn rehearsed(
     plan: &Plan,
 ) -> Result<Rehearsal, Failure> {
     let mut say = |it: &str| project.terminal.say(&format!("{it}\n"));
-    let Gathered { desired, state, live, session, .. } = gathered;
+    let Gathered { desired, state, live, .. } = gathered;
     project.terminal.say(&render::talk::rehearsing());
     let program = rehearse::program(live.server.release, &mut say)?;
     let piece = Piece { plan, desired, state, live };
-    let rehearsal = async { Ok(rehearse::rehearse(session, program, piece).await?) };
+    let rehearsal = async { Ok(rehearse::rehearse(program, piece).await?) };
     let interrupted = || Err(Failure::new("interrupted").help("nothing was changed"));
     io::unless_interrupted(rehearsal, interrupted).await
 }

@@ -65,9 +65,14 @@ impl Project {
         match (&self.global.env, known.as_slice()) {
             (Some(name), _) if known.contains(name) => Ok(name.clone()),
             (Some(name), _) => {
+                let list = format!("`environments/` has: {list}");
+                if files::read(&self.dir.join(format!("environments/{name}.toml"))).is_ok() {
+                    let why = "is no environment: another spec extends it";
+                    return Err(Failure::new(format!("`{name}` {why}")).help(list));
+                }
                 let near = did_you_mean(name, known.iter().map(String::as_str));
                 Err(Failure::new(format!("there is no environment `{name}`"))
-                    .help(near.unwrap_or_else(|| format!("`environments/` has: {list}"))))
+                    .help(near.unwrap_or(list)))
             }
             (None, [only]) => Ok(only.clone()),
             (None, []) => Err(Failure::new("`environments/` holds no environment")

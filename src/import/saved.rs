@@ -10,7 +10,7 @@ use crate::{
     address::Address,
     config::Config,
     finding::{Code, Finding},
-    schema::Release,
+    schema::{self, Release},
     spec::Desired,
 };
 
@@ -26,9 +26,13 @@ pub fn read(files: &[(String, String)], desired: &Desired) -> Chosen {
             Ok(value) => saved.value(name, &value),
             Err(error) => {
                 let message = format!("`{name}` is no JSON: {error}");
-                saved.findings.push(Finding::error(Code::File, message).help(SHAPES));
+                saved.refuse(Finding::error(Code::File, message).help(SHAPES));
             }
         }
+    }
+    if saved.resources.is_empty() && saved.findings.is_empty() {
+        let finding = Finding::error(Code::File, "the files hold neither a stream nor a consumer");
+        saved.refuse(finding.help(SHAPES));
     }
     saved.chosen(desired)
 }
@@ -64,24 +68,33 @@ impl Saved {
             (None, true) => {
                 let message = format!("`{file}` holds the consumer `{name}`, and not its stream");
                 let help = "give what `nats consumer info --json` writes: it names the stream";
-                self.findings.push(Finding::error(Code::File, message).help(help));
+                self.refuse(Finding::error(Code::File, message).help(help));
             }
             (_, false) if stores.iter().any(|it| config.has(it)) && !name.is_empty() => {
                 self.add(file, Address::stream(&name), config);
             }
             (_, false) => {
                 let message = format!("`{file}` holds neither a stream nor a consumer");
-                self.findings.push(Finding::error(Code::File, message).help(SHAPES));
+                self.refuse(Finding::error(Code::File, message).help(SHAPES));
             }
         }
     }
 
+    /// Says it once: a list of names is wrong in as many places as it has names.
+    fn refuse(&mut self, finding: Finding) {
+        if !self.findings.iter().any(|it| it.message == finding.message) {
+            self.findings.push(finding);
+        }
+    }
+
     fn add(&mut self, file: &str, address: Address, config: Config) {
+        // What was sent to a server lacks what a server fills in.
+        let config = config.clone().over(&schema::complete(address.rows(), &config, RELEASE));
         let other = self.resources.get(&address).map(Config::fingerprint);
         if other.is_some_and(|it| it != config.fingerprint()) {
             let message = format!("`{file}` holds another configuration of `{address}`");
             let help = "give each stream and consumer once";
-            self.findings.push(Finding::error(Code::Duplicate, message).help(help));
+            self.refuse(Finding::error(Code::Duplicate, message).help(help));
             return;
         }
         self.resources.insert(address, config);

@@ -1,7 +1,7 @@
 //! Rehearsing a plan: a throw-away server like the live one, the live configurations without their
 //! data, and the plan applied there by the same engine that applies it here.
 //!
-//! The live server gets one request, which reads the limits of its account.
+//! The live server is asked nothing.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,7 +9,6 @@ use std::{
     path::PathBuf,
 };
 
-use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{
@@ -23,7 +22,7 @@ use crate::{
     address::Address,
     event::Event,
     finding::{Code, Finding},
-    live::Live,
+    live::{Account, Live},
     plan::{
         self, Ask, Plan, Step,
         rehearsal::{self, Refusal, Rehearsal, Stage, Walked},
@@ -92,17 +91,12 @@ pub fn program(live: Release, say: &mut dyn FnMut(&str)) -> Result<Program, bina
 }
 
 /// Rehearses a plan. The servers and all they hold are gone when this ends, however it ends.
-pub async fn rehearse(
-    session: &Session,
-    program: Program,
-    piece: Piece<'_>,
-) -> Result<Rehearsal, Error> {
+pub async fn rehearse(program: Program, piece: Piece<'_>) -> Result<Rehearsal, Error> {
     let Piece { plan, desired, state, live } = piece;
     let stage = rehearsal::stage(plan, live);
-    let account = account(session).await?;
-    let there = There::open(&program, &stage, &account, plan).await?;
+    let there = There::open(&program, &stage, &live.account, plan).await?;
     let mut findings: Vec<Finding> = program.note.into_iter().collect();
-    findings.extend(is_tiered(&account).then(rehearsal::tiered));
+    findings.extend(live.account.tiered.then(rehearsal::tiered));
     findings.extend(rehearsal::limits(&stage, live));
 
     let mut nothing = State::new(&plan.environment);
@@ -135,38 +129,25 @@ pub async fn rehearse(
     })
 }
 
-/// What the live server says of the account.
-async fn account(session: &Session) -> Result<Value, Error> {
-    let answer = session.request("INFO", Vec::new(), 0).await?;
-    Ok(serde_json::from_slice(answer.bytes()).unwrap_or_default())
-}
-
-/// Whether the account has limits for each number of replicas, which a configuration cannot say.
-fn is_tiered(account: &Value) -> bool {
-    account["tiers"].as_object().is_some_and(|it| !it.is_empty())
-}
-
 /// JetStream in the live server's domain, and one account with the live one's limits.
-fn configuration(stage: &Stage, account: &Value) -> String {
-    const LIMITS: [(&str, &str); 7] = [
-        ("max_memory", "max_memory"),
-        ("max_storage", "max_file"),
-        ("max_streams", "max_streams"),
-        ("max_consumers", "max_consumers"),
-        ("max_ack_pending", "max_ack_pending"),
-        ("memory_max_stream_bytes", "memory_max_stream_bytes"),
-        ("storage_max_stream_bytes", "disk_max_stream_bytes"),
-    ];
-    let limits = &account["limits"];
+fn configuration(stage: &Stage, account: &Account) -> String {
     let domain = stage.domain.iter().map(|it| format!(", domain: {}", quoted(it)));
     let domain: String = domain.collect();
-    let limited = LIMITS.iter().filter_map(|(said, set)| {
-        // Less than nothing is unlimited, and nothing is nothing.
-        let most = limits[said].as_i64().filter(|it| *it >= 0)?;
-        Some(format!("{set}: {most}\n"))
-    });
-    let limited: String = limited.filter(|_| !is_tiered(account)).collect();
-    let sized = limits["max_bytes_required"] == true;
+    let number = |it: Option<u64>| it.and_then(|it| i64::try_from(it).ok());
+    let Account { max_streams, max_consumers, max_ack_pending, memory, file, .. } = *account;
+    let limits = [
+        ("max_memory", memory.most),
+        ("max_file", file.most),
+        ("max_streams", number(max_streams)),
+        ("max_consumers", number(max_consumers)),
+        ("max_ack_pending", max_ack_pending),
+        ("memory_max_stream_bytes", memory.each),
+        ("disk_max_stream_bytes", file.each),
+    ];
+    let limited =
+        limits.into_iter().filter_map(|(name, most)| Some(format!("{name}: {}\n", most?)));
+    let limited: String = limited.collect();
+    let sized = account.max_bytes_required;
     format!(
         "jetstream {{ {JETSTREAM_SIZES}{domain} }}\n\
          accounts {{ {WHO} {{\n\
@@ -190,7 +171,7 @@ impl There {
     async fn open(
         program: &Program,
         stage: &Stage,
-        account: &Value,
+        account: &Account,
         plan: &Plan,
     ) -> Result<Self, Error> {
         let servers = start(program, stage, account)?;
@@ -255,7 +236,11 @@ impl There {
     }
 }
 
-fn start(program: &Program, stage: &Stage, account: &Value) -> Result<Vec<Server>, server::Error> {
+fn start(
+    program: &Program,
+    stage: &Stage,
+    account: &Account,
+) -> Result<Vec<Server>, server::Error> {
     let config = configuration(stage, account);
     match &stage.cluster {
         None => Ok(vec![Server::start(&program.path, &config)?]),

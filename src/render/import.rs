@@ -44,7 +44,17 @@ pub(crate) fn nothing(choice: &Choice) -> String {
 #[must_use]
 pub(crate) fn offered(described: &Described, path: &str) -> String {
     format!(
-        "\n{} would be imported, and plan empty. `--write` adds them to {} and to the state.\n",
+        "\n{} would be imported, and plan empty.\n`--write` adds this to {} and to the state.\n",
+        NAME.style(resources(described)),
+        escape(path)
+    )
+}
+
+/// What was shown of files, which no server was asked about.
+#[must_use]
+pub(crate) fn offered_of_files(described: &Described, path: &str) -> String {
+    format!(
+        "\n{} would be written. `--write` adds this to {}.\n",
         NAME.style(resources(described)),
         escape(path)
     )

@@ -23,6 +23,17 @@ pub(crate) fn rehearsing() -> String {
     format!("\n{}\n", ASIDE.style("Rehearsing on a throw-away nats-server..."))
 }
 
+/// Why a plan that was to be rehearsed was not.
+#[must_use]
+pub(crate) fn unrehearsed(plan: &Plan) -> String {
+    let why = if plan.is_refused() {
+        "Not rehearsed: the plan has errors, and no apply would begin."
+    } else {
+        "Nothing to rehearse: the plan asks nothing of the server."
+    };
+    format!("\n{}\n", ASIDE.style(why))
+}
+
 /// Where a plan was saved, and how exactly it is applied: with the options it was made with.
 #[must_use]
 pub(crate) fn saved(plan: &Plan, options: &str, path: &str) -> String {

@@ -352,9 +352,13 @@ impl Is<'_> {
             return Ok(value);
         }
         let nothing = write::nothing(&field.kind);
-        nothing
-            .filter(|it| self.means_it(field, Some(it), release))
-            .ok_or_else(|| "a layer below sets it, and no value takes that back".to_owned())
+        let nothing = nothing.filter(|it| self.means_it(field, Some(it), release));
+        // The field is there and cannot be read, as files by hand have it.
+        let odd = self.config.get(field.name).filter(|it| field.kind.canonical(it).is_none());
+        nothing.ok_or_else(|| match odd {
+            Some(value) => format!("{value} is no value of its kind"),
+            None => "a layer below sets it, and no value takes that back".to_owned(),
+        })
     }
 }
 

@@ -526,6 +526,10 @@ fn syntax(message: &str, written: &str) -> (String, &'static str) {
             "this stands twice",
             "a key is written once, and so is the header of a table: put the two together",
         ),
+        it if it.starts_with("invalid unquoted key") => (
+            "a key that needs quotes",
+            "put it in quotes: without them a key is made of letters of ASCII, digits, `_` and `-`",
+        ),
         it if it.contains("unclosed table") => ("a header without its `]`", "close it with `]`"),
         it if it.contains("array") => {
             ("a list without its end", "part the values with `,` and close the list with `]`")

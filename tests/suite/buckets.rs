@@ -12,7 +12,10 @@ use jsplan::{
     config::Config,
     finding::Severity,
     io::{run, server::Server},
-    schema::bucket::{Bucket, lift},
+    schema::{
+        Release,
+        bucket::{Bucket, lift},
+    },
     spec,
 };
 use serde::Deserialize;
@@ -22,8 +25,14 @@ use tokio::io::AsyncReadExt as _;
 use crate::support::{
     client::{create, meddle, messages, stream},
     project::{Project, wait_for},
-    server::server,
+    server::{server, server_since},
 };
+
+/// A bucket is given markers of what its limits delete.
+const MARKERS: Release = Release(2, 11, 2);
+
+/// A mirror becomes a stream of its own.
+const PROMOTION: Release = Release(2, 12, 0);
 
 /// A bucket as a client asked for it, its request taken from the wire, and how a person writes it.
 #[derive(Deserialize)]
@@ -66,7 +75,7 @@ fn sorted(config: Config) -> Value {
 
 #[test]
 fn buckets_that_other_clients_made_are_adopted_as_they_are() {
-    let server = server();
+    let server = server_since(MARKERS);
     let made = made_by_clients();
     let mut whole = String::new();
     for Made { client, request, spec } in &made {
@@ -135,7 +144,7 @@ fn an_object_store_of_jsplan_serves_its_clients() {
 
 #[test]
 fn buckets_of_async_nats_are_adopted_as_they_are() {
-    let server = server();
+    let server = server_since(MARKERS);
     run(async {
         let client = client(&server).await;
         let full = kv::Config {
@@ -221,7 +230,7 @@ fn keys_of_a_source_are_keys_of_the_bucket() {
 
 #[test]
 fn a_mirror_becomes_a_bucket_of_its_own_without_what_it_copied() {
-    let server = server();
+    let server = server_since(PROMOTION);
     let project = Project::new(&server, "[kv.A]\n[kv.B]\nmirror = { name = \"A\" }\n");
     project.apply();
     run(async {
@@ -300,7 +309,7 @@ fn a_bucket_that_is_none_any_more_is_drift_and_is_put_back() {
 
 #[test]
 fn markers_come_and_go() {
-    let server = server();
+    let server = server_since(MARKERS);
     let project = Project::new(&server, "[kv.B]\nttl = \"1h\"\n");
     project.apply();
     project.write_spec("[kv.B]\nttl = \"1h\"\nlimit_marker_ttl = \"1m\"\n");

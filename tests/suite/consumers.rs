@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use jsplan::schema::Release;
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -11,8 +12,11 @@ use crate::support::{
         pull, streams,
     },
     project::{Project, wait_for},
-    server::{server, server_with},
+    server::{server, server_since, server_with},
 };
+
+/// A consumer can be paused.
+const PAUSES: Release = Release(2, 11, 0);
 
 const LATER: &str = "2099-01-01T00:00:00Z";
 
@@ -28,7 +32,7 @@ fn names(server: &jsplan::io::server::Server) -> Vec<String> {
 
 #[test]
 fn a_pause_is_set_changed_and_lifted_by_its_own_request() {
-    let server = server();
+    let server = server_since(PAUSES);
     let paused = |line: &str| spec("", &format!("ack_policy = \"explicit\"\n{line}"));
     let project = Project::new(&server, &paused(&format!("pause_until = \"{LATER}\"")));
     project.apply();
@@ -51,7 +55,7 @@ fn a_pause_is_set_changed_and_lifted_by_its_own_request() {
 
 #[test]
 fn a_pause_by_hand_is_drift_and_is_lifted_unless_it_is_left_to_others() {
-    let server = server();
+    let server = server_since(PAUSES);
     let left = "ack_policy = \"explicit\"\nignore = [\"pause_until\"]\nreason = \"operators\"";
     let project = Project::new(&server, &spec("", "ack_policy = \"explicit\""));
     project.apply();
@@ -72,7 +76,7 @@ fn a_pause_by_hand_is_drift_and_is_lifted_unless_it_is_left_to_others() {
 
 #[test]
 fn a_pause_that_has_passed_is_none() {
-    let server = server();
+    let server = server_since(PAUSES);
     let project = Project::new(&server, &spec("", "ack_policy = \"explicit\""));
     project.apply();
     ask(&server, "CONSUMER.PAUSE.S.C", &json!({ "pause_until": "2020-01-01T00:00:00Z" }));

@@ -166,6 +166,13 @@ fn what_the_nats_cli_saved_becomes_a_spec_that_the_next_plan_adopts() {
     file("consumers.json", &json!([info("CONSUMER.INFO.ORDERS.BILLING")]));
     file("plain.json", &stream(&server, "KV_CONFIG"));
     file("backup/café@1/backup.json", &info("STREAM.INFO.café@1"));
+    // As it was sent to a server, which is to fill in the rest.
+    file("sent.json", &json!({ "name": "SENT", "subjects": ["sent"] }));
+    project
+        .run(&["import", "--from", "sent.json"])
+        .ended(0)
+        .says("[streams.SENT]\nsubjects = [\"sent\"]\n")
+        .says("1 stream would be written. `--write` adds this to environments/test.toml.");
     let all = ["import", "--from", "orders.json", "consumers.json", "plain.json", "backup"];
     project.run(&all).ended(0).says("[streams.ORDERS.consumers.BILLING]").says("[kv.CONFIG]");
     project.run(&[&all[..], &["--write"]].concat()).ended(0).says("written to the spec");
@@ -173,9 +180,16 @@ fn what_the_nats_cli_saved_becomes_a_spec_that_the_next_plan_adopts() {
     project.apply();
     project.plans_empty();
     file("odd.json", &json!({ "hello": "world" }));
+    file("names.json", &json!(["ORDERS", "SENT"]));
+    file("nothing.json", &json!([]));
+    file("kinds.json", &json!({ "name": "KINDS", "subjects": "kinds" }));
     file("orphan.json", &info("CONSUMER.INFO.ORDERS.audit_TAIL")["config"]);
     for (name, why) in [
         ("odd.json", "holds neither a stream nor a consumer"),
+        ("names.json", "error[file]: `names.json` holds neither a stream nor a consumer"),
+        ("names.json", "\n1 error\n"),
+        ("nothing.json", "the files hold neither a stream nor a consumer"),
+        ("kinds.json", "\"kinds\" is no value of its kind"),
         ("orphan.json", "and not its stream"),
         ("environments/test.toml", "is no JSON"),
         ("none.json", "cannot read"),

@@ -68,7 +68,8 @@ pub(super) fn account(subject: &str, payload: &[u8]) -> Result<Account, Error> {
         #[serde(default)]
         limits: Limits,
         /// Limits by number of replicas, in the place of those of the account.
-        tiers: Option<IgnoredAny>,
+        #[serde(borrow)]
+        tiers: Option<BTreeMap<Cow<'a, str>, IgnoredAny>>,
         #[serde(default)]
         reserved_memory: u64,
         #[serde(default)]
@@ -83,7 +84,9 @@ pub(super) fn account(subject: &str, payload: &[u8]) -> Result<Account, Error> {
         parse(subject, payload)?;
     refuse(error)?;
     let domain = domain.filter(|it| !it.is_empty()).map(Cow::into_owned);
-    let mut holds = if tiers.is_some() { live::Account::default() } else { limits.account() };
+    let tiered = tiers.is_some_and(|it| !it.is_empty());
+    let unlimited = live::Account { tiered, ..live::Account::default() };
+    let mut holds = if tiered { unlimited } else { limits.account() };
     holds.memory.reserved = reserved(reserved_memory);
     holds.file.reserved = reserved(reserved_storage);
     Ok(Account { api_level: api.level, domain, holds })
@@ -120,6 +123,7 @@ impl Limits {
             max_consumers: number(self.max_consumers),
             max_ack_pending: positive(self.max_ack_pending),
             max_bytes_required: self.max_bytes_required,
+            tiered: false,
             memory: room(self.max_memory, self.memory_max_stream_bytes),
             file: room(self.max_storage, self.storage_max_stream_bytes),
             servers: 0,

@@ -204,12 +204,6 @@ impl Check<'_> {
         self.transforms(address, declared);
         self.sources(address, declared);
         let config = &declared.config;
-        if on(config, "sealed") {
-            let finding = Finding::warning(Code::BadValue, "no stream is created sealed").help(
-                "leave `sealed` out until the stream exists and holds its messages, then seal it",
-            );
-            self.report(address, declared, "sealed", finding);
-        }
         if config.text("retention") == Some("workqueue") {
             self.queue(address);
         }

@@ -21,6 +21,12 @@ pub(crate) fn server_with(config: &str) -> Server {
     Server::start(&nats_server(), config).expect("a nats-server starts")
 }
 
+/// A server that knows what came with this release: that of the other tests unless it is older.
+pub(crate) fn server_since(release: Release) -> Server {
+    let version = binary::version(&nats_server()).expect("it says what it is");
+    if Release::parse(&version) < release { server_of(binary::FETCHED) } else { server() }
+}
+
 /// A server of a certain release.
 pub(crate) fn server_of(release: Release) -> Server {
     let program = binary::release(release, &mut |_| {}).expect("each release can be had");
