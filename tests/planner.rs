@@ -218,7 +218,7 @@ fn account(top: &Table) -> Account {
         max_consumers: count("max_consumers"),
         max_ack_pending: number(top, "max_ack_pending"),
         max_bytes_required: top.get("max_bytes_required") == Some(&Value::Boolean(true)),
-        tiered: false,
+        tiered: top.get("tiered") == Some(&Value::Boolean(true)),
         memory: room("memory"),
         file: room("file"),
         servers: usize::try_from(count("servers").unwrap_or_default()).unwrap(),

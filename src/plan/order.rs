@@ -45,25 +45,28 @@ pub(super) fn order(
         };
         steps.push(bind);
     };
-    let early = needed_early(steps, &graph.hand_overs);
-    let (mut first, mut then, mut last) = (Vec::new(), Vec::new(), Vec::new());
-    for (at, step) in steps.iter().enumerate() {
-        let makes_room = || room.contains(&Address::stream(step.address.stream_name()));
-        if step.action != Action::Delete {
-            then.push(at);
-        } else if room.contains(&step.address) || makes_room() {
-            first.push(at);
-        } else if early.contains(&at) {
-            then.push(at);
-        } else {
-            last.push(at);
-        }
-    }
     let mut wave = 0;
-    for group in [first, then, last] {
+    for group in groups(steps, &needed_early(steps, &graph.hand_overs), room) {
         wave = number(steps, &group, &graph, wave, findings);
     }
     steps.sort_by_key(|it| it.wave);
+}
+
+/// What makes room, what is made and changed with the deletions it waits for, and what else goes.
+fn groups(steps: &[Step], early: &BTreeSet<usize>, room: &BTreeSet<Address>) -> [Vec<usize>; 3] {
+    let (mut first, mut then, mut last) = (Vec::new(), Vec::new(), Vec::new());
+    for (at, step) in steps.iter().enumerate() {
+        // With a stream go its consumers.
+        let stream = Address::stream(step.address.stream_name());
+        let makes_room = room.contains(&step.address) || room.contains(&stream);
+        let group = match step.action == Action::Delete {
+            true if makes_room => &mut first,
+            true if !early.contains(&at) => &mut last,
+            true | false => &mut then,
+        };
+        group.push(at);
+    }
+    [first, then, last]
 }
 
 /// What waits for what.

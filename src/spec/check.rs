@@ -75,7 +75,9 @@ pub(crate) fn refused_by(
     };
     let will = |name: &&str| declared.ignore.contains(*name);
     let will = laid_in(address, &declared.config, is, will);
-    let holds = |it: &&Rule| it.holds_at(release) && !(it.only_made && is.is_some());
+    let found_before = |it: &Rule| it.is_everywhere() && it.is_broken(&declared.config);
+    let holds =
+        |it: &&Rule| it.holds_at(release) && !found_before(it) && !(it.only_made && is.is_some());
     let broken = rules.iter().filter(holds).filter(|it| it.is_broken(&will));
     let finding = |rule: &Rule| {
         let place = declared.places.get(rule.at).copied().unwrap_or(declared.place);

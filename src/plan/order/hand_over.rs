@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::{
     address::Address,
     live::Live,
-    plan::{Action, Step},
+    plan::{Action, Change, Risk, Step},
     schema::Harm,
     subject::{self, Subjects},
 };
@@ -79,9 +79,7 @@ fn of_stream(step: &Step) -> Binding<'_> {
 /// The server refuses a consumer that reads what another one of the queue still does, made or
 /// changed: 10100 (2.10 to 2.15).
 fn of_consumer(step: &Step) -> Binding<'_> {
-    let named = |it: &&crate::plan::Change| {
-        matches!(it.delta.field.name, "filter_subject" | "filter_subjects")
-    };
+    let named = |it: &&Change| matches!(it.delta.field.name, "filter_subject" | "filter_subjects");
     let changes: Vec<_> = step.changes.iter().filter(named).map(|it| &it.delta).collect();
     let stays = matches!(step.action, Action::Update | Action::Replace);
     if stays && changes.is_empty() {
@@ -142,8 +140,7 @@ pub(super) fn takers(
             let mut takes = all.iter().flat_map(|it| &bindings[*it].takes);
             takes.any(|it| subject::covers(it, freed))
         };
-        let names: Vec<_> =
-            all.iter().map(|it| format!("`{}`", steps[*it].address.name())).collect();
+        let names: Vec<_> = all.iter().map(|it| format!("`{}`", steps[*it].address)).collect();
         let names = names.join(", ");
         let why = if bindings[from].frees.iter().all(taken) {
             format!(
@@ -161,10 +158,10 @@ stream for a moment"
     found
 }
 
-/// Says it of the steps.
+/// Says so of the steps.
 pub(super) fn name_takers(steps: &mut [Step], found: Vec<(usize, String)>) {
     for (at, why) in found {
-        let unbound = |it: &&mut crate::plan::Risk| {
+        let unbound = |it: &&mut Risk| {
             it.harm == Harm::Availability && it.field.as_deref() == Some("subjects")
         };
         if let Some(risk) = steps[at].risks.iter_mut().find(unbound) {

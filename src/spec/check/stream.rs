@@ -71,7 +71,10 @@ pub(super) const RULES: &[Rule] = &[
     .when_made(),
     Rule::missing(
         "discard_new_per_subject",
-        |it| on(it, "discard_new_per_subject") && differs(it, "discard", "new"),
+        |it| {
+            let refuses = !differs(it, "discard", "new") || on(it, "sealed");
+            on(it, "discard_new_per_subject") && !refuses
+        },
         "`discard_new_per_subject` needs `discard = \"new\"`",
         "set it, or remove `discard_new_per_subject`",
     ),
