@@ -8,14 +8,22 @@
 )]
 
 mod account;
+#[path = "../suite/support/client.rs"]
+#[expect(dead_code, reason = "a cluster is asked few things")]
+mod client;
+mod cluster;
 mod consumer;
 mod consumer_draw;
 mod consumer_rows;
 mod defaults;
 mod generate;
 mod levels;
+#[path = "../suite/support/project.rs"]
+#[expect(dead_code, reason = "only plan and apply are run")]
+mod project;
 mod random;
 mod readback;
 mod servers;
 mod strangers;
 mod transitions;
+mod ways;

@@ -64,9 +64,16 @@ pub(crate) type Found = (BTreeMap<Outcome, usize>, Vec<String>);
 
 /// Says what came of the cases, and fails where anything was wrong.
 pub(crate) fn report(found: &[(Release, Found)]) {
-    let mut report = String::new();
     for (release, (outcomes, wrong)) in found {
         println!("{release}: {outcomes:?}, {} wrong", wrong.len());
+    }
+    assert_right(found);
+}
+
+/// Fails where anything was wrong, and says what.
+pub(crate) fn assert_right(found: &[(Release, Found)]) {
+    let mut report = String::new();
+    for (release, (_, wrong)) in found {
         for why in wrong {
             report.push_str(&format!("{release}: {why}\n"));
         }

@@ -64,7 +64,8 @@ fn ask<T>(program: &Path, question: impl AsyncFn(&Oracle) -> T) -> (Release, T) 
     })
 }
 
-fn programs() -> Vec<PathBuf> {
+/// The programs to ask: one of each release, unless others are named.
+pub(crate) fn programs() -> Vec<PathBuf> {
     match env::var_os(SERVERS) {
         Some(paths) => env::split_paths(&paths).collect(),
         None => binary::ORACLE.map(pinned).to_vec(),

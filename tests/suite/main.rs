@@ -3,7 +3,6 @@
 mod apply;
 mod buckets;
 mod cli;
-mod cluster;
 mod connect;
 mod consumers;
 mod drift;

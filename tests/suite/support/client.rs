@@ -71,15 +71,6 @@ pub(crate) fn ask(server: &Server, subject: &str, body: &Value) -> Value {
     run(async { Client::connect(server.url()).await.ask(subject, body).await })
 }
 
-/// The same, or null where nobody answers, as while a stream moves.
-pub(crate) fn perhaps(server: &Server, subject: &str) -> Value {
-    run(async {
-        let Client(client) = Client::connect(server.url()).await;
-        let reply = client.request(format!("$JS.API.{subject}"), "".into()).await;
-        reply.ok().and_then(|it| serde_json::from_slice(&it.payload).ok()).unwrap_or_default()
-    })
-}
-
 /// The live configuration of a stream.
 pub(crate) fn stream(server: &Server, name: &str) -> Value {
     ask(server, &format!("STREAM.INFO.{name}"), &Value::Null)["config"].clone()

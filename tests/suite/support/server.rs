@@ -35,12 +35,7 @@ pub(crate) fn server_of(release: Release) -> Server {
 
 /// Three of them in one cluster.
 pub(crate) fn cluster() -> Vec<Server> {
-    cluster_with(JETSTREAM)
-}
-
-/// Three of them with this configuration.
-pub(crate) fn cluster_with(config: &str) -> Vec<Server> {
-    Server::start_cluster(&nats_server(), config).expect("a cluster starts")
+    Server::start_cluster(&nats_server(), JETSTREAM).expect("a cluster starts")
 }
 
 /// The program, found as jsplan itself finds it.
