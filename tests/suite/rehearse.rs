@@ -259,7 +259,8 @@ fn a_rehearsal_at_another_release_than_the_live_one_says_so() {
 
 #[test]
 fn a_plan_that_has_errors_is_not_rehearsed_and_says_so() {
-    let stage = Stage::new(&server(), "[streams.A]\nnum_replicas = 3\n");
+    let server = server();
+    let stage = Stage::new(&server, "[streams.A]\nnum_replicas = 3\n");
     stage.plan(&[]).ended(1).says("Not rehearsed: the plan has errors").never_says("Rehearsing");
 }
 
