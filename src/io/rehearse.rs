@@ -107,6 +107,9 @@ pub async fn rehearse(program: Program, piece: Piece<'_>) -> Result<Rehearsal, E
     // How the streams of others read back tells nothing about the plan.
     unlike.retain(|it, _| desired.resources.contains_key(it) || state.resources.contains_key(it));
     findings.extend(unlike.iter().map(|(it, fields)| rehearsal::not_alike(it, fields)));
+    // What is not there at all was never alike.
+    let lost = live.resources.keys().filter(|it| !held.resources.contains_key(it));
+    unlike.extend(lost.map(|it| (it.clone(), Vec::new())));
 
     let steps = rehearsal::transposed(plan, live, &held, &mut findings);
     let mut state = rehearsal::record(state, live, &held);

@@ -150,6 +150,8 @@ fn an_environment_is_named_unless_there_is_only_one() {
         .ended(1)
         .says("there is no environment `deb`")
         .says("did you mean `dev`?");
+    let project = Project::shipped(&server, "base");
+    project.run(&["plan"]).ended(1).says("`base` is no environment: another spec extends it");
     let project = Project::shipped(&server, "../dev");
     project.run(&["plan"]).ended(1).says("there is no environment");
 }

@@ -233,6 +233,13 @@ fn a_rehearsal_at_another_release_than_the_live_one_says_so() {
 }
 
 #[test]
+fn a_plan_that_has_errors_is_not_rehearsed_and_says_so() {
+    let server = server();
+    let stage = Stage::new(&server, "[streams.A]\nnum_replicas = 3\n");
+    stage.plan(&[]).ended(1).says("Not rehearsed: the plan has errors").never_says("Rehearsing");
+}
+
+#[test]
 fn a_rehearsal_is_in_the_machine_readable_plan() {
     let servers = cluster();
     let stage = Stage::new(&servers[0], &format!("[streams.A]\n{NOWHERE}"));

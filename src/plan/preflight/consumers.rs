@@ -23,9 +23,11 @@ pub(super) fn check(outlook: &Outlook<'_>, found: &mut Vec<Finding>) {
 
 /// Every consumer has to keep to the limits that a stream is given: refused with 10069.
 fn beyond_limits(outlook: &Outlook<'_>, written: &Written<'_>) -> Option<Finding> {
+    const NAMED: usize = 3;
     let delta = &written.change("consumer_limits")?.delta;
     let release = outlook.around.live.server.release;
     let mut beyond = Vec::new();
+    let mut unset = false;
     for address in outlook.live_consumers(written.address.name()) {
         // What is deleted goes before limits change.
         let Some(config) = outlook.after(address) else { continue };
@@ -33,18 +35,24 @@ fn beyond_limits(outlook: &Outlook<'_>, written: &Written<'_>) -> Option<Finding
         if let Some(limit) = CONSUMER_LIMITS.iter().find(over) {
             let value = limit.show(config.get(limit.name).unwrap_or(&Value::Null));
             beyond.push(format!("`{}` (`{}` is {value})", address.name(), limit.name));
+            unset |= limit_of(&delta.after, limit.name) <= 0;
         }
     }
     if beyond.is_empty() {
         return None;
     }
-    let message = format!("consumers are beyond the new `consumer_limits`: {}", beyond.join(", "));
-    let help = if release < FORGIVING {
-        "lower them first, or raise the limits; before 2.14 a limit that is left out, or removed, \
-         counts as 0 while limits change"
-    } else {
-        "lower them first, or raise the limits"
+    let more = match beyond.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
     };
+    beyond.truncate(NAMED);
+    let named = beyond.join(", ");
+    let message = format!("consumers are beyond the new `consumer_limits`: {named}{more}");
+    let mut help = "lower them first, or raise the limits".to_owned();
+    if unset {
+        help +=
+            "; before 2.14 a limit that is left out, or removed, counts as 0 while limits change";
+    }
     let finding = Finding::error(Code::Limit, message).help(help);
     Some(outlook.at(written.address, "consumer_limits", finding))
 }
@@ -53,9 +61,13 @@ fn beyond_limits(outlook: &Outlook<'_>, written: &Written<'_>) -> Option<Finding
 const FORGIVING: Release = Release(2, 14, 0);
 
 fn is_over(config: &Config, name: &str, limits: &Value, release: Release) -> bool {
-    let limit = limits[name].as_i64().unwrap_or_default();
+    let limit = limit_of(limits, name);
     let has = config.number(name).unwrap_or_default();
     has > limit && (limit > 0 || release < FORGIVING)
+}
+
+fn limit_of(limits: &Value, name: &str) -> i64 {
+    limits[name].as_i64().unwrap_or_default()
 }
 
 /// Before 2.15 a stream only becomes one of interest where every consumer has as many replicas as it

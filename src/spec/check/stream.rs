@@ -148,7 +148,7 @@ pub(super) const RULES: &[Rule] = &[
             on(it, "allow_msg_counter") && excluded
         },
         "counters exclude `discard = \"new\"` and messages that expire on their own",
-        "keep `allow_msg_counter` alone, or remove it",
+        "remove `allow_msg_ttl` and `discard = \"new\"`, or `allow_msg_counter`",
     ),
     // Older ones take it, and refuse every later update of the stream.
     Rule::conflict(
@@ -181,7 +181,7 @@ pub(super) const RULES: &[Rule] = &[
             it.text("persist_mode") == Some("async") && (copies || memory || on(it, "allow_atomic"))
         },
         "`persist_mode = \"async\"` is for one replica on file, without atomic batches",
-        "set `num_replicas = 1` and `storage = \"file\"`, or remove `persist_mode`",
+        "set `num_replicas = 1` and `storage = \"file\"` and remove `allow_atomic`, or remove `persist_mode`",
     ),
     Rule::bad(
         "placement",
