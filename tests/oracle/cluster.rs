@@ -20,7 +20,7 @@ use serde_json::Value;
 use crate::{
     account::{Outcome, toml},
     client::{done, publish, streams},
-    project::Project,
+    project::{Output, Project},
     random::{Found, assert_right},
     readback::shown,
     servers::programs,
@@ -116,24 +116,32 @@ impl Trial<'_> {
     fn declare(&self, wanted: &Wanted, number: usize) -> Result<Outcome, String> {
         let spec = spec(wanted, number);
         self.project.write_spec(&spec);
-        let planned = self.project.run(&["plan", "--allow", ALLOW]);
+        let planned = self.run(&["plan", "--allow", ALLOW]);
         if planned.code != 0 {
             return match self.refuses(wanted) {
                 true => Ok(Outcome::Refused),
                 false => Err(format!("taken, though:\n{planned}\n{spec}")),
             };
         }
-        let applied = self.project.run(&["apply", "--auto-approve", "--allow", ALLOW]);
+        let applied = self.run(&["apply", "--auto-approve", "--allow", ALLOW]);
         if applied.code != 0 {
             let unseen = UNSEEN.iter().any(|(word, _)| applied.stderr.contains(word));
             return if unseen { Ok(Outcome::Unseen) } else { Err(format!("{applied}\n{spec}")) };
         }
-        let left = self.project.run(&["plan", "--detailed-exitcode"]);
+        let left = self.run(&["plan", "--detailed-exitcode"]);
         if left.code != 0 {
             return Err(format!("this is left:\n{left}\n{spec}"));
         }
         let wrong = self.surprises(wanted);
         if wrong.is_empty() { Ok(Outcome::Taken) } else { Err(wrong.join(", ")) }
+    }
+
+    /// Runs jsplan, and again where it asks for that: a consumer of a stream that was scaled may have
+    /// no leader for longer than a plan waits (2.15.1).
+    fn run(&self, arguments: &[&str]) -> Output {
+        let run = || Some(self.project.run(arguments));
+        let told = || run().filter(|it| !it.stderr.contains("error[unreadable]"));
+        wait_until(PATIENCE, told).unwrap_or_else(|| self.project.run(arguments))
     }
 
     /// Whether the cluster refuses what the plan did not let through.
