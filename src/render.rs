@@ -25,7 +25,7 @@ use crate::{
     finding::{Finding, Sources},
     live::{Live, Server},
     plan::{Mode, Plan, rehearsal::Rehearsal},
-    spec::Desired,
+    spec::{Desired, write::is_invisible},
     state::{Recorded, State},
 };
 
@@ -118,27 +118,18 @@ pub fn resource(address: &Address, recorded: &Recorded) -> String {
 /// Every text that comes from a server or a spec passes here before it is shown.
 #[must_use]
 pub(crate) fn escape(text: &str) -> Cow<'_, str> {
-    if !text.contains(is_harmful) {
+    if !text.contains(is_invisible) {
         return Cow::Borrowed(text);
     }
     let mut safe = String::with_capacity(text.len() + 16);
     for letter in text.chars() {
-        if is_harmful(letter) {
+        if is_invisible(letter) {
             safe.extend(letter.escape_unicode());
         } else {
             safe.push(letter);
         }
     }
     Cow::Owned(safe)
-}
-
-/// C0, DEL, C1; line and paragraph separators; marks that reorder text; letters without width.
-fn is_harmful(letter: char) -> bool {
-    letter.is_control()
-        || matches!(letter,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
-            | '\u{e0000}'..='\u{e007f}')
 }
 
 const PROTECTED: &str = " (protected)";

@@ -14,7 +14,7 @@ pub(crate) mod policy;
 pub(crate) mod read;
 pub(crate) mod resource;
 pub(crate) mod value;
-mod write;
+pub(crate) mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
 

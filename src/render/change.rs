@@ -8,11 +8,12 @@ use similar::{ChangeTag, TextDiff};
 
 use super::{
     ADDED, ASIDE, CHANGED, REMOVED, escape,
-    text::{WIDTH, beside, key, quote, width},
+    text::{WIDTH, beside, key, width},
 };
 use crate::{
     diff::Delta,
     schema::{Field, Kind, UNLIMITED},
+    spec::write::basic,
     units::count_of,
 };
 
@@ -85,7 +86,7 @@ impl<'a> Shape<'a> {
         match (self.kind(), value) {
             (_, Value::Null) => "unset".to_owned(),
             (Kind::Text | Kind::Subject | Kind::Literal | Kind::Labels, Value::String(text)) => {
-                quote(text)
+                basic(text)
             }
             (Kind::Set(kind) | Kind::List(kind), Value::Array(list)) => {
                 let items: Vec<_> = list.iter().map(|it| Shape::Plain(kind).show(it)).collect();
@@ -420,7 +421,7 @@ fn pieces(path: String, shape: Shape<'_>, before: &Value, after: &Value) -> Vec<
         }
         (_, Value::String(was), Value::String(will)) if was.len().max(will.len()) > 40 => {
             let (was, will) = elided(was, will);
-            vec![(path, format!("{} {} {}", quote(&was), arrow(), quote(&will)))]
+            vec![(path, format!("{} {} {}", basic(&was), arrow(), basic(&will)))]
         }
         _ => vec![(path, format!("{} {} {}", shape.show(before), arrow(), shape.show(after)))],
     }

@@ -4,9 +4,10 @@ use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Element, Group, Level, Origin, Renderer, Snippet};
 
-use super::{CHANGED, DANGER, NAME, escape, is_harmful, text::WIDTH};
+use super::{CHANGED, DANGER, NAME, escape, text::WIDTH};
 use crate::{
     finding::{Finding, Severity, Sources},
+    spec::write::is_invisible,
     units::count_of,
 };
 
@@ -57,10 +58,10 @@ fn excerpt(
         match (letter, letter.len_utf8()) {
             ('\n' | '\t', _) => safe.push(letter),
             ('\r', _) => safe.push(' '),
-            (other, 1) if is_harmful(other) => safe.push('?'),
-            (other, 2) if is_harmful(other) => safe.push('\u{b7}'),
-            (other, 3) if is_harmful(other) => safe.push('\u{fffd}'),
-            (other, _) if is_harmful(other) => safe.push_str("\u{b7}\u{b7}"),
+            (other, 1) if is_invisible(other) => safe.push('?'),
+            (other, 2) if is_invisible(other) => safe.push('\u{b7}'),
+            (other, 3) if is_invisible(other) => safe.push('\u{fffd}'),
+            (other, _) if is_invisible(other) => safe.push_str("\u{b7}\u{b7}"),
             (other, _) => safe.push(other),
         }
     }

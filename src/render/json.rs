@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::is_harmful;
 use crate::{
     address::Address,
     diff::Delta,
@@ -17,6 +16,7 @@ use crate::{
     live::{Live, Server},
     plan::{Action, Amount, Change, Plan, Step, counts::Counts, rehearsal::Rehearsal},
     schema::{Field, Verdict},
+    spec::write::is_invisible,
     state::{Recorded, State},
 };
 
@@ -29,7 +29,7 @@ pub fn line(value: &Value) -> String {
     use std::fmt::Write as _;
     let mut text = String::new();
     for letter in value.to_string().chars() {
-        if is_harmful(letter) {
+        if is_invisible(letter) {
             for unit in letter.encode_utf16(&mut [0; 2]) {
                 write!(text, "\\u{unit:04x}").expect("a String takes every write");
             }

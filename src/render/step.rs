@@ -8,7 +8,7 @@ use super::{
     ADDED, ASIDE, CHANGED, DANGER, NAME, REMOVED,
     change::{Part, block, hidden},
     escape,
-    text::{WIDTH, address, beside, joined, quote, width},
+    text::{WIDTH, address, beside, joined, width},
 };
 use crate::{
     address::Address,
@@ -18,6 +18,7 @@ use crate::{
     plan::{Action, Amount, Cause, Change, Mode, Plan, Risk, Step},
     position,
     schema::{Harm, Verdict, bucket},
+    spec::write::basic,
     units::{count, count_of, show_count},
 };
 
@@ -290,10 +291,10 @@ fn endangers(step: &Step) -> bool {
 
 fn labels(address: &Address) -> String {
     match (address, address.as_bucket()) {
-        (_, Some((_, bucket))) => format!(" {}", quote(bucket)),
-        (Address::Stream(name), None) => format!(" {}", quote(name)),
+        (_, Some((_, bucket))) => format!(" {}", basic(bucket)),
+        (Address::Stream(name), None) => format!(" {}", basic(name)),
         (Address::Consumer { stream, name }, None) => {
-            format!(" {} {}", quote(stream), quote(name))
+            format!(" {} {}", basic(stream), basic(name))
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Words and columns: what every page is made of.
 
 use super::{ASIDE, escape};
-use crate::address::Address;
+use crate::{address::Address, spec::write::basic};
 
 /// The columns a page is made for.
 pub(super) const WIDTH: usize = 100;
@@ -28,25 +28,10 @@ pub(super) fn beside(line: &str, remark: &str) -> String {
     format!("{}{}", pad(line, column), ASIDE.style(remark))
 }
 
-/// A text in quotes, as TOML would take it.
-pub(super) fn quote(text: &str) -> String {
-    let mut quoted = String::from("\"");
-    for letter in text.chars() {
-        match letter {
-            '"' => quoted.push_str("\\\""),
-            '\\' => quoted.push_str("\\\\"),
-            '\n' => quoted.push_str("\\n"),
-            '\t' => quoted.push_str("\\t"),
-            other => quoted.push_str(&escape(other.encode_utf8(&mut [0; 4]))),
-        }
-    }
-    quoted + "\""
-}
-
 /// A key as TOML writes it: in quotes only where it must be.
 pub(super) fn key(name: &str) -> String {
     let bare = |it: char| it.is_ascii_alphanumeric() || matches!(it, '_' | '-');
-    if !name.is_empty() && name.chars().all(bare) { name.to_owned() } else { quote(name) }
+    if !name.is_empty() && name.chars().all(bare) { name.to_owned() } else { basic(name) }
 }
 
 /// An address, made harmless.

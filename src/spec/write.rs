@@ -80,7 +80,7 @@ pub(super) fn key(name: &str) -> Key {
 
 /// A text in double quotes. What cannot be seen, or moves what can be, is written as its number:
 /// names and descriptions come from servers, and the text is shown on terminals.
-pub(super) fn basic(text: &str) -> String {
+pub(crate) fn basic(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
     for letter in text.chars() {
@@ -101,7 +101,8 @@ pub(super) fn basic(text: &str) -> String {
     quoted
 }
 
-fn is_invisible(letter: char) -> bool {
+/// C0, DEL, C1; line and paragraph separators; marks that reorder text; letters without width.
+pub(crate) fn is_invisible(letter: char) -> bool {
     letter.is_control()
         || matches!(letter,
             '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'

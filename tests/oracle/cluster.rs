@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// How many clusters there are at a time.
-const CLUSTERS: usize = 3;
+const CLUSTERS: usize = 2;
 
 /// How long an election may take.
 const PATIENCE: Duration = Duration::from_secs(30);
