@@ -45,7 +45,7 @@ const ODD: &[(&str, &str)] = &[
     ("description", r#"["LONG"]"#),
     (
         "subjects",
-        r#"[["OTHER.a"], ["NAME.*", "NAME.a"], [">"], ["*.>"], ["$JS.API.x"], ["$SYS.ACCOUNT.x"]]"#,
+        r#"[["OTHER.a"], ["NAME.*", "NAME.a"], [">"], ["$JS.API.x"], ["$SYS.ACCOUNT.x"]]"#,
     ),
     ("num_replicas", "[3, 6]"),
     ("max_age", "[1000000, 100000000, 500000000]"),

@@ -1,6 +1,6 @@
 //! Random streams and random changes of them, through the whole of jsplan.
 
-use std::{collections::BTreeMap, env, time::SystemTime};
+use std::{collections::BTreeMap, env};
 
 use jsplan::schema::Release;
 
@@ -50,10 +50,8 @@ fn what_is_predicted_of_random_streams_is_what_the_server_does() {
 
 /// The seed, and how many cases each release is given.
 pub(crate) fn asked() -> (u64, u64) {
-    let seed = number(SEED).unwrap_or_else(|| {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        now.expect("the clock is past 1970").as_secs()
-    });
+    // The same for everybody, so that a change that fails is the change that is wrong.
+    let seed = number(SEED).unwrap_or(1);
     let cases = number(CASES).unwrap_or(500);
     println!("{SEED}={seed}: {cases} cases for each release");
     (seed, cases)

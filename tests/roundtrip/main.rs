@@ -13,7 +13,7 @@ mod servers;
 #[path = "../oracle/strangers.rs"]
 mod strangers;
 
-use std::{collections::BTreeMap, env, time::SystemTime};
+use std::{collections::BTreeMap, env};
 
 use crate::{
     account::{Account, Spec},
@@ -28,10 +28,7 @@ const ACCOUNTS: &str = "JSPLAN_ROUNDTRIP_ACCOUNTS";
 
 #[test]
 fn a_random_account_is_imported_and_plans_empty() {
-    let seed = number(SEED).unwrap_or_else(|| {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        now.expect("the clock is past 1970").as_secs()
-    });
+    let seed = number(SEED).unwrap_or(1);
     let accounts = number(ACCOUNTS).unwrap_or(300);
     println!("{SEED}={seed}: {accounts} accounts for each release");
     let found = each(async |oracle| {
