@@ -28,7 +28,6 @@ use crate::{
 const HOLES: &[(&str, &str)] = &[
     ("ignores it", "`first_seq`: the new number is read back, and the stream goes on where it was"),
     ("is for mirrors", "`mirror_direct`: an update takes it for any stream, to no effect"),
-    ("starts at a sequence and at a time", "the server follows one of the two, and says not which"),
     ("this server stands alone", "up to 2.14.5 an update is taken, and no copy is ever made"),
     ("copies itself", "up to 2.11 a circle is taken where no message can pass its filters yet"),
     ("copies a stream that copies", "a circle is taken where no stream of it has subjects yet"),
