@@ -13,6 +13,7 @@ use crate::{
     finding::{Code, Finding, Severity, closest},
     live::{Live, Observed},
     plan::{self, Action, Ask, Plan, Step},
+    position,
     schema::{Release, Writer, bucket::Bucket},
     spec::{
         self, Desired, Loaded,
@@ -149,6 +150,10 @@ impl Picker<'_> {
             self.desired.resources.contains_key(it) || self.chosen.resources.contains_key(it)
         };
         let stream = Address::stream(address.stream_name());
+        if position::is_holder(address) {
+            let help = "the apply that was cut short left it, and the next one ends it";
+            return Some(("holds the position of another consumer", help.to_owned()));
+        }
         if is_server_made(address, config) {
             let help = "the server makes and removes it: there is nothing to manage";
             return Some(("is the server's own", help.to_owned()));

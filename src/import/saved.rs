@@ -10,6 +10,7 @@ use crate::{
     address::Address,
     config::Config,
     finding::{Code, Finding},
+    position,
     schema::{self, Release},
     spec::Desired,
 };
@@ -107,6 +108,10 @@ impl Saved {
             resources.keys().chain(desired.resources.keys()).filter(|it| it.is_stream()).collect();
         let orphan = |it: &Address| !streams.contains(&Address::stream(it.stream_name()));
         for (address, config) in &resources {
+            if position::is_holder(address) {
+                // It ends with the apply that made it.
+                continue;
+            }
             if is_ephemeral(address, config) || is_server_made(address, config) {
                 chosen.ephemeral += 1;
             } else if orphan(address) {

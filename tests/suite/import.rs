@@ -79,12 +79,14 @@ fn an_account_becomes_spec_and_state_and_plans_empty() {
 #[test]
 fn what_is_named_is_imported_and_what_cannot_be_is_said() {
     let server = account();
+    consumer(&server, json!({ "durable_name": "jsplan_hold_left", "ack_policy": "explicit" }));
     let project = Project::new(&server, "");
     let before = spec(&project);
     for (address, why) in [
         ("stream.ORDRES", "did you mean `stream.ORDERS`?"),
         ("consumer.ORDERS.BILLING", "import `stream.ORDERS`, and its consumers come with it"),
         ("consumer.ORDERS.PASSING", "is an ephemeral consumer"),
+        ("consumer.ORDERS.jsplan_hold_left", "holds the position of another consumer"),
         ("ORDERS", "is no address"),
     ] {
         project.run(&["import", address, "--write"]).ended(1).says(why);
