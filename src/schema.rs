@@ -291,7 +291,9 @@ impl Forced {
 }
 
 impl Field {
-    const fn new(name: &'static str, kind: Kind, doc: &'static str) -> Self {
+    /// A row of which nothing is said but its name, its kind and one sentence.
+    #[must_use]
+    pub const fn new(name: &'static str, kind: Kind, doc: &'static str) -> Self {
         Self {
             name,
             kind,

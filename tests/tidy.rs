@@ -727,24 +727,7 @@ mod each_check_can_fail {
     }
 
     fn row(name: &'static str, doc: &'static str) -> Field {
-        use jsplan::schema::{Loses, Release, Unset, Update, Writer};
-        Field {
-            name,
-            kind: Kind::Text,
-            doc,
-            unset: Unset::Absent,
-            endless: None,
-            unset_later: None,
-            forced: &[],
-            since: Release(2, 2, 0),
-            update: Update::Free,
-            later: None,
-            refusal: 10052,
-            loses: Loses::Nothing,
-            writer: Writer::Spec,
-            required: false,
-            word: None,
-        }
+        Field::new(name, Kind::Text, doc)
     }
 
     #[test]
