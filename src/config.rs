@@ -106,14 +106,19 @@ impl Config {
     /// the server's own labels, which differ between STREAM.INFO and STREAM.LIST of one stream.
     #[must_use]
     pub fn fingerprint(&self) -> String {
-        let mut bare = self.clone();
-        if let Some(Value::Object(labels)) = bare.0.get_mut("metadata") {
+        sha256(self.clone().without_server_labels().to_json())
+    }
+
+    /// The same without the server's own labels.
+    #[must_use]
+    pub(crate) fn without_server_labels(mut self) -> Self {
+        if let Some(Value::Object(labels)) = self.0.get_mut("metadata") {
             labels.retain(|key, _| !key.starts_with(SERVER_LABELS));
             if labels.is_empty() {
-                bare.0.remove("metadata");
+                self.0.remove("metadata");
             }
         }
-        sha256(bare.to_json())
+        self
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{Action, Cause, Plan, Step, call, creation, order, premise};
 use crate::{
     address::Address,
-    config::{Config, SERVER_LABELS},
+    config::Config,
     diff,
     finding::{Code, Finding},
     live::Live,
@@ -306,19 +306,9 @@ fn placed_in(config: &Value) -> Option<&str> {
     config["placement"]["cluster"].as_str().filter(|it| !it.is_empty())
 }
 
-fn seed(address: &Address, mut config: Config, release: Release) -> Step {
+fn seed(address: &Address, config: Config, release: Release) -> Step {
     let all = config.clone();
-    let labels = config.remove("metadata").unwrap_or_default();
-    let labels: serde_json::Map<_, _> = labels
-        .as_object()
-        .into_iter()
-        .flatten()
-        .filter(|(key, _)| !key.starts_with(SERVER_LABELS))
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect();
-    if !labels.is_empty() {
-        config.set("metadata", labels.into());
-    }
+    let mut config = config.without_server_labels();
     // What only an update can set: a stream is not born sealed, nor a mirror no more.
     let sealed = config.remove("sealed").is_some_and(|it| it == true);
     let promoted =

@@ -439,7 +439,7 @@ fn replacement(step: &Step, is: &Observed) -> Option<Finding> {
 }
 
 /// The filters of a consumer; without any it reads everything.
-fn filters(value: impl Fn(&str) -> Value) -> Vec<String> {
+pub(super) fn filters(value: impl Fn(&str) -> Value) -> Vec<String> {
     let (one, several) = (value("filter_subject"), value("filter_subjects"));
     let texts = several.as_array().into_iter().flatten().chain([&one]).filter_map(Value::as_str);
     let found: Vec<_> = texts.filter(|it| !it.is_empty()).map(ToOwned::to_owned).collect();

@@ -1,5 +1,7 @@
 //! Every field of a stream, one row each, in the order in which a plan shows them.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -190,6 +192,26 @@ pub(crate) fn copied(config: &Config) -> impl Iterator<Item = (&'static str, &Va
     let mirror = config.get("mirror").filter(|it| it.is_object()).map(|it| ("mirror", it));
     let sources = config.get("sources").and_then(Value::as_array).into_iter().flatten();
     mirror.into_iter().chain(sources.map(|it| ("sources", it)))
+}
+
+/// Whether what a stream copies, and what that copies in turn, leads back to it.
+pub(crate) fn leads_back<'a, O: IntoIterator<Item = &'a str>>(
+    name: &'a str,
+    origins: impl Fn(&'a str) -> O,
+) -> bool {
+    let mut seen = BTreeSet::new();
+    let mut next = vec![name];
+    while let Some(here) = next.pop() {
+        for origin in origins(here) {
+            if origin == name {
+                return true;
+            }
+            if seen.insert(origin) {
+                next.push(origin);
+            }
+        }
+    }
+    false
 }
 
 /// The server names a stream's subject after the stream, unless it only copies.

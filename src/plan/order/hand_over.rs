@@ -6,8 +6,9 @@ use serde_json::Value;
 
 use crate::{
     address::Address,
+    diff::Delta,
     live::Live,
-    plan::{Action, Change, Risk, Step},
+    plan::{Action, Change, Risk, Step, risk::filters},
     schema::Harm,
     subject::{self, Subjects},
 };
@@ -85,10 +86,11 @@ fn of_consumer(step: &Step) -> Binding<'_> {
     if stays && changes.is_empty() {
         return Binding::default();
     }
-    // Without a filter it reads everything.
-    let filters = |texts: Vec<String>| if texts.is_empty() { vec![">".to_owned()] } else { texts };
-    let was = || filters(changes.iter().flat_map(|it| texts(&it.before)).collect());
-    let will = || filters(changes.iter().flat_map(|it| texts(&it.after)).collect());
+    let value = |name: &str, of: fn(&Delta) -> &Value| {
+        changes.iter().find(|it| it.field.name == name).map(|it| of(it).clone()).unwrap_or_default()
+    };
+    let was = || filters(|name| value(name, |it| &it.before));
+    let will = || filters(|name| value(name, |it| &it.after));
     let (was, will) = match step.action {
         Action::Create => (Vec::new(), will()),
         Action::Update | Action::Replace => (was(), will()),
@@ -145,12 +147,12 @@ pub(super) fn takers(
         let why = if bindings[from].frees.iter().all(taken) {
             format!(
                 "what is given up is stored by {names} from then on; publishers find no \
-stream for a moment"
+                 stream for a moment"
             )
         } else {
             format!(
                 "a subject that is given up is no longer stored, but for what is stored by \
-{names} from then on"
+                 {names} from then on"
             )
         };
         found.push((from, why));
@@ -171,8 +173,8 @@ pub(super) fn name_takers(steps: &mut [Step], found: Vec<(usize, String)>) {
 }
 
 pub(super) fn texts(value: &Value) -> Vec<String> {
-    let list = value.as_array().into_iter().flatten().chain([value]);
-    list.filter_map(|it| it.as_str().map(ToOwned::to_owned)).filter(|it| !it.is_empty()).collect()
+    let list = value.as_array().into_iter().flatten();
+    list.filter_map(|it| it.as_str().map(ToOwned::to_owned)).collect()
 }
 
 fn name_of(value: &Value) -> Option<String> {

@@ -1,14 +1,12 @@
 //! Mirrors and sources beside the streams they copy. Origins of other accounts and domains are not
 //! judged: nothing is known of them, and the server does not look either.
 
-use std::collections::BTreeSet;
-
-use super::{Outlook, Streams, Written};
+use super::{Glance, Outlook, Streams, Written};
 use crate::{
     address::Address,
     finding::{Code, Finding, closest},
     plan::Action,
-    schema::Release,
+    schema::{Release, stream::leads_back},
     units::show_bytes,
 };
 
@@ -25,7 +23,8 @@ pub(super) fn check(outlook: &Outlook<'_>, streams: &Streams<'_>, found: &mut Ve
                 findings.extend(queue(outlook, streams, origin));
             }
         }
-        if changed && leads_back(written.address.name(), streams) {
+        let copied = |it| streams.get(it).into_iter().flat_map(Glance::origins);
+        if changed && leads_back(written.address.name(), copied) {
             findings.push(circle(written.address));
         }
         found.extend(findings.into_iter().map(|it| outlook.at(written.address, field, it)));
@@ -99,22 +98,6 @@ fn circle(address: &Address) -> Finding {
     Finding::error(Code::Conflict, message).help(
         "break the circle: remove one of the copies; streams that jsplan does not manage count, too",
     )
-}
-
-fn leads_back(name: &str, streams: &Streams<'_>) -> bool {
-    let mut seen = BTreeSet::new();
-    let mut next = vec![name];
-    while let Some(here) = next.pop() {
-        for origin in streams.get(here).into_iter().flat_map(|it| it.origins()) {
-            if origin == name {
-                return true;
-            }
-            if seen.insert(origin) {
-                next.push(origin);
-            }
-        }
-    }
-    false
 }
 
 /// Streams that go on copying what is deleted.

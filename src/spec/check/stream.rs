@@ -8,7 +8,10 @@ use super::{Check, MILLISECOND, Rule, differs, lacks, on, positive};
 use crate::{
     address::{Address, consumers_of},
     finding::{Code, Finding},
-    schema::{Release, stream::copied},
+    schema::{
+        Release,
+        stream::{copied, leads_back},
+    },
     spec::Declared,
     subject,
 };
@@ -350,8 +353,9 @@ impl Check<'_> {
         }
         for (name, from) in &origins {
             let address = Address::stream(name);
+            let copied = |it: &str| origins.get(it).into_iter().flatten().copied();
             let (Some(declared), true) =
-                (self.desired.resources.get(&address), leads_back(name, &origins))
+                (self.desired.resources.get(&address), leads_back(name, copied))
             else {
                 continue;
             };
@@ -374,20 +378,4 @@ impl Check<'_> {
 fn identity(source: &Value) -> String {
     let parts = ["/name", "/external/api", "/consumer", "/filter_subject", "/subject_transforms"];
     parts.iter().filter_map(|it| source.pointer(it)).map(|it| format!("{it}\n")).collect()
-}
-
-fn leads_back(name: &str, origins: &BTreeMap<&str, Vec<&str>>) -> bool {
-    let mut seen = BTreeSet::new();
-    let mut next = vec![name];
-    while let Some(here) = next.pop() {
-        for origin in origins.get(here).into_iter().flatten() {
-            if *origin == name {
-                return true;
-            }
-            if seen.insert(*origin) {
-                next.push(origin);
-            }
-        }
-    }
-    false
 }
