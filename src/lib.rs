@@ -21,6 +21,7 @@ pub mod finding;
 
 // The decisions: values in, values out.
 pub mod spec;
+pub mod forecast;
 pub mod live;
 pub mod state;
 pub mod target;

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use crate::{
     address::Address,
     config::{Config, sha256},
+    forecast::{Question, Tally},
     schema::Release,
 };
 
@@ -23,6 +24,8 @@ pub struct Live {
     pub unknown: BTreeMap<Address, String>,
     /// What the account may hold, and what of it is taken.
     pub account: Account,
+    /// What was counted because a plan asked for it.
+    pub tallies: BTreeMap<Question, Tally>,
 }
 
 /// What an account may hold, as far as the server tells. Limits of the server itself, and those of

@@ -26,6 +26,7 @@ use crate::{
     diff::{self, Delta},
     drift::{self, Entry},
     finding::{Finding, Place, Severity},
+    forecast::{Question, Tally},
     live::{Live, Observed, Server},
     position,
     schema::{Harm, Release, Verdict, Writer},
@@ -88,6 +89,8 @@ pub struct Plan {
     pub unchanged: usize,
     /// Live resources that nothing owns and nothing wants.
     pub unmanaged: Vec<Address>,
+    /// What has to be counted before its numbers are what they can be.
+    pub questions: Vec<Question>,
 }
 
 /// What to do about one resource.
@@ -176,25 +179,17 @@ pub struct Risk {
     /// The class.
     pub harm: Harm,
     /// How many messages.
-    pub messages: Amount,
+    pub tally: Tally,
+    /// What is asked to count them; `None` where one reading tells.
+    pub question: Option<Question>,
     /// What happens to them.
     pub why: String,
+    /// Consumers that have not done with some of them, each with how many.
+    pub needed_by: Vec<(Address, u64)>,
     /// The field whose change does it, if it is one.
     pub field: Option<String>,
     /// Whether the plan was asked to allow it.
     pub allowed: bool,
-}
-
-/// A number of messages, as well as it is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Amount {
-    /// None are concerned.
-    Nothing,
-    /// So many.
-    Exactly(u64),
-    /// No more than so many.
-    AtMost(u64),
 }
 
 /// The live resource that a step was decided from.
@@ -256,6 +251,7 @@ fn blank(desired: &Desired, recorded: &State, live: &Live, ask: &Ask) -> Plan {
         findings: Vec::new(),
         unchanged: 0,
         unmanaged: Vec::new(),
+        questions: Vec::new(),
     }
 }
 

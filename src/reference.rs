@@ -304,7 +304,7 @@ fn cost(loses: Loses) -> String {
         Loses::Filtered => format!(
             "`{}`: matching messages behind its position are skipped; `{}` where the stream keeps \
              only what is wanted",
-            Harm::Skipped,
+            Harm::Delivery,
             Harm::DataLoss
         ),
         Loses::When(harm, sentence, _) => format!("`{harm}`: {sentence}"),

@@ -176,12 +176,14 @@ pub enum Loses {
 pub enum Harm {
     /// Stored messages are deleted.
     DataLoss,
-    /// Stored messages are never delivered.
-    Skipped,
+    /// Stored messages are never delivered, or published ones never stored.
+    Delivery,
     /// Messages are delivered again.
     Redelivery,
     /// The change cannot be taken back by an update.
     OneWay,
+    /// A resource goes, with what it holds or remembers.
+    Destroy,
     /// Publishing, delivery or durability suffers.
     Availability,
 }
@@ -243,13 +245,19 @@ impl fmt::Display for Release {
 
 impl Harm {
     /// Every class.
-    pub const ALL: [Self; 5] =
-        [Self::DataLoss, Self::Skipped, Self::Redelivery, Self::OneWay, Self::Availability];
+    pub const ALL: [Self; 6] = [
+        Self::DataLoss,
+        Self::Delivery,
+        Self::Redelivery,
+        Self::OneWay,
+        Self::Destroy,
+        Self::Availability,
+    ];
 
     /// Whether an apply needs it to be allowed by name.
     pub(crate) fn needs_consent(self) -> bool {
         match self {
-            Self::DataLoss | Self::Skipped => true,
+            Self::DataLoss | Self::Delivery | Self::Destroy => true,
             Self::Redelivery | Self::OneWay | Self::Availability => false,
         }
     }
@@ -259,9 +267,10 @@ impl fmt::Display for Harm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::DataLoss => "data-loss",
-            Self::Skipped => "skipped",
+            Self::Delivery => "delivery",
             Self::Redelivery => "redelivery",
             Self::OneWay => "one-way",
+            Self::Destroy => "destroy",
             Self::Availability => "availability",
         })
     }

@@ -34,8 +34,9 @@ use jsplan::{
     config::{Config, sha256},
     diff::Delta,
     finding::{Finding, Severity},
+    forecast::Amount,
     live::{Account, Facts, Live, Observed, Room, Server},
-    plan::{Action, Amount, Ask, Mode, Plan, Step, plan},
+    plan::{Action, Ask, Mode, Plan, Step, plan},
     schema::{Harm, Release, Verdict, bucket::Bucket, complete},
     spec::{self, Desired},
     state::{Origin, Recorded, State},
@@ -277,6 +278,7 @@ fn observe(is: &Desired, said: Said) -> Live {
         resources: BTreeMap::new(),
         unknown: BTreeMap::new(),
         account: said.account,
+        tallies: BTreeMap::new(),
     };
     for (address, declared) in &is.resources {
         let config = complete(address.rows(), &declared.config, live.server.release);
@@ -388,10 +390,11 @@ fn dump_step(step: &Step, calls: Calls) -> String {
             .unwrap();
     }
     for risk in &step.risks {
-        let amount = match risk.messages {
+        let amount = match &risk.tally.messages {
             Amount::Nothing => String::new(),
             Amount::Exactly(count) => format!(" exactly {count}"),
             Amount::AtMost(count) => format!(" at most {count}"),
+            Amount::Unknown(why) => format!(" unknown ({why})"),
         };
         let allowed = if risk.allowed { " (allowed)" } else { "" };
         writeln!(text, "   ! {}{amount}: {}{allowed}", risk.harm, risk.why).unwrap();

@@ -56,6 +56,7 @@ fn world() -> World {
             resources: BTreeMap::new(),
             unknown: BTreeMap::new(),
             account: Account::default(),
+            tallies: BTreeMap::new(),
         },
         sources,
         ask: Ask::default(),

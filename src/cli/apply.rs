@@ -72,7 +72,7 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
     };
     let environment = project.environment()?;
     let store = project.store(&environment);
-    let lock = store.lock("apply").map_err(Failure::of_store)?;
+    let lock = store.lock("apply").await.map_err(Failure::of_store)?;
     let gathered = project.gather("apply").await?;
     let plan = match saved {
         Some(plan) => checked(plan, &gathered)?,
@@ -163,9 +163,9 @@ async fn carry_out(
 ) -> Result<Exit, Failure> {
     let Gathered { desired, sources, state, live, session } = gathered;
     drop(live);
-    store.settle(&state, lock).map_err(Failure::of_store)?;
+    store.settle(&state, lock).await.map_err(Failure::of_store)?;
     let mut state = begun(state, &order.plan);
-    let journal = store.begin(&state, lock)?;
+    let journal = store.begin(&state, lock).await?;
     let terminal = project.terminal;
     let mut tell = |event: Event| terminal.say(&render::progress::event(&event));
     terminal.say("\n");
@@ -173,7 +173,7 @@ async fn carry_out(
     let outcome =
         apply::apply(&plan.steps, &session, &mut state, &journal, *parallelism, &mut tell).await?;
     if !outcome.is_complete() {
-        store.save(&state, lock)?;
+        store.save(&state, lock).await?;
         let options = project.options(&desired.environment.name);
         terminal.say(&render::progress::stopped(&outcome, &options, plan.mode));
         return Ok(Exit::Failed);
@@ -182,7 +182,7 @@ async fn carry_out(
     let left: BTreeSet<_> = again.steps.iter().map(|it| &it.address).collect();
     state.recognise(outcome.done.iter().filter(|it| !left.contains(it)), &live);
     // Until here the journal holds what was done.
-    store.save(&state, lock)?;
+    store.save(&state, lock).await?;
     if !is_settled(&again, plan) {
         terminal.say(&render::plan(&again, &sources));
         return Err(Failure::new(render::talk::unsettled(&again)).help(

@@ -48,8 +48,11 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
     }
     let choice = args.choice()?;
     let store = project.store(&project.environment()?);
-    let lock =
-        if args.write { Some(store.lock("import").map_err(Failure::of_store)?) } else { None };
+    let lock = if args.write {
+        Some(store.lock("import").await.map_err(Failure::of_store)?)
+    } else {
+        None
+    };
     let Gathered { desired, sources, state, live, .. } = project.gather("import").await?;
     stop_at(project, &target::check(&desired, &state, &live.server), &sources)?;
     let chosen = import::choose(&choice, &desired, &state, &live);
@@ -67,9 +70,9 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
     if next.lineage.is_empty() {
         next.lineage = store::lineage();
     }
-    store.settle(&state, &lock).map_err(Failure::of_store)?;
+    store.settle(&state, &lock).await.map_err(Failure::of_store)?;
     spec.write(&described)?;
-    if let Err(error) = store.save(&next, &lock) {
+    if let Err(error) = store.save(&next, &lock).await {
         // The spec alone would be half of it.
         files::rewrite(&project.dir.join(&spec.path), &spec.text)?;
         return Err(Failure::of_store(error));

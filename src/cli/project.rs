@@ -136,7 +136,8 @@ impl Project {
     /// Spec, state and server of the environment.
     pub(crate) async fn gather(&self, operation: &str) -> Result<Gathered, Failure> {
         let (desired, sources) = self.load()?;
-        let state = self.store(&desired.environment.name).load().map_err(Failure::of_store)?;
+        let state =
+            self.store(&desired.environment.name).load().await.map_err(Failure::of_store)?;
         let session = self.connect(&desired, operation).await?;
         let live = observe(&session, &desired, &state).await?;
         Ok(Gathered { desired, sources, state, live, session })

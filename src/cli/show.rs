@@ -16,7 +16,7 @@ pub(crate) struct Args {
 }
 
 /// Shows a plan file, or the state.
-pub(crate) fn run(project: &Project, args: &Args) -> Result<Exit, Failure> {
+pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure> {
     let shown = match &args.file {
         Some(path) => {
             let text = files::read(&project.dir.join(path))?;
@@ -29,7 +29,8 @@ pub(crate) fn run(project: &Project, args: &Args) -> Result<Exit, Failure> {
             }
         }
         None => {
-            let state = project.store(&project.environment()?).load().map_err(Failure::of_store)?;
+            let state =
+                project.store(&project.environment()?).load().await.map_err(Failure::of_store)?;
             if args.json {
                 render::json::line(&render::json::state(&state))
             } else {

@@ -57,34 +57,36 @@ pub(crate) struct Push {
 }
 
 /// Runs one of the state commands.
-pub(crate) fn run(project: &Project, command: &Command) -> Result<Exit, Failure> {
+pub(crate) async fn run(project: &Project, command: &Command) -> Result<Exit, Failure> {
     let environment = project.environment()?;
     let store = project.store(&environment);
     let shown = match command {
-        Command::List => render::state_list(&load(&store)?),
-        Command::Show { address } => show(&store, address)?,
+        Command::List => render::state_list(&load(&store).await?),
+        Command::Show { address } => show(&store, address).await?,
         Command::Rm { address } => {
-            return change(project, &store, "state rm", |state| remove(state, address));
+            return change(project, &store, "state rm", |state| remove(state, address)).await;
         }
         Command::Mv { from, to } => {
-            return change(project, &store, "state mv", |state| rename(state, from, to));
+            return change(project, &store, "state mv", |state| rename(state, from, to)).await;
         }
-        Command::Pull => load(&store)?.write(),
-        Command::Push(args) => return push(project, &store, args),
-        Command::Verify => verify(&store)?,
-        Command::Restore { serial: None } => kept(project, &store)?,
-        Command::Restore { serial: Some(serial) } => return restore(project, &store, *serial),
+        Command::Pull => load(&store).await?.write(),
+        Command::Push(args) => return push(project, &store, args).await,
+        Command::Verify => verify(&store).await?,
+        Command::Restore { serial: None } => kept(project, &store).await?,
+        Command::Restore { serial: Some(serial) } => {
+            return restore(project, &store, *serial).await;
+        }
     };
     project.show(&shown)?;
     Ok(Exit::Done)
 }
 
-fn load(store: &Store) -> Result<State, Failure> {
-    store.load().map_err(Failure::of_store)
+async fn load(store: &Store) -> Result<State, Failure> {
+    store.load().await.map_err(Failure::of_store)
 }
 
-fn show(store: &Store, address: &str) -> Result<String, Failure> {
-    let state = load(store)?;
+async fn show(store: &Store, address: &str) -> Result<String, Failure> {
+    let state = load(store).await?;
     let address = owned(&state, address)?;
     Ok(render::resource(&address, &state.resources[&address]))
 }
@@ -103,21 +105,21 @@ fn owned(state: &State, text: &str) -> Result<Address, Failure> {
 }
 
 /// Changes the state under its lock; the predecessor is kept.
-fn change(
+async fn change(
     project: &Project,
     store: &Store,
     operation: &str,
     change: impl FnOnce(&mut State) -> Result<String, Failure>,
 ) -> Result<Exit, Failure> {
-    let lock = store.lock(operation).map_err(Failure::of_store)?;
-    let mut state = load(store)?;
-    store.settle(&state, &lock)?;
+    let lock = store.lock(operation).await.map_err(Failure::of_store)?;
+    let mut state = load(store).await?;
+    store.settle(&state, &lock).await?;
     let said = change(&mut state)?;
     state.serial += 1;
     if state.lineage.is_empty() {
         state.lineage = store::lineage();
     }
-    store.save(&state, &lock)?;
+    store.save(&state, &lock).await?;
     project.terminal.say(&format!("{said} State serial {}.\n", state.serial));
     Ok(Exit::Done)
 }
@@ -145,13 +147,13 @@ fn rename(state: &mut State, from: &str, to: &str) -> Result<String, Failure> {
     Ok(format!("{from} is now recorded as {to}."))
 }
 
-fn push(project: &Project, store: &Store, args: &Push) -> Result<Exit, Failure> {
+async fn push(project: &Project, store: &Store, args: &Push) -> Result<Exit, Failure> {
     let path = project.dir.join(&args.file);
     let new = store.parse(&path, &files::read(&path)?).map_err(|it| {
         Failure::from(it).help("push what `jsplan state pull` writes; nothing was changed")
     })?;
-    let lock = store.lock("state push").map_err(Failure::of_store)?;
-    let present = match store.load() {
+    let lock = store.lock("state push").await.map_err(Failure::of_store)?;
+    let present = match store.load().await {
         Err(error) if !args.force => return Err(Failure::of_store(error)),
         // A damaged one is no predecessor to go back to, and must not be in the way of a mended one.
         present => present.ok(),
@@ -160,9 +162,9 @@ fn push(project: &Project, store: &Store, args: &Push) -> Result<Exit, Failure> 
         if !args.force {
             loses_nothing(present, &new)?;
         }
-        store.settle(present, &lock)?;
+        store.settle(present, &lock).await?;
     }
-    store.save(&new, &lock)?;
+    store.save(&new, &lock).await?;
     project.terminal.say(&format!("The state was replaced. State serial {}.\n", new.serial));
     Ok(Exit::Done)
 }
@@ -187,14 +189,14 @@ fn loses_nothing(present: &State, new: &State) -> Result<(), Failure> {
     Ok(())
 }
 
-fn verify(store: &Store) -> Result<String, Failure> {
-    let state = load(store)?;
+async fn verify(store: &Store) -> Result<String, Failure> {
+    let state = load(store).await?;
     Ok(render::talk::whole(&state))
 }
 
 /// The serials of the predecessors, the latest first. Where there are none, that is talk.
-fn kept(project: &Project, store: &Store) -> Result<String, Failure> {
-    let serials = store.kept()?;
+async fn kept(project: &Project, store: &Store) -> Result<String, Failure> {
+    let serials = store.kept().await?;
     if serials.is_empty() {
         project.terminal.say(
             "No predecessor is kept yet. If the state is lost: move its file away, and the next \
@@ -205,17 +207,17 @@ fn kept(project: &Project, store: &Store) -> Result<String, Failure> {
 }
 
 /// The predecessor becomes the present state under a new serial; a damaged present one goes.
-fn restore(project: &Project, store: &Store, serial: u64) -> Result<Exit, Failure> {
-    let lock = store.lock("state restore").map_err(Failure::of_store)?;
-    let mut state = store.load_kept(serial).map_err(Failure::of_store)?;
-    let latest = store.kept()?.last().copied().unwrap_or(serial);
-    let present = store.load().ok();
+async fn restore(project: &Project, store: &Store, serial: u64) -> Result<Exit, Failure> {
+    let lock = store.lock("state restore").await.map_err(Failure::of_store)?;
+    let mut state = store.load_kept(serial).await.map_err(Failure::of_store)?;
+    let latest = store.kept().await?.last().copied().unwrap_or(serial);
+    let present = store.load().await.ok();
     if let Some(present) = &present {
-        store.settle(present, &lock)?;
+        store.settle(present, &lock).await?;
     }
     // A damaged one may have been a step ahead of the latest that was kept.
     state.serial = present.map_or(latest + 1, |it| it.serial).max(latest) + 1;
-    store.save(&state, &lock)?;
+    store.save(&state, &lock).await?;
     let now = state.serial;
     project.terminal.say(&format!("Serial {serial} was restored. State serial {now}.\n"));
     Ok(Exit::Done)

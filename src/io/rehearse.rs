@@ -184,7 +184,7 @@ impl There {
         let folder = files::throw_away()?;
         let store = Store::new(folder.path(), &plan.environment);
         let state = State::new(&plan.environment);
-        let journal = store.begin(&state, &store.lock("plan --rehearse")?)?;
+        let journal = store.begin(&state, &store.lock("plan --rehearse").await?).await?;
         Ok(Self { session, journal, _folder: folder, _servers: servers })
     }
 

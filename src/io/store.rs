@@ -123,7 +123,7 @@ impl Store {
 
     /// The state, or a new one where there is none yet; with what a killed apply left in its
     /// journal.
-    pub fn load(&self) -> Result<State, Error> {
+    pub async fn load(&self) -> Result<State, Error> {
         // The journal first: a state that is saved in between has taken it in.
         let journal = files::read_torn(&self.journal())?;
         let path = self.path();
@@ -152,7 +152,7 @@ impl Store {
     }
 
     /// Replaces the state, and ends the journal that led to it.
-    pub(crate) fn save(&self, state: &State, _: &Lock) -> Result<(), Error> {
+    pub(crate) async fn save(&self, state: &State, _: &Lock) -> Result<(), Error> {
         files::make_folder(&self.folder)?;
         files::replace(&self.path(), &state.write())?;
         Ok(files::remove_if_there(&self.journal())?)
@@ -160,15 +160,15 @@ impl Store {
 
     /// Makes room for another state: what a killed apply left in its journal goes into the present
     /// one as it was loaded, and that is kept as a predecessor.
-    pub(crate) fn settle(&self, loaded: &State, lock: &Lock) -> Result<(), Error> {
+    pub(crate) async fn settle(&self, loaded: &State, lock: &Lock) -> Result<(), Error> {
         if self.journal().exists() {
-            self.save(loaded, lock)?;
+            self.save(loaded, lock).await?;
         }
-        self.keep_predecessor(lock)
+        self.keep_predecessor(lock).await
     }
 
     /// Opens the journal of an apply that leads to `next`.
-    pub(crate) fn begin(&self, next: &State, _: &Lock) -> Result<Journal, Error> {
+    pub(crate) async fn begin(&self, next: &State, _: &Lock) -> Result<Journal, Error> {
         let path = self.journal();
         files::make_folder(&self.folder)?;
         files::replace(&path, &next.journal())?;
@@ -178,13 +178,13 @@ impl Store {
     }
 
     /// Keeps a copy of the present state under its serial, before it is replaced by a later one.
-    fn keep_predecessor(&self, _: &Lock) -> Result<(), Error> {
+    async fn keep_predecessor(&self, _: &Lock) -> Result<(), Error> {
         let path = self.path();
         let Some(text) = files::read_if_there(&path)? else { return Ok(()) };
         let state = self.parse(&path, &text)?;
         files::make_folder(&self.history())?;
         files::replace(&self.predecessor(state.serial), &text)?;
-        let kept = self.kept()?;
+        let kept = self.kept().await?;
         for serial in &kept[..kept.len().saturating_sub(KEPT)] {
             let path = self.predecessor(*serial);
             fs::remove_file(&path).map_err(|it| files::Error::new("remove", &path, it))?;
@@ -197,7 +197,7 @@ impl Store {
     }
 
     /// The serials of the kept predecessors, oldest first.
-    pub(crate) fn kept(&self) -> Result<Vec<u64>, Error> {
+    pub(crate) async fn kept(&self) -> Result<Vec<u64>, Error> {
         let folder = self.history();
         let entries = match fs::read_dir(&folder) {
             Ok(entries) => entries,
@@ -211,7 +211,7 @@ impl Store {
     }
 
     /// The kept predecessor with a serial.
-    pub(crate) fn load_kept(&self, serial: u64) -> Result<State, Error> {
+    pub(crate) async fn load_kept(&self, serial: u64) -> Result<State, Error> {
         let path = self.predecessor(serial);
         match files::read_if_there(&path)? {
             Some(text) => self.parse(&path, &text),
@@ -220,7 +220,7 @@ impl Store {
     }
 
     /// Takes the lock, or says who holds it.
-    pub fn lock(&self, operation: &str) -> Result<Lock, Error> {
+    pub async fn lock(&self, operation: &str) -> Result<Lock, Error> {
         files::make_folder(&self.folder)?;
         let path = self.folder.join(format!("{}.lock", self.environment));
         let error = |it| files::Error::new("lock", &path, it);
@@ -255,7 +255,7 @@ impl Store {
 
 impl Journal {
     /// Adds finished steps; they are on disk when this returns.
-    pub(crate) fn append(&self, steps: &[Done]) -> Result<(), Error> {
+    pub(crate) async fn append(&self, steps: &[Done]) -> Result<(), Error> {
         let text: String = steps.iter().map(Done::line).collect();
         let write = || {
             io::Write::write_all(&mut &self.file, text.as_bytes())?;

@@ -139,6 +139,7 @@ pub fn read(text: &str) -> Result<Plan, Error> {
         findings: Vec::new(),
         unchanged: saved.unchanged,
         unmanaged: saved.unmanaged,
+        questions: Vec::new(),
     };
     if plan.id() == saved.id { Ok(plan) } else { Err(Error::Id) }
 }

@@ -9,10 +9,11 @@ use serde_json::Value;
 use self::hand_over::{
     Binding, HandOvers, bindings, hand_overs, name_takers, queues, takers, texts,
 };
-use super::{Action, Amount, Risk, Step, call};
+use super::{Action, Risk, Step, call};
 use crate::{
     address::Address,
     finding::{Code, Finding},
+    forecast::{Amount, Tally},
     live::Live,
     schema::{Harm, stream::CONSUMER_LIMITS},
     subject,
@@ -141,7 +142,9 @@ fn part(step: &mut Step) -> Option<Step> {
     }
     step.risks.push(Risk {
         harm: Harm::Availability,
-        messages: Amount::Nothing,
+        tally: Tally::of(Amount::Nothing),
+        question: None,
+        needed_by: Vec::new(),
         why: "publishers find no stream for a moment, while subjects change hands".to_owned(),
         field: Some("subjects".to_owned()),
         allowed: false,

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::{Action, Amount, Ask, Change, Mode, Risk, Step, bucket, origin};
+use super::{Action, Ask, Change, Mode, Risk, Step, bucket, origin};
 use crate::{
     address::{Address, consumers_of},
     config::Config,
     diff::{self, Delta},
     finding::{Code, Finding, Severity},
+    forecast::{Amount, Tally},
     live::{Facts, Live, Observed},
     position,
     schema::{Harm, Loses, Release, Verdict, bucket::speak},
@@ -75,10 +76,11 @@ impl Around<'_> {
 }
 
 fn no_consent(address: &Address, risk: &Risk) -> Finding {
-    let amount = match risk.messages {
+    let amount = match &risk.tally.messages {
         Amount::Nothing => String::new(),
-        Amount::Exactly(messages) => format!(" ({})", count(messages, "message")),
-        Amount::AtMost(messages) => format!(" (at most {})", count(messages, "message")),
+        Amount::Exactly(messages) => format!(" ({})", count(*messages, "message")),
+        Amount::AtMost(messages) => format!(" (at most {})", count(*messages, "message")),
+        Amount::Unknown(why) => format!(" (nobody knows how many: {why})"),
     };
     Finding::error(Code::DataLoss, format!("`{address}`: {}{amount}", risk.why))
         .help(format!("to do it all the same, plan with `--allow {}={address}`", risk.harm))
@@ -240,7 +242,15 @@ impl Around<'_> {
             if !risks.iter().any(|it| it.harm == harm && it.why == why) {
                 let field = field.map(ToOwned::to_owned);
                 let why = speak(step.address.name(), &why).into_owned();
-                risks.push(Risk { harm, messages, why, field, allowed: false });
+                risks.push(Risk {
+                    harm,
+                    tally: Tally::of(messages),
+                    question: None,
+                    why,
+                    needed_by: Vec::new(),
+                    field,
+                    allowed: false,
+                });
             }
         }
         risks
@@ -291,7 +301,9 @@ impl Around<'_> {
         let concerned = missing && goes_back && stays && step.stored > 0;
         concerned.then(|| Risk {
             harm: Harm::Redelivery,
-            messages: Amount::AtMost(step.stored),
+            tally: Tally::of(Amount::AtMost(step.stored)),
+            question: None,
+            needed_by: Vec::new(),
             why: "its position is lost: it starts again".to_owned(),
             field: None,
             allowed: false,
@@ -315,7 +327,7 @@ impl Around<'_> {
         }
         if stored > 0 && !within(&after, &before) {
             let why = "matching messages behind its position would be skipped".to_owned();
-            costs.push((Harm::Skipped, Amount::AtMost(stored), why));
+            costs.push((Harm::Delivery, Amount::AtMost(stored), why));
         }
         costs
     }
@@ -361,7 +373,7 @@ fn starts_over(wanted: &Config, is: &Observed, stored: u64) -> Option<Cost> {
     let follows_on = starts == Some("by_start_sequence") && start >= Some(next);
     match skips {
         Some(amount) if unread > 0 => Some((
-            Harm::Skipped,
+            Harm::Delivery,
             amount,
             "its position would be lost: what it has not delivered would be skipped".to_owned(),
         )),
@@ -474,9 +486,9 @@ fn cost(change: &Change, step: &Step, is: &Observed, stored: u64) -> Option<Cost
         Loses::Released => released(step, is),
         Loses::When(harm, why, applies) if applies(&delta.before, &delta.after) => {
             let messages = match harm {
-                Harm::DataLoss | Harm::Skipped | Harm::Redelivery if stored == 0 => return None,
-                Harm::DataLoss | Harm::Skipped | Harm::Redelivery => Amount::AtMost(stored),
-                Harm::OneWay | Harm::Availability => Amount::Nothing,
+                Harm::DataLoss | Harm::Delivery | Harm::Redelivery if stored == 0 => return None,
+                Harm::DataLoss | Harm::Delivery | Harm::Redelivery => Amount::AtMost(stored),
+                Harm::OneWay | Harm::Destroy | Harm::Availability => Amount::Nothing,
             };
             Some((harm, messages, why.to_owned()))
         }
@@ -501,7 +513,7 @@ fn lowered(change: &Change, step: &Step, is: &Observed) -> Option<Cost> {
         "max_bytes" if bytes <= limit => Amount::Exactly(0),
         _ => Amount::AtMost(messages),
     };
-    if matches!(amount, Amount::Exactly(0) | Amount::AtMost(0)) {
+    if amount.most() == Some(0) {
         return None;
     }
     if refuses {

@@ -13,8 +13,9 @@ use crate::{
     diff::Delta,
     drift::{self, Class, Entry},
     finding::{Finding, Severity, Sources},
+    forecast::Amount,
     live::{Live, Server},
-    plan::{Action, Amount, Change, Plan, Step, counts::Counts, rehearsal::Rehearsal},
+    plan::{Action, Change, Plan, Step, counts::Counts, rehearsal::Rehearsal},
     schema::{Field, Verdict},
     spec::write::is_invisible,
     state::{Recorded, State},
@@ -271,15 +272,11 @@ fn resource_change(step: &Step) -> Option<Value> {
 
 fn extras(step: &Step) -> Value {
     let risk = |it: &crate::plan::Risk| {
-        let (messages, exact) = match it.messages {
-            Amount::Nothing => (0, true),
-            Amount::Exactly(number) => (number, true),
-            Amount::AtMost(number) => (number, false),
-        };
+        let tally = &it.tally;
         json!({
             "class": it.harm,
-            "messages": messages,
-            "exact": exact,
+            "messages": tally.messages.most(),
+            "exact": matches!(tally.messages, Amount::Nothing | Amount::Exactly(_)),
             "why": it.why,
             "allowed": it.allowed,
         })

@@ -15,7 +15,8 @@ use crate::{
     config::Config,
     diff::Delta,
     finding::{Severity, Sources},
-    plan::{Action, Amount, Cause, Change, Mode, Plan, Risk, Step},
+    forecast::Amount,
+    plan::{Action, Cause, Change, Mode, Plan, Risk, Step},
     position,
     schema::{Harm, Verdict, bucket},
     spec::write::basic,
@@ -284,8 +285,8 @@ fn gutter(step: &Step) -> String {
 /// Whether a step loses messages or cannot be undone.
 fn endangers(step: &Step) -> bool {
     step.risks.iter().any(|it| match it.harm {
-        Harm::DataLoss | Harm::Skipped | Harm::OneWay => true,
-        Harm::Redelivery | Harm::Availability => false,
+        Harm::DataLoss | Harm::Delivery | Harm::OneWay => true,
+        Harm::Redelivery | Harm::Destroy | Harm::Availability => false,
     })
 }
 
@@ -376,14 +377,15 @@ fn costs(plan: &Plan, step: &Step) -> Vec<String> {
 
 fn cost(step: &Step, risk: &Risk) -> Vec<String> {
     let why = escape(&risk.why);
-    let amount = amount(step, risk.messages);
+    let amount = amount(step, &risk.tally.messages);
     let (label, what) = match risk.harm {
         Harm::DataLoss if takes_stream(step) => {
             ("data ", format!("deletes {amount}, with their stream"))
         }
         Harm::DataLoss => ("data ", format!("deletes {amount}: {why}")),
-        Harm::Skipped => ("data ", format!("skips {amount}: {why}")),
+        Harm::Delivery => ("data ", format!("skips {amount}: {why}")),
         Harm::Redelivery => ("data ", format!("delivers {amount} again: {why}")),
+        Harm::Destroy => ("data ", format!("destroys {amount}: {why}")),
         Harm::OneWay => ("undo ", format!("not possible: {why}")),
         Harm::Availability => ("risk ", why.into_owned()),
     };
@@ -405,17 +407,18 @@ fn takes_stream(step: &Step) -> bool {
 }
 
 /// `200 of 1,200 messages`, `at most 1,200 messages`.
-fn amount(step: &Step, amount: Amount) -> String {
+fn amount(step: &Step, amount: &Amount) -> String {
     let of_all = |number: u64| match number < step.stored {
         true => format!("{} of {}", show_count(number), count(step.stored, "message")),
         false => count(number, "message"),
     };
     match amount {
         Amount::Nothing => "no messages".to_owned(),
-        Amount::Exactly(number) if number > 1 && number == step.stored => {
-            format!("all {}", count(number, "message"))
+        Amount::Exactly(number) if *number > 1 && *number == step.stored => {
+            format!("all {}", count(*number, "message"))
         }
-        Amount::Exactly(number) => of_all(number),
-        Amount::AtMost(number) => format!("at most {}", of_all(number)),
+        Amount::Exactly(number) => of_all(*number),
+        Amount::AtMost(number) => format!("at most {}", of_all(*number)),
+        Amount::Unknown(why) => format!("nobody knows how many messages ({})", escape(why)),
     }
 }

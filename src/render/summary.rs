@@ -2,7 +2,8 @@
 
 use super::{NAME, escape};
 use crate::{
-    plan::{Action, Amount, Mode, Plan, Step, counts::Counts, rehearsal::Rehearsal},
+    forecast::Amount,
+    plan::{Action, Mode, Plan, Step, counts::Counts, rehearsal::Rehearsal},
     schema::Harm,
     units::{count, count_of},
 };
@@ -65,7 +66,7 @@ fn data(plan: &Plan) -> String {
         some => format!(" Blocked: {some}."),
     };
     let mut text = format!("{} {deleted}{blocked}\n", NAME.style("Data:"));
-    if let Some((amount, by)) = total(plan, Harm::Skipped) {
+    if let Some((amount, by)) = total(plan, Harm::Delivery) {
         text += &format!("{} {amount} would be skipped by {by}.\n", NAME.style("Delivery:"));
     }
     text
@@ -73,8 +74,9 @@ fn data(plan: &Plan) -> String {
 
 /// How many messages a class of harm concerns, and by how many actions.
 fn total(plan: &Plan, harm: Harm) -> Option<(String, String)> {
-    let concerned =
-        |it: &&Step| it.risks.iter().any(|it| it.harm == harm && it.messages != Amount::Nothing);
+    let concerned = |it: &&Step| {
+        it.risks.iter().any(|it| it.harm == harm && it.tally.messages != Amount::Nothing)
+    };
     let actions = plan.steps.iter().filter(concerned).count();
     if actions == 0 {
         return None;
@@ -109,10 +111,11 @@ fn of_stream<'a>(steps: impl Iterator<Item = &'a Step>, harm: Harm) -> (u64, boo
     for step in steps {
         let goes = step.destroys();
         for risk in step.risks.iter().filter(|it| it.harm == harm) {
-            let (number, is_exact) = match risk.messages {
+            let (number, is_exact) = match &risk.tally.messages {
                 Amount::Nothing => continue,
-                Amount::Exactly(number) => (number, true),
-                Amount::AtMost(number) => (number, false),
+                Amount::Exactly(number) => (*number, true),
+                Amount::AtMost(number) => (*number, false),
+                Amount::Unknown(_) => (step.stored, false),
             };
             if goes && is_exact && harm == Harm::DataLoss {
                 return (number, true);
@@ -125,8 +128,8 @@ fn of_stream<'a>(steps: impl Iterator<Item = &'a Step>, harm: Harm) -> (u64, boo
     }
     match harm {
         // What one consumer skips, another may still deliver: these do not overlap.
-        Harm::Skipped => (sum, exact),
-        Harm::DataLoss | Harm::Redelivery | Harm::OneWay | Harm::Availability => {
+        Harm::Delivery => (sum, exact),
+        Harm::DataLoss | Harm::Redelivery | Harm::OneWay | Harm::Destroy | Harm::Availability => {
             (sum.min(stored), exact && terms <= 1)
         }
     }

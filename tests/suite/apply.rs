@@ -294,7 +294,7 @@ fn two_applies_at_once_are_never_both_at_work() {
     let server = server();
     let project = Project::new(&server, ORDERS);
     let store = jsplan::io::store::Store::new(&project.path(""), "test");
-    let held = store.lock("a test").expect("nobody else holds it");
+    let held = jsplan::io::run(store.lock("a test")).expect("nobody else holds it");
     project.run(&["apply", "--auto-approve"]).ended(1).says("is locked by").says("a test");
     drop(held);
     project.apply();

@@ -48,7 +48,14 @@ pub(super) async fn observe(
     let (account, read) = tokio::join!(session.account(), read(session, expected));
     let (info, Reading { resources, unknown, .. }) = read?;
     let holds = live::Account { servers: session.servers(), ..info.holds.clone() };
-    Ok(Live { server: session.describe(account, info), at, resources, unknown, account: holds })
+    Ok(Live {
+        server: session.describe(account, info),
+        at,
+        resources,
+        unknown,
+        account: holds,
+        tallies: BTreeMap::new(),
+    })
 }
 
 /// The names are asked for first because that, unlike INFO, needs a leader of the cluster: without
