@@ -64,7 +64,7 @@ pub(crate) async fn apply(
             }
             let done: Vec<Done> =
                 ended.into_iter().filter_map(|it| tally(it, &mut outcome, tell)).collect();
-            journal.append(&done).await?;
+            journal.append(&done.iter().map(Done::line).collect::<String>()).await?;
             done.into_iter().for_each(|it| state.take(it));
         }
         outcome.not_started.extend(waiting.map(|it| it.address.clone()));

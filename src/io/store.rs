@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{clock, files, who};
-use crate::state::{self, Done, State};
+use crate::state::{self, State};
 
 /// How many predecessors are kept.
 const KEPT: usize = 50;
@@ -254,11 +254,10 @@ impl Store {
 }
 
 impl Journal {
-    /// Adds finished steps; they are on disk when this returns.
-    pub(crate) async fn append(&self, steps: &[Done]) -> Result<(), Error> {
-        let text: String = steps.iter().map(Done::line).collect();
+    /// Adds whole lines; they are on disk when this returns.
+    pub(crate) async fn append(&self, lines: &str) -> Result<(), Error> {
         let write = || {
-            io::Write::write_all(&mut &self.file, text.as_bytes())?;
+            io::Write::write_all(&mut &self.file, lines.as_bytes())?;
             self.file.sync_data()
         };
         Ok(write().map_err(|it| files::Error::new("write", &self.path, it))?)
