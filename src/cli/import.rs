@@ -6,6 +6,7 @@ use regex::Regex;
 
 use super::{
     Exit, Failure,
+    lock::{self, Patience},
     project::{Gathered, Project, refused},
 };
 use crate::{
@@ -39,6 +40,8 @@ pub(crate) struct Args {
     /// Write to the spec and the state, instead of showing what would be written
     #[arg(long)]
     write: bool,
+    #[command(flatten)]
+    patience: Patience,
 }
 
 /// Shows what has to be written, or writes it once it is proved to plan empty.
@@ -47,9 +50,9 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
         return from_files(project, args);
     }
     let choice = args.choice()?;
-    let store = project.store(&project.environment()?);
+    let store = project.store().await?;
     let lock = if args.write {
-        Some(store.lock("import").await.map_err(Failure::of_store)?)
+        Some(lock::take(project, store, "import", &args.patience).await?)
     } else {
         None
     };
@@ -77,9 +80,8 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
         files::rewrite(&project.dir.join(&spec.path), &spec.text)?;
         return Err(Failure::of_store(error));
     }
-    let path = store.path();
-    let path = path.strip_prefix(&project.dir).unwrap_or(&path).display().to_string();
-    project.terminal.say(&render::talk::recorded(state.serial, next.serial, &path));
+    let place = store.place();
+    project.terminal.say(&render::talk::recorded(state.serial, next.serial, &place));
     project.show(&render::import::done(&described, &rest))?;
     Ok(Exit::Done)
 }

@@ -1,6 +1,10 @@
 //! The folder a command works in: which environment, its spec, its state, its server.
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{
+    cell::{OnceCell, RefCell},
+    collections::BTreeSet,
+    path::PathBuf,
+};
 
 use super::{Failure, Global};
 use crate::{
@@ -15,7 +19,7 @@ use crate::{
     },
     live::Live,
     render,
-    spec::{self, Connection, Desired},
+    spec::{self, Connection, Desired, Environment, Keeping},
     state::State,
 };
 
@@ -25,6 +29,9 @@ pub(crate) struct Project {
     pub(crate) terminal: Terminal,
     global: Global,
     is_staged: bool,
+    /// The spec, where it was read to know where its state is.
+    spec: RefCell<Option<spec::Loaded>>,
+    store: OnceCell<Store>,
 }
 
 /// What a plan is made of.
@@ -38,12 +45,19 @@ pub(crate) struct Gathered {
 
 impl Project {
     pub(crate) fn new(global: Global, terminal: Terminal) -> Self {
-        Self { dir: PathBuf::new(), terminal, global, is_staged: false }
+        Self {
+            dir: PathBuf::new(),
+            terminal,
+            global,
+            is_staged: false,
+            spec: RefCell::default(),
+            store: OnceCell::new(),
+        }
     }
 
     /// A project in a folder that what is said does not name, nor its server.
     pub(crate) fn staged(global: Global, terminal: Terminal, dir: PathBuf) -> Self {
-        Self { dir, terminal, global, is_staged: true }
+        Self { dir, is_staged: true, ..Self::new(global, terminal) }
     }
 
     /// The options that lead to the same environment, folder and server again, for hints.
@@ -94,6 +108,9 @@ impl Project {
 
     /// The spec of the environment with its findings, none of them shown.
     pub(crate) fn read_spec(&self) -> Result<spec::Loaded, Failure> {
+        if let Some(loaded) = self.spec.take() {
+            return Ok(loaded);
+        }
         let path = format!("environments/{}.toml", self.environment()?);
         let text_of = |path: &str| files::read(&self.dir.join(path)).map_err(|it| it.why());
         Ok(spec::load(&path, text_of))
@@ -110,38 +127,72 @@ impl Project {
         super::shown(&self.terminal, text)
     }
 
-    pub(crate) fn store(&self, environment: &str) -> Store {
-        Store::new(&self.dir, environment)
+    /// Where the state of the environment is kept, as the spec says.
+    pub(crate) async fn store(&self) -> Result<&Store, Failure> {
+        if let Some(store) = self.store.get() {
+            return Ok(store);
+        }
+        let loaded = self.read_spec()?;
+        let Some(desired) = &loaded.desired else {
+            self.show_findings(&loaded.findings, &loaded.sources);
+            return Err(Failure::shown());
+        };
+        let store = self.open(&desired.environment).await?;
+        self.spec.replace(Some(loaded));
+        Ok(self.store.get_or_init(|| store))
+    }
+
+    async fn open(&self, environment: &Environment) -> Result<Store, Failure> {
+        let name = &environment.name;
+        let kept = match &environment.keeping {
+            Keeping::File => return Ok(Store::new(&self.dir, name)),
+            Keeping::Kv(kept) => kept,
+        };
+        let session = match &kept.server {
+            Some(own) => nats::connect(own, &client_name(name, "state")).await,
+            None => nats::connect(&self.connection(environment), &client_name(name, "state")).await,
+        };
+        Ok(Store::shared(&self.dir, name, kept, session.map_err(Failure::of_server)?))
     }
 
     /// A connection to the environment's server, or to the one the command line names.
     async fn connect(&self, desired: &Desired, operation: &str) -> Result<Session, Failure> {
-        let version = env!("CARGO_PKG_VERSION");
-        let environment = &desired.environment.name;
-        let name = format!("jsplan/{version} {environment} {operation} by {}", who::user_at_host());
-        let instead = match (&self.global.server, &self.global.context) {
+        let name = client_name(&desired.environment.name, operation);
+        let connection = self.connection(&desired.environment);
+        nats::connect(&connection, &name).await.map_err(Failure::of_server)
+    }
+
+    fn connection(&self, environment: &Environment) -> Connection {
+        match (&self.global.server, &self.global.context) {
             (Some(urls), _) => {
                 let urls = urls.split(',').map(|it| it.trim().to_owned()).collect();
-                Some(Connection { urls, ..Connection::default() })
+                Connection { urls, ..Connection::default() }
             }
             (None, Some(context)) => {
-                Some(Connection { context: Some(context.clone()), ..Connection::default() })
+                Connection { context: Some(context.clone()), ..Connection::default() }
             }
-            (None, None) => None,
-        };
-        let connection = instead.as_ref().unwrap_or(&desired.environment.server);
-        nats::connect(connection, &name).await.map_err(Failure::of_server)
+            (None, None) => environment.server.clone(),
+        }
     }
 
     /// Spec, state and server of the environment.
     pub(crate) async fn gather(&self, operation: &str) -> Result<Gathered, Failure> {
         let (desired, sources) = self.load()?;
-        let state =
-            self.store(&desired.environment.name).load().await.map_err(Failure::of_store)?;
+        if self.store.get().is_none() {
+            let store = self.open(&desired.environment).await?;
+            self.store.get_or_init(|| store);
+        }
+        let state = self.store().await?.load().await.map_err(Failure::of_store)?;
         let session = self.connect(&desired, operation).await?;
         let live = observe(&session, &desired, &state).await?;
         Ok(Gathered { desired, sources, state, live, session })
     }
+}
+
+/// What the server's operators see.
+fn client_name(environment: &str, operation: &str) -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    format!("jsplan/{version} {environment} {operation} by {}", who::user_at_host())
 }
 
 /// Reads everything; what the spec and the state name is looked for with care.

@@ -2,11 +2,18 @@
 
 use std::path::PathBuf;
 
-use super::{Exit, Failure, project::Project};
+use super::{
+    Exit, Failure,
+    lock::{self, Patience},
+    project::Project,
+};
 use crate::{
     address::Address,
     finding::did_you_mean,
-    io::{files, store, store::Store},
+    io::{
+        files,
+        store::{self, Lock, Store},
+    },
     render,
     state::State,
 };
@@ -25,6 +32,8 @@ pub(crate) enum Command {
     Rm {
         /// Such as `stream.ORDERS`
         address: String,
+        #[command(flatten)]
+        patience: Patience,
     },
     /// Record a resource under another address
     Mv {
@@ -32,6 +41,8 @@ pub(crate) enum Command {
         from: String,
         /// The address it gets
         to: String,
+        #[command(flatten)]
+        patience: Patience,
     },
     /// Write the state to stdout
     Pull,
@@ -43,6 +54,8 @@ pub(crate) enum Command {
     Restore {
         /// The serial of the predecessor
         serial: Option<u64>,
+        #[command(flatten)]
+        patience: Patience,
     },
 }
 
@@ -54,27 +67,32 @@ pub(crate) struct Push {
     /// Replace even another lineage or a later serial
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    patience: Patience,
 }
 
 /// Runs one of the state commands.
 pub(crate) async fn run(project: &Project, command: &Command) -> Result<Exit, Failure> {
-    let environment = project.environment()?;
-    let store = project.store(&environment);
+    let store = project.store().await?;
     let shown = match command {
-        Command::List => render::state_list(&load(&store).await?),
-        Command::Show { address } => show(&store, address).await?,
-        Command::Rm { address } => {
-            return change(project, &store, "state rm", |state| remove(state, address)).await;
+        Command::List => render::state_list(&load(store).await?),
+        Command::Show { address } => show(store, address).await?,
+        Command::Rm { address, patience } => {
+            let lock = lock::take(project, store, "state rm", patience).await?;
+            return change(project, store, &lock, |state| remove(state, address)).await;
         }
-        Command::Mv { from, to } => {
-            return change(project, &store, "state mv", |state| rename(state, from, to)).await;
+        Command::Mv { from, to, patience } => {
+            let lock = lock::take(project, store, "state mv", patience).await?;
+            return change(project, store, &lock, |state| rename(state, from, to)).await;
         }
-        Command::Pull => load(&store).await?.write(),
-        Command::Push(args) => return push(project, &store, args).await,
-        Command::Verify => verify(&store).await?,
-        Command::Restore { serial: None } => kept(project, &store).await?,
-        Command::Restore { serial: Some(serial) } => {
-            return restore(project, &store, *serial).await;
+        // Whoever mends a state needs it as it is.
+        Command::Pull => store.load_any().await.map_err(Failure::of_store)?.write(),
+        Command::Push(args) => return push(project, store, args).await,
+        Command::Verify => verify(store).await?,
+        Command::Restore { serial: None, .. } => kept(project, store).await?,
+        Command::Restore { serial: Some(serial), patience } => {
+            let lock = lock::take(project, store, "state restore", patience).await?;
+            return restore(project, store, *serial, &lock).await;
         }
     };
     project.show(&shown)?;
@@ -108,18 +126,17 @@ fn owned(state: &State, text: &str) -> Result<Address, Failure> {
 async fn change(
     project: &Project,
     store: &Store,
-    operation: &str,
+    lock: &Lock,
     change: impl FnOnce(&mut State) -> Result<String, Failure>,
 ) -> Result<Exit, Failure> {
-    let lock = store.lock(operation).await.map_err(Failure::of_store)?;
     let mut state = load(store).await?;
-    store.settle(&state, &lock).await?;
+    store.settle(&state, lock).await.map_err(Failure::of_store)?;
     let said = change(&mut state)?;
     state.serial += 1;
     if state.lineage.is_empty() {
         state.lineage = store::lineage();
     }
-    store.save(&state, &lock).await?;
+    store.save(&state, lock).await.map_err(Failure::of_store)?;
     project.terminal.say(&format!("{said} State serial {}.\n", state.serial));
     Ok(Exit::Done)
 }
@@ -149,10 +166,11 @@ fn rename(state: &mut State, from: &str, to: &str) -> Result<String, Failure> {
 
 async fn push(project: &Project, store: &Store, args: &Push) -> Result<Exit, Failure> {
     let path = project.dir.join(&args.file);
-    let new = store.parse(&path, &files::read(&path)?).map_err(|it| {
+    let place = format!("`{}`", path.display());
+    let new = store.parse(&place, &files::read(&path)?).map_err(|it| {
         Failure::from(it).help("push what `jsplan state pull` writes; nothing was changed")
     })?;
-    let lock = store.lock("state push").await.map_err(Failure::of_store)?;
+    let lock = lock::take(project, store, "state push", &args.patience).await?;
     let present = match store.load().await {
         Err(error) if !args.force => return Err(Failure::of_store(error)),
         // A damaged one is no predecessor to go back to, and must not be in the way of a mended one.
@@ -162,9 +180,9 @@ async fn push(project: &Project, store: &Store, args: &Push) -> Result<Exit, Fai
         if !args.force {
             loses_nothing(present, &new)?;
         }
-        store.settle(present, &lock).await?;
+        store.settle(present, &lock).await.map_err(Failure::of_store)?;
     }
-    store.save(&new, &lock).await?;
+    store.save(&new, &lock).await.map_err(Failure::of_store)?;
     project.terminal.say(&format!("The state was replaced. State serial {}.\n", new.serial));
     Ok(Exit::Done)
 }
@@ -199,25 +217,29 @@ async fn kept(project: &Project, store: &Store) -> Result<String, Failure> {
     let serials = store.kept().await?;
     if serials.is_empty() {
         project.terminal.say(
-            "No predecessor is kept yet. If the state is lost: move its file away, and the next \
-             apply adopts what the spec declares.\n",
+            "No predecessor is kept yet. If the state is lost: `jsplan state rebuild` makes it anew \
+             from what is live.\n",
         );
     }
     Ok(serials.iter().rev().map(|it| format!("{it}\n")).collect())
 }
 
 /// The predecessor becomes the present state under a new serial; a damaged present one goes.
-async fn restore(project: &Project, store: &Store, serial: u64) -> Result<Exit, Failure> {
-    let lock = store.lock("state restore").await.map_err(Failure::of_store)?;
+async fn restore(
+    project: &Project,
+    store: &Store,
+    serial: u64,
+    lock: &Lock,
+) -> Result<Exit, Failure> {
     let mut state = store.load_kept(serial).await.map_err(Failure::of_store)?;
-    let latest = store.kept().await?.last().copied().unwrap_or(serial);
-    let present = store.load().await.ok();
+    let latest = store.latest().await.map_err(Failure::of_store)?;
+    let present = store.load_any().await.ok();
     if let Some(present) = &present {
-        store.settle(present, &lock).await?;
+        store.settle(present, lock).await.map_err(Failure::of_store)?;
     }
     // A damaged one may have been a step ahead of the latest that was kept.
     state.serial = present.map_or(latest + 1, |it| it.serial).max(latest) + 1;
-    store.save(&state, &lock).await?;
+    store.save(&state, lock).await.map_err(Failure::of_store)?;
     let now = state.serial;
     project.terminal.say(&format!("Serial {serial} was restored. State serial {now}.\n"));
     Ok(Exit::Done)

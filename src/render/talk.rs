@@ -8,6 +8,28 @@ use crate::{
     units::{count_of, show_count},
 };
 
+/// The lock takes a while to come by.
+#[must_use]
+pub(crate) fn acquiring() -> String {
+    format!("{}\n", ASIDE.style("Acquiring state lock..."))
+}
+
+/// The question before a lock is taken away from somebody; only `yes` passes.
+#[must_use]
+pub(crate) fn unlocking(environment: &str, holder: &str) -> String {
+    format!(
+        "\n{}\n  The state is locked {}.\n  Two applies at work at once can damage what they \
+         manage, so see first that this one has ended.\n  Only 'yes' will be accepted to \
+         confirm.\n\n  {} ",
+        NAME.style(format!(
+            "Do you want to take away the lock of environment \"{}\"?",
+            escape(environment)
+        )),
+        escape(holder),
+        NAME.style("Enter a value:")
+    )
+}
+
 /// Why a command stopped, and what to do about it.
 #[must_use]
 pub(crate) fn failure(message: &str, help: Option<&str>) -> String {
