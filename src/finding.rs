@@ -290,6 +290,8 @@ pub enum Code {
     Origin,
     /// More than the account, or a stream, allows.
     Limit,
+    /// A resource that another state owns.
+    Owner,
 }
 
 impl Code {
@@ -323,6 +325,7 @@ impl Code {
         Self::NotABucket,
         Self::Origin,
         Self::Limit,
+        Self::Owner,
     ];
 
     /// One sentence for the reference page.
@@ -381,6 +384,7 @@ impl Code {
                 "A stream copies one that is not there, or that it cannot copy like this.",
             ),
             Self::Limit => ("limit", "It would be more than the account or the stream allows."),
+            Self::Owner => ("owner", "Another state has marked the resource as its own."),
         }
     }
 }

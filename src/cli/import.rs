@@ -7,11 +7,11 @@ use regex::Regex;
 use super::{
     Exit, Failure,
     lock::{self, Patience},
-    project::{Gathered, Project, refused},
+    project::{Gathered, Project},
 };
 use crate::{
     address::Address,
-    finding::{Finding, Sources},
+    finding::Finding,
     import::{self, Choice, Chosen, Composed, Proved},
     io::{files, store},
     render,
@@ -57,9 +57,9 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
         None
     };
     let Gathered { desired, sources, state, live, .. } = project.gather("import").await?;
-    stop_at(project, &target::check(&desired, &state, &live.server), &sources)?;
+    project.stop_at(&target::check(&desired, &state, &live.server), &sources)?;
     let chosen = import::choose(&choice, &desired, &state, &live);
-    stop_at(project, &chosen.findings, &sources)?;
+    project.stop_at(&chosen.findings, &sources)?;
     project.terminal.say(&render::import::aside(&chosen));
     let spec = Spec::of(project, &desired)?;
     let release = live.server.release;
@@ -96,7 +96,7 @@ fn from_files(project: &Project, args: &Args) -> Result<Exit, Failure> {
         }
     }
     let chosen = import::saved::read(&texts, &desired);
-    stop_at(project, &chosen.findings, &sources)?;
+    project.stop_at(&chosen.findings, &sources)?;
     project.terminal.say(&render::import::aside(&chosen));
     let spec = Spec::of(project, &desired)?;
     let release = import::saved::RELEASE;
@@ -113,12 +113,6 @@ fn from_files(project: &Project, args: &Args) -> Result<Exit, Failure> {
     spec.write(&described)?;
     project.show(&render::import::written(&described, &project.options(&spec.environment)))?;
     Ok(Exit::Done)
-}
-
-/// Shows findings, and ends where one is an error.
-fn stop_at(project: &Project, findings: &[Finding], sources: &Sources) -> Result<(), Failure> {
-    project.show_findings(findings, sources);
-    if refused(findings) { Err(Failure::shown()) } else { Ok(()) }
 }
 
 impl Args {

@@ -122,6 +122,12 @@ impl Project {
         }
     }
 
+    /// Shows findings, and ends where one is an error.
+    pub(crate) fn stop_at(&self, findings: &[Finding], sources: &Sources) -> Result<(), Failure> {
+        self.show_findings(findings, sources);
+        if refused(findings) { Err(Failure::shown()) } else { Ok(()) }
+    }
+
     /// Writes data to stdout; see [`super::shown`].
     pub(crate) fn show(&self, text: &str) -> Result<(), Failure> {
         super::shown(&self.terminal, text)
@@ -173,6 +179,12 @@ impl Project {
             }
             (None, None) => environment.server.clone(),
         }
+    }
+
+    /// What is live, with care for what the spec names.
+    pub(crate) async fn look(&self, desired: &Desired, operation: &str) -> Result<Live, Failure> {
+        let session = self.connect(desired, operation).await?;
+        observe(&session, desired, &State::new(&desired.environment.name)).await
     }
 
     /// Spec, state and server of the environment.

@@ -1,6 +1,6 @@
 //! `jsplan state …`: looking at the state, and mending it. The server is never changed.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use super::{
     Exit, Failure,
@@ -14,8 +14,10 @@ use crate::{
         files,
         store::{self, Lock, Store},
     },
-    render,
+    rebuild, render,
     state::State,
+    target,
+    units::count_of,
 };
 
 /// What can be done with a state.
@@ -48,6 +50,8 @@ pub(crate) enum Command {
     Pull,
     /// Replace the state by a file; refused where that would lose something
     Push(Push),
+    /// Make a lost state anew, from the marks on what is live and the spec
+    Rebuild(Rebuild),
     /// Check that the state is whole and what jsplan wrote
     Verify,
     /// Go back to a kept predecessor; without a serial, list them
@@ -57,6 +61,19 @@ pub(crate) enum Command {
         #[command(flatten)]
         patience: Patience,
     },
+}
+
+/// What `rebuild` takes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Rebuild {
+    /// The lineage to recover, where marks of several are live
+    #[arg(long, value_name = "ID")]
+    lineage: Option<String>,
+    /// Replace even a state that is whole
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    patience: Patience,
 }
 
 /// What `push` takes.
@@ -88,6 +105,7 @@ pub(crate) async fn run(project: &Project, command: &Command) -> Result<Exit, Fa
         // Whoever mends a state needs it as it is.
         Command::Pull => store.load_any().await.map_err(Failure::of_store)?.write(),
         Command::Push(args) => return push(project, store, args).await,
+        Command::Rebuild(args) => return rebuild(project, store, args).await,
         Command::Verify => verify(store).await?,
         Command::Restore { serial: None, .. } => kept(project, store).await?,
         Command::Restore { serial: Some(serial), patience } => {
@@ -185,6 +203,63 @@ async fn push(project: &Project, store: &Store, args: &Push) -> Result<Exit, Fai
     store.save(&new, &lock).await.map_err(Failure::of_store)?;
     project.terminal.say(&format!("The state was replaced. State serial {}.\n", new.serial));
     Ok(Exit::Done)
+}
+
+/// Makes the state anew. One that is there is kept as a predecessor, or beside them if it is damaged.
+async fn rebuild(project: &Project, store: &Store, args: &Rebuild) -> Result<Exit, Failure> {
+    let lock = lock::take(project, store, "state rebuild", &args.patience).await?;
+    let present = match store.load().await {
+        Ok(state) if !state.lineage.is_empty() && !args.force => {
+            let message = format!("the state is whole: serial {}", state.serial);
+            return Err(Failure::new(message).help("`--force` makes it anew all the same"));
+        }
+        Ok(state) => Some(state),
+        Err(store::Error::State { .. } | store::Error::Backwards { .. }) => None,
+        Err(error) => return Err(Failure::of_store(error)),
+    };
+    let (desired, sources) = project.load()?;
+    let live = project.look(&desired, "state rebuild").await?;
+    let name = &desired.environment.name;
+    project.stop_at(&target::check(&desired, &State::new(name), &live.server), &sources)?;
+    if let Some((address, reason)) = live.unknown.iter().next() {
+        return Err(Failure::new(format!("`{address}` could not be read: {reason}"))
+            .help("rebuild once its servers answer; nothing was changed"));
+    }
+    let lineage = chosen(&rebuild::lineages(name, &live), args)?;
+    let latest = store.latest().await.map_err(Failure::of_store)?;
+    let serial = present.as_ref().map_or(latest, |it| it.serial.max(latest)) + 1;
+    let rebuilt = rebuild::rebuild(&desired, &live, &lineage, serial);
+    let aside = match &present {
+        Some(present) => {
+            store.settle(present, &lock).await.map_err(Failure::of_store)?;
+            None
+        }
+        None => store.set_aside(&lock).await.map_err(Failure::of_store)?,
+    };
+    store.save(&rebuilt.state, &lock).await.map_err(Failure::of_store)?;
+    project.terminal.say(&render::talk::rebuilt(&rebuilt, aside.as_deref()));
+    Ok(Exit::Done)
+}
+
+/// The lineage to recover: the only one that is marked, or that was asked for; a new one where
+/// nothing is marked.
+fn chosen(marked: &BTreeMap<String, usize>, args: &Rebuild) -> Result<String, Failure> {
+    let list: Vec<_> =
+        marked.iter().map(|(it, many)| format!("{it} ({})", count_of(*many, "resource"))).collect();
+    let list = list.join(", ");
+    match (&args.lineage, marked.len()) {
+        (Some(asked), _) if marked.contains_key(asked) => Ok(asked.clone()),
+        (Some(asked), _) => {
+            Err(Failure::new(format!("nothing live is marked by lineage `{asked}`"))
+                .help(format!("marked are: {list}")))
+        }
+        (None, 0) => Ok(store::lineage()),
+        (None, 1) => Ok(marked.keys().next().cloned().unwrap_or_default()),
+        (None, _) => {
+            Err(Failure::new("what is live is marked by several states of this environment")
+                .help(format!("choose one with `--lineage`: {list}")))
+        }
+    }
 }
 
 /// Refuses a state that is another one's, or no later than the present one.
