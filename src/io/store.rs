@@ -395,8 +395,9 @@ impl Store {
 
     /// The latest serial that is known of, damaged, gone or kept: the next is later than it.
     pub(crate) async fn latest(&self) -> Result<u64, Error> {
-        let kept = self.kept().await?.last().copied();
-        Ok(kept.max(self.seen.serial()).unwrap_or_default())
+        // One that cannot be read may have been a step ahead of the last that was kept.
+        let after = self.kept().await?.last().map(|it| it + 1);
+        Ok(after.max(self.seen.serial()).unwrap_or_default())
     }
 
     /// Takes the lock, or says who holds it.

@@ -185,7 +185,7 @@ impl Kv {
             let serial = next.header(SERIAL).and_then(|it| it.parse().ok());
             found.extend(serial.filter(|_| is_there(&next)).map(|it| (it, next)));
         }
-        found.pop();
+        found.retain(|(_, it)| it.sequence + 1 < from);
         Ok(found)
     }
 
