@@ -575,12 +575,26 @@ fn of_two_at_once_every_round_counts_while_a_cluster_loses_its_leader() {
     let project = Project::new(&servers[0], "");
     let urls: Vec<_> = servers.iter().map(|it| it.url().to_owned()).collect();
     compete(Backend::Kv, &project, &urls.join(","), 40, || {
-        let info = || ask(&servers[0], &format!("STREAM.INFO.{STREAM}"), &Value::Null);
-        wait_for("both are at work", || info()["state"]["messages"].as_u64() > Some(20));
-        let leader = index_of(info()["cluster"]["leader"].as_str().expect("a leader"));
+        let mut found = None;
+        wait_for("both are at work", || {
+            found = busy_leader(&servers[0]);
+            found.is_some()
+        });
+        let leader = found.expect("it was waited for");
         servers[leader].kill();
         servers[leader].restart().expect("it starts again");
     });
+}
+
+/// Which server leads the bucket, once there is some past in it.
+fn busy_leader(server: &Server) -> Option<usize> {
+    let info: Value = run(async {
+        let client = async_nats::connect(server.url()).await.ok()?;
+        let asked = client.request(format!("$JS.API.STREAM.INFO.{STREAM}"), "".into()).await;
+        serde_json::from_slice(&asked.ok()?.payload).ok()
+    })?;
+    let busy = info["state"]["messages"].as_u64() > Some(20);
+    info["cluster"]["leader"].as_str().filter(|_| busy).map(index_of)
 }
 
 /// Two appliers make so many rounds each, while something happens to their servers.
@@ -655,6 +669,21 @@ fn the_bucket_is_no_resource_and_outlives_everything_else() {
     assert_eq!(streams(&world.server), [STREAM]);
     let config = stream(&world.server, STREAM);
     assert_eq!((&config["max_msgs_per_subject"], &config["num_replicas"]), (&64.into(), &1.into()));
+}
+
+#[test]
+fn a_state_that_lost_a_part_is_refused() {
+    let world = World::new(Backend::Kv);
+    let mut large = state(1);
+    large.take(done("stream.A", &"x".repeat(900_000)));
+    run(async {
+        let store = world.store().await;
+        let lock = store.lock("a test").await.expect("it is free");
+        save(&store, &large, &lock).await;
+    });
+    let purge = serde_json::json!({ "filter": "$KV.jsplan_state.test.state.1" });
+    ask(&world.server, &format!("STREAM.PURGE.{STREAM}"), &purge);
+    world.project.run(&["plan"]).ended(1).says("a part is missing");
 }
 
 #[test]

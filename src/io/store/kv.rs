@@ -120,31 +120,34 @@ impl Kv {
     /// The state as it stands.
     pub(super) async fn text(&self) -> Result<Option<String>, Error> {
         const TRIES: usize = 3;
+        let mut torn = String::new();
         for _ in 0..TRIES {
             let head = self.last("state").await?;
             self.revision.store(head.as_ref().map_or(0, |it| it.sequence), Ordering::Relaxed);
             let Some(head) = head.filter(is_there) else { return Ok(None) };
-            if let Some(text) = self.whole(head).await? {
-                return Ok(Some(text));
+            match self.whole(head).await? {
+                Ok(text) => return Ok(Some(text)),
+                // Somebody may have replaced it between the first part and the last.
+                Err(some) => torn = some,
             }
-            // Somebody replaced it between the first part and the last.
         }
-        Ok(Some(String::new()))
+        Ok(Some(torn))
     }
 
-    /// A text with all its parts; `None` where one is gone.
-    async fn whole(&self, head: Stored) -> Result<Option<String>, Error> {
+    /// A text with all its parts; as far as it goes where one is gone, which the seal tells.
+    async fn whole(&self, head: Stored) -> Result<Result<String, String>, Error> {
         let parts = head.header(PARTS).unwrap_or_default().split(',');
         let parts: Vec<u64> = parts.filter_map(|it| it.parse().ok()).collect();
         let mut bytes = head.payload;
         let read = stream::iter(parts.iter().map(|it| self.session.at(&self.stream, *it)));
         let mut read = read.buffered(WINDOW);
         while let Some(part) = read.try_next().await.map_err(|it| self.failed(it))? {
-            let Some(part) = part else { return Ok(None) };
+            let Some(part) = part else {
+                return Ok(Err(String::from_utf8_lossy(&bytes).into_owned()));
+            };
             bytes.extend(part.payload);
         }
-        // What is no text is damage, which the seal tells.
-        Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+        Ok(Ok(String::from_utf8_lossy(&bytes).into_owned()))
     }
 
     /// Replaces the state that was last read; refused where somebody else did.
@@ -199,7 +202,7 @@ impl Kv {
     pub(super) async fn predecessor(&self, serial: u64) -> Result<Option<String>, Error> {
         let past = self.past().await?;
         match past.into_iter().rev().find(|it| it.0 == serial) {
-            Some((_, head)) => Ok(Some(self.whole(head).await?.unwrap_or_default())),
+            Some((_, head)) => Ok(Some(self.whole(head).await?.unwrap_or_else(|torn| torn))),
             None => Ok(None),
         }
     }
@@ -354,6 +357,7 @@ impl Kv {
             "subjects": [format!("$KV.{}.>", self.bucket)],
             "retention": "limits",
             "storage": "file",
+            "compression": "s2",
             "discard": "new",
             "max_msgs": -1,
             "max_bytes": -1,
