@@ -11,6 +11,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -20,9 +21,12 @@ use uuid::Uuid;
 use super::{Error, Holder};
 use crate::{
     config::Config,
-    io::nats::{
-        self, Session,
-        message::{Put, Stored},
+    io::{
+        clock,
+        nats::{
+            self, Session,
+            message::{Put, Stored},
+        },
     },
     schema::bucket::Bucket,
     spec::Kept,
@@ -45,6 +49,9 @@ const PARTS: &str = "Jsplan-Parts";
 
 /// The serial of a state, to be told without reading it.
 const SERIAL: &str = "Jsplan-Serial";
+
+/// How often a bucket that is being made is looked for.
+const PACE: Duration = Duration::from_millis(50);
 
 /// What clients take for the end of a key.
 const GONE: (&str, &str) = ("KV-Operation", "DEL");
@@ -345,8 +352,14 @@ impl Kv {
             Err(error) if error.is_taken() => {}
             Err(source) => return Err(Error::NoBucket { bucket: self.bucket.clone(), source }),
         }
-        let found = self.session.stream(&self.stream).await.map_err(|it| self.failed(it))?;
-        Ok(found.unwrap_or_default())
+        // In a cluster it is said to be made a moment before it is said to be there (2.11.11).
+        let mut found = Ok(None);
+        let look = async || {
+            found = self.session.stream(&self.stream).await;
+            !matches!(found, Ok(None))
+        };
+        clock::until(Instant::now() + nats::ELECTION, PACE, look).await;
+        Ok(found.map_err(|it| self.failed(it))?.unwrap_or_default())
     }
 
     /// Makes it as clients make a bucket, so that they can read it.
