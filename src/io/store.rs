@@ -513,8 +513,12 @@ impl Lock {
 impl Drop for Lock {
     fn drop(&mut self) {
         match &self.held {
-            // What is left in the file would only mislead; the lock itself ends with the handle.
-            Held::File(file) => drop(file.set_len(0)),
+            Held::File(file) => {
+                // What is left in the file would only mislead.
+                let _ = file.set_len(0);
+                // A process that is just being started holds a copy of the handle for a moment.
+                let _ = file.unlock();
+            }
             Held::Kv { kv, sequence } => {
                 let (kv, sequence) = (Arc::clone(kv), *sequence);
                 super::before_the_end(async move { kv.unlock(sequence).await });
