@@ -4,10 +4,12 @@ mod apply;
 mod demo;
 mod drift;
 mod fmt;
+mod history;
 mod import;
 mod plan;
 mod project;
 pub mod reference;
+mod rollback;
 mod sandbox;
 mod schema;
 mod show;
@@ -94,6 +96,10 @@ enum Command {
     Import(import::Args),
     /// Show the state, or a saved plan
     Show(show::Args),
+    /// List what was applied before, or show one change of the state
+    History(history::Args),
+    /// Go back to an earlier state, by an ordinary plan
+    Rollback(rollback::Args),
     /// Look at the state, and mend it
     #[command(subcommand)]
     State(state::Command),
@@ -185,6 +191,8 @@ fn dispatch(cli: Cli, terminal: Terminal) -> Result<Exit, Failure> {
         Command::Drift(args) => crate::io::run(drift::run(&project, &args)),
         Command::Import(args) => crate::io::run(import::run(&project, &args)),
         Command::Show(args) => crate::io::run(show::run(&project, &args)),
+        Command::History(args) => crate::io::run(history::run(&project, &args)),
+        Command::Rollback(args) => crate::io::run(rollback::run(&project, &args)),
         Command::State(command) => crate::io::run(state::run(&project, &command)),
         Command::Sandbox(command) => sandbox::run(&project, &command),
         Command::Schema => schema::run(&project),

@@ -5,6 +5,7 @@
 pub mod terminal;
 pub mod clock;
 pub mod who;
+pub mod git;
 pub mod files;
 pub mod nats;
 pub mod store;

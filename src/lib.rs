@@ -30,6 +30,7 @@ mod position;
 pub mod diff;
 pub mod drift;
 pub mod plan;
+pub mod history;
 pub mod import;
 pub mod event;
 pub mod render;

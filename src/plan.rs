@@ -13,13 +13,14 @@ mod preflight;
 pub mod rehearsal;
 mod risk;
 mod scope;
+mod total;
+pub mod undo;
 
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use self::counts::Counts;
 use crate::{
     address::Address,
     config::Config,
@@ -58,6 +59,8 @@ pub enum Mode {
     Destroy,
     /// The state becomes what the server says; the server is left alone.
     RefreshOnly,
+    /// The server becomes what the state with this serial recorded, which is the desired side.
+    Rollback(u64),
 }
 
 /// The decision about one environment.
@@ -271,7 +274,7 @@ fn decide_each<'a>(
     let mut gone = BTreeSet::new();
     let aim = |it: Sides<'a>| match ask.mode {
         Mode::Destroy => Sides { wanted: None, ..it },
-        Mode::Normal | Mode::RefreshOnly => it,
+        Mode::Normal | Mode::RefreshOnly | Mode::Rollback(_) => it,
     };
     for mut sides in known().map(aim).filter(Sides::is_known) {
         let address = sides.address;
@@ -291,14 +294,16 @@ fn decide_each<'a>(
             (sides.was, sides.is) = (None, None);
         }
         let holder = held.get(address).filter(|_| !falls).map(|it| it.1);
-        let Some(mut step) = decide(sides, ask.mode, live, holder) else {
+        // What falls with its stream cannot be let go of.
+        let mode = if falls { Mode::Normal } else { ask.mode };
+        let Some(mut step) = decide(sides, mode, live, holder) else {
             plan.unchanged += 1;
             continue;
         };
         let following = origin::following(sides, desired, live);
         if let Some(wanted) = following.filter(|_| step.sends_fields()) {
             let sides = Sides { wanted: Some(&wanted), ..sides };
-            step = decide(sides, ask.mode, live, holder).unwrap_or(step);
+            step = decide(sides, mode, live, holder).unwrap_or(step);
         }
         step.falls = anew && lives;
         if step.destroys() && address.is_stream() {
@@ -362,13 +367,21 @@ fn decide(sides: Sides<'_>, mode: Mode, live: &Live, holder: Option<&Observed>) 
         }
         (Some(_), _, Some(_)) if in_place => Action::Update,
         (Some(_), _, Some(_)) => Action::Replace,
+        // What was there before jsplan is let go of again: it was never made here.
+        (None, Some(was), Some(_)) if lets_go(mode, was) => Action::Forget,
         (None, Some(_), Some(_)) => Action::Delete,
         (None, Some(_), None) => Action::Forget,
         (None, None, _) => return None,
     };
+    let changes = if action == Action::Forget { Vec::new() } else { changes };
     let stream = live.resources.get(&Address::stream(address.stream_name()));
     let calls = call::calls(sides, action, &changes, stream, holder);
     Some(step(sides, action, changes, calls))
+}
+
+/// Whether going back to a state that does not know a resource leaves it on the server.
+fn lets_go(mode: Mode, was: &Recorded) -> bool {
+    matches!(mode, Mode::Rollback(_)) && was.origin == Origin::Adopted
 }
 
 /// Field by field: what a creation sets, an update changes, a deletion takes away.
@@ -450,8 +463,9 @@ fn step(sides: Sides<'_>, action: Action, changes: Vec<Change>, calls: Vec<call:
     let cause = match action {
         Action::Create | Action::Forget if missing => Cause::Drift,
         Action::Create | Action::Delete | Action::Adopt | Action::Bind => Cause::Edit,
+        Action::Forget => Cause::Edit,
         Action::Record if edited => Cause::Edit,
-        Action::Update | Action::Replace | Action::Record | Action::Forget => {
+        Action::Update | Action::Replace | Action::Record => {
             changes.iter().map(|it| it.cause).reduce(both).unwrap_or(Cause::Drift)
         }
     };
@@ -567,14 +581,6 @@ impl Plan {
     #[must_use]
     pub fn is_refused(&self) -> bool {
         self.findings.iter().any(|it| it.severity == Severity::Error)
-    }
-
-    /// How many resources are added, changed, destroyed, adopted and forgotten.
-    #[must_use]
-    pub fn counts(&self) -> Counts {
-        let mut counts = Counts::default();
-        self.steps.iter().for_each(|it| counts.add(it));
-        counts
     }
 
     /// The release the plan was made for.

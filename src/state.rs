@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use crate::{
     address::Address,
     config::{Config, sha256},
+    forecast::Amount,
     live::Live,
     seal,
 };
@@ -50,15 +51,55 @@ pub struct Target {
     pub domain: Option<String>,
 }
 
-/// When, by whom and from which plan the state last changed.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// When, by whom and how the state last changed. What later programs added is absent in older
+/// states.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastApply {
     /// RFC 3339, UTC.
     pub at: String,
     /// `user@host`.
     pub by: String,
-    /// The plan's id.
+    /// The plan's id; empty where no plan was carried out.
     pub plan: String,
+    /// What was done: `apply`, `destroy`, `rollback 42`, `import`, `state rm` …
+    #[serde(default = "applied")]
+    pub operation: String,
+    /// The commit of the project's repository.
+    #[serde(default)]
+    pub commit: Option<String>,
+    /// How far it came.
+    #[serde(default)]
+    pub steps: Option<Steps>,
+    /// What was done to how many resources, where it came to its end or stopped by itself.
+    #[serde(default)]
+    pub totals: Option<Totals>,
+    /// How many messages it was to delete.
+    #[serde(default)]
+    pub deletes: Option<Amount>,
+}
+
+/// How many steps there were, and how many of them are done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Steps {
+    /// Of the plan.
+    pub planned: usize,
+    /// Finished and recorded.
+    pub done: usize,
+}
+
+/// What happened to how many resources.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// Taken over from somebody else.
+    pub imported: usize,
+    /// Made.
+    pub added: usize,
+    /// Changed in place.
+    pub changed: usize,
+    /// Destroyed.
+    pub destroyed: usize,
+    /// Dropped from the state only.
+    pub forgotten: usize,
 }
 
 /// One owned resource.
@@ -106,6 +147,25 @@ pub enum Error {
     /// A configuration that is not a JSON object.
     #[error("the state cannot be trusted: the configuration of `{0}` is not an object")]
     Config(Address),
+}
+
+fn applied() -> String {
+    "apply".to_owned()
+}
+
+impl LastApply {
+    /// A change of the state alone, by hand.
+    #[must_use]
+    pub fn by_hand(operation: &str, at: String, by: String) -> Self {
+        let (operation, plan) = (operation.to_owned(), String::new());
+        Self { at, by, plan, operation, commit: None, steps: None, totals: None, deletes: None }
+    }
+
+    /// Whether every step was done, as far as it is known.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.steps.is_none_or(|it| it.done >= it.planned)
+    }
 }
 
 impl Done {
@@ -209,6 +269,9 @@ impl State {
 
     /// Takes over one finished step.
     pub fn take(&mut self, step: Done) {
+        if let Some(steps) = self.last_apply.as_mut().and_then(|it| it.steps.as_mut()) {
+            steps.done += 1;
+        }
         match step.recorded {
             Some(recorded) => drop(self.resources.insert(step.address, recorded)),
             None => drop(self.resources.remove(&step.address)),

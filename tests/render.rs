@@ -620,6 +620,11 @@ fn the_state_is_a_table_with_consumers_under_their_streams() {
         at: "2026-11-22T20:01:00Z".to_owned(),
         by: "ci@runner-12".to_owned(),
         plan: "7f3a9c2e00112233".to_owned(),
+        operation: "apply".to_owned(),
+        commit: Some("a1b2c3d4e5f60718a1b2c3d4e5f60718a1b2c3d4".to_owned()),
+        steps: None,
+        totals: None,
+        deletes: None,
     });
     let of = state.resources.get_mut(&address("stream.BILLING")).unwrap();
     of.prevent_destroy = Some(true);

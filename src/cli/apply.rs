@@ -10,6 +10,7 @@ use super::{
     project::{Gathered, Project, refused},
 };
 use crate::{
+    history,
     io::{apply::PARALLELISM, files},
     plan::{self, Mode, Plan},
     render, target,
@@ -37,6 +38,11 @@ impl Args {
         Self { file: None, auto_approve: true, ask: Asked::default(), parallelism: PARALLELISM }
     }
 
+    /// Plan what is asked, show it, and ask unless it is approved already.
+    pub(crate) fn of(ask: Asked, auto_approve: bool, parallelism: u16) -> Self {
+        Self { file: None, auto_approve, ask, parallelism }
+    }
+
     /// A saved plan.
     pub(crate) fn of_file(path: &str) -> Self {
         Self { file: Some(path.into()), auto_approve: false, ..Self::approved() }
@@ -57,8 +63,10 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
     };
     let environment = project.environment()?;
     let store = project.store(&environment);
-    let lock = store.lock("apply").await.map_err(Failure::of_store)?;
-    let gathered = project.gather("apply").await?;
+    let mode = saved.as_ref().map_or(ask.mode, |it| it.mode);
+    let operation = history::operation(mode);
+    let lock = store.lock(&operation).await.map_err(Failure::of_store)?;
+    let gathered = project.gather_towards(mode, &operation).await?;
     let plan = match saved {
         Some(plan) => checked(plan, &gathered)?,
         None => plan::plan(&gathered.desired, &gathered.state, &gathered.live, &ask),
@@ -123,7 +131,8 @@ fn checked(plan: Plan, gathered: &Gathered) -> Result<Plan, Failure> {
     }
     // What a later step of the same resource completes follows no declaration yet.
     let whole = |it: &&plan::Step| it.record.as_ref().is_none_or(|it| !it.spec_sha256.is_empty());
-    for step in plan.steps.iter().filter(|_| plan.mode == Mode::Normal).filter(whole) {
+    let declares = matches!(plan.mode, Mode::Normal | Mode::Rollback(_));
+    for step in plan.steps.iter().filter(|_| declares).filter(whole) {
         let declared = desired.resources.get(&step.address).map(|it| &it.sha256);
         if step.record.as_ref().map(|it| &it.spec_sha256) != declared {
             let message = format!("the spec of `{}` changed since the plan was made", step.address);

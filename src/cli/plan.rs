@@ -55,22 +55,32 @@ pub(crate) struct Asked {
     /// Consent to harm, such as `data-loss=stream.ORDERS`; may be repeated
     #[arg(long, value_name = "CLASS=ADDR")]
     allow: Vec<String>,
+    /// Go back to the state with this serial, as `rollback --to` asks
+    #[arg(skip)]
+    rollback: Option<u64>,
 }
 
 impl Args {
     /// Plan, and save the plan.
-    pub(crate) fn into_file(path: &str) -> Self {
-        Self { out: Some(path.into()), ..Self::default() }
+    pub(crate) fn into_file(ask: Asked, path: impl Into<PathBuf>) -> Self {
+        Self { ask, out: Some(path.into()), ..Self::default() }
     }
 }
 
 impl Asked {
+    /// To go back to the state with this serial.
+    pub(crate) fn rollback(serial: u64, target: &[String], allow: &[String]) -> Self {
+        let (target, allow) = (target.to_owned(), allow.to_owned());
+        Self { rollback: Some(serial), target, allow, ..Self::default() }
+    }
+
     /// Reads addresses and classes.
     pub(crate) fn ask(&self) -> Result<Ask, Failure> {
-        let mode = match (self.destroy, self.refresh_only) {
-            (true, _) => Mode::Destroy,
-            (false, true) => Mode::RefreshOnly,
-            (false, false) => Mode::Normal,
+        let mode = match (self.rollback, self.destroy, self.refresh_only) {
+            (Some(serial), ..) => Mode::Rollback(serial),
+            (None, true, _) => Mode::Destroy,
+            (None, false, true) => Mode::RefreshOnly,
+            (None, false, false) => Mode::Normal,
         };
         let address = |it: &String| Ok(it.parse::<Address>()?);
         let targets: Result<BTreeSet<_>, Failure> = self.target.iter().map(address).collect();
@@ -80,7 +90,8 @@ impl Asked {
 
     /// Whether anything is asked beyond the plain plan.
     pub(crate) fn is_plain(&self) -> bool {
-        self.target.is_empty() && self.allow.is_empty() && !self.refresh_only && !self.destroy
+        let Self { target, refresh_only, destroy, allow, rollback } = self;
+        target.is_empty() && allow.is_empty() && !refresh_only && !destroy && rollback.is_none()
     }
 }
 
@@ -101,7 +112,7 @@ fn consent(text: &str) -> Result<(Harm, Address), Failure> {
 /// Plans, shows the plan, and saves it where that is asked.
 pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure> {
     let ask = args.ask.ask()?;
-    let gathered = project.gather("plan").await?;
+    let gathered = project.gather_towards(ask.mode, "plan").await?;
     let plan = plan::plan(&gathered.desired, &gathered.state, &gathered.live, &ask);
     if !args.json {
         project.show(&render::plan(&plan, &gathered.sources))?;

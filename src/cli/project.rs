@@ -6,6 +6,7 @@ use super::{Failure, Global};
 use crate::{
     address::Address,
     finding::{Finding, Severity, Sources, did_you_mean},
+    history,
     io::{
         files,
         nats::{self, Session},
@@ -14,6 +15,7 @@ use crate::{
         who,
     },
     live::Live,
+    plan::Mode,
     render,
     spec::{self, Connection, Desired},
     state::State,
@@ -135,9 +137,22 @@ impl Project {
 
     /// Spec, state and server of the environment.
     pub(crate) async fn gather(&self, operation: &str) -> Result<Gathered, Failure> {
-        let (desired, sources) = self.load()?;
-        let state =
-            self.store(&desired.environment.name).load().await.map_err(Failure::of_store)?;
+        self.gather_towards(Mode::Normal, operation).await
+    }
+
+    /// The same; where it is gone back to an earlier state, that is what is wanted.
+    pub(crate) async fn gather_towards(
+        &self,
+        mode: Mode,
+        operation: &str,
+    ) -> Result<Gathered, Failure> {
+        let (mut desired, mut sources) = self.load()?;
+        let store = self.store(&desired.environment.name);
+        let state = store.load().await.map_err(Failure::of_store)?;
+        if let Mode::Rollback(serial) = mode {
+            let kept = super::rollback::kept(&store, &state, serial).await?;
+            desired = history::desired(&desired, &kept, &mut sources);
+        }
         let session = self.connect(&desired, operation).await?;
         let live = observe(&session, &desired, &state).await?;
         Ok(Gathered { desired, sources, state, live, session })

@@ -6,9 +6,9 @@ use super::{Exit, Failure, project::Project};
 use crate::{
     address::Address,
     finding::did_you_mean,
-    io::{files, store, store::Store},
+    io::{clock, files, store, store::Store, who},
     render,
-    state::State,
+    state::{LastApply, State},
 };
 
 /// What can be done with a state.
@@ -119,9 +119,15 @@ async fn change(
     if state.lineage.is_empty() {
         state.lineage = store::lineage();
     }
+    state.last_apply = Some(by_hand(operation));
     store.save(&state, &lock).await?;
     project.terminal.say(&format!("{said} State serial {}.\n", state.serial));
     Ok(Exit::Done)
+}
+
+/// A change of the state that no plan makes, as the state tells of it.
+pub(crate) fn by_hand(operation: &str) -> LastApply {
+    LastApply::by_hand(operation, clock::now(), who::user_at_host())
 }
 
 fn remove(state: &mut State, address: &str) -> Result<String, Failure> {
@@ -217,6 +223,7 @@ async fn restore(project: &Project, store: &Store, serial: u64) -> Result<Exit, 
     }
     // A damaged one may have been a step ahead of the latest that was kept.
     state.serial = present.map_or(latest + 1, |it| it.serial).max(latest) + 1;
+    state.last_apply = Some(by_hand(&format!("state restore {serial}")));
     store.save(&state, &lock).await?;
     let now = state.serial;
     project.terminal.say(&format!("Serial {serial} was restored. State serial {now}.\n"));

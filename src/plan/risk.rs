@@ -51,7 +51,7 @@ impl Around<'_> {
                 stops.extend(self.protection(step, wanted, is));
             }
             if step.action == Action::Replace {
-                replacement = self::replacement(step, is);
+                replacement = self::replacement(step, is).map(|it| self.goes_on_without(it));
             }
         } else {
             step.risks.extend(self.delivered_again(step));
@@ -174,11 +174,31 @@ impl Around<'_> {
         Some(Finding::error(Code::SubjectOverlap, message).help(help))
     }
 
+    /// What a rollback cannot undo need not keep it from the rest.
+    fn goes_on_without(&self, refused: Finding) -> Finding {
+        let help = "this cannot be undone; to go back with the others, name them with `--target`";
+        if matches!(self.ask.mode, Mode::Rollback(_)) { refused.help(help) } else { refused }
+    }
+
     /// What is protected stays, whoever wants it gone.
     fn protection(&self, step: &Step, wanted: Option<&Declared>, is: &Observed) -> Vec<Finding> {
         let address = &step.address;
         let was = self.recorded.resources.get(address);
-        let mut found: Vec<_> = prevented(step, wanted, was, is).into_iter().collect();
+        // What the spec says holds at once; what it no longer says must be recorded first. What an
+        // earlier state said does not weaken what holds now.
+        let (wanted, remedy) = match (self.ask.mode, wanted) {
+            (Mode::Rollback(_), _) => {
+                (None, "set `prevent_destroy = false` in the spec, apply that, then go back")
+            }
+            (_, Some(_)) => (wanted, "set `prevent_destroy = false` in the spec"),
+            (_, None) => (
+                None,
+                "put it back into the spec with `prevent_destroy = false`, apply that, then \
+                 remove it",
+            ),
+        };
+        let found = prevented(step, (wanted, was), is, remedy);
+        let mut found: Vec<_> = found.into_iter().collect();
         if was.is_some_and(|was| crate::drift::recreated(address, was, is)) {
             let message =
                 format!("`{address}` is not the one jsplan made: it was created {}", is.created);
@@ -389,20 +409,13 @@ fn starts_over(wanted: &Config, is: &Observed, stored: u64) -> Option<Cost> {
 /// What keeps a resource: the spec or else the state says so, or it holds messages.
 fn prevented(
     step: &Step,
-    wanted: Option<&Declared>,
-    was: Option<&Recorded>,
+    (wanted, was): (Option<&Declared>, Option<&Recorded>),
     is: &Observed,
+    remedy: &str,
 ) -> Option<Finding> {
     let address = &step.address;
     let said =
         wanted.map_or_else(|| was.and_then(|it| it.prevent_destroy), |it| it.prevent_destroy);
-    // What the spec says holds at once; what it no longer says must be recorded first.
-    let remedy = match wanted {
-        Some(_) => "set `prevent_destroy = false` in the spec",
-        None => {
-            "put it back into the spec with `prevent_destroy = false`, apply that, then remove it"
-        }
-    };
     let messages = is.messages();
     let (message, help) = match said {
         Some(true) => (

@@ -67,12 +67,13 @@ pub fn complete(mode: Mode, counts: Counts) -> String {
     let Counts { import, add, change, destroy, forget } = counts;
     let line = match mode {
         Mode::Destroy => format!("Destroy complete! Resources: {destroy} destroyed."),
-        Mode::Normal | Mode::RefreshOnly => {
+        Mode::Normal | Mode::RefreshOnly | Mode::Rollback(_) => {
+            let word = if matches!(mode, Mode::Rollback(_)) { "Rollback" } else { "Apply" };
             let imported = if import > 0 { format!("{import} imported, ") } else { String::new() };
             let forgotten =
                 if forget > 0 { format!(", {forget} forgotten") } else { String::new() };
             let numbers = format!("{add} added, {change} changed, {destroy} destroyed");
-            format!("Apply complete! Resources: {imported}{numbers}{forgotten}.")
+            format!("{word} complete! Resources: {imported}{numbers}{forgotten}.")
         }
     };
     format!("\n{}\n", ADDED.bold().style(line))

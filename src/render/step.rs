@@ -16,7 +16,10 @@ use crate::{
     diff::Delta,
     finding::{Severity, Sources},
     forecast::Amount,
-    plan::{Action, Cause, Change, Mode, Plan, Risk, Step},
+    plan::{
+        Action, Cause, Change, Mode, Plan, Risk, Step,
+        undo::{self, Lasting},
+    },
     position,
     schema::{Harm, Verdict, bucket},
     spec::write::basic,
@@ -29,7 +32,7 @@ pub(super) fn steps(plan: &Plan, sources: &Sources) -> String {
         return String::new();
     }
     let mut lines = legend(plan);
-    lines.push(opening(plan).to_owned());
+    lines.push(opening(plan));
     for group in groups(plan) {
         lines.push(String::new());
         lines.extend(group_lines(plan, &group, sources));
@@ -58,13 +61,17 @@ pub(super) fn unmanaged(addresses: &[Address]) -> String {
     format!("{}\n", ASIDE.style(line))
 }
 
-fn opening(plan: &Plan) -> &'static str {
+fn opening(plan: &Plan) -> String {
+    let of = if plan.targeted { ", of the targets only" } else { "" };
     match plan.mode {
-        Mode::RefreshOnly => "jsplan will change its state as follows, and nothing on the server:",
-        Mode::Normal if plan.targeted => {
-            "jsplan will perform the following actions, of the targets only:"
+        Mode::RefreshOnly => {
+            "jsplan will change its state as follows, and nothing on the server:".to_owned()
         }
-        Mode::Normal | Mode::Destroy => "jsplan will perform the following actions:",
+        Mode::Normal => format!("jsplan will perform the following actions{of}:"),
+        Mode::Destroy => "jsplan will perform the following actions:".to_owned(),
+        Mode::Rollback(serial) => {
+            format!("jsplan will go back to state serial {serial} by these actions{of}:")
+        }
     }
 }
 
@@ -140,14 +147,21 @@ fn group_lines(plan: &Plan, group: &[&Step], sources: &Sources) -> Vec<String> {
     let Some(step) = group.first() else { return Vec::new() };
     let mut lines = header(group, &fate(plan, step));
     let unwanted = step.action == Action::Delete && !position::is_holder(&step.address);
-    if unwanted && plan.mode == Mode::Normal {
+    let lacks = match plan.mode {
+        Mode::Normal => Some("configuration".to_owned()),
+        Mode::Rollback(serial) => Some(format!("state serial {serial}")),
+        Mode::Destroy | Mode::RefreshOnly => None,
+    };
+    if let Some(lacks) = lacks.filter(|_| unwanted) {
         let why = match group {
-            [one] => format!("(because {} is not in configuration)", address(&one.address)),
-            _ => "(because they are not in configuration)".to_owned(),
+            [one] => format!("(because {} is not in {lacks})", address(&one.address)),
+            _ => format!("(because they are not in {lacks})"),
         };
         lines.push(format!("  # {why}"));
     }
-    let place = if group.len() == 1 { step.place } else { None };
+    // A record has no lines that anybody could look up.
+    let written = group.len() == 1 && !matches!(plan.mode, Mode::Rollback(_));
+    let place = if written { step.place } else { None };
     let place = place.map(|it| escape(&sources.spot(it)).into_owned()).unwrap_or_default();
     let open = if step.changes.is_empty() { "" } else { " {" };
     let name = if group.len() == 1 { labels(&step.address) } else { String::new() };
@@ -222,6 +236,10 @@ fn fate(plan: &Plan, step: &Step) -> String {
             let anew = if stream { "empty" } else { "without its position" };
             format!("was deleted outside of jsplan; will be created again, {anew}")
         }
+        Action::Create if matches!(plan.mode, Mode::Rollback(_)) => {
+            let anew = if stream { "empty: its messages are gone" } else { "without its position" };
+            format!("will be created again, {anew}")
+        }
         Action::Create => "will be created".to_owned(),
         Action::Update if step.adopts => "will be adopted, and updated in-place".to_owned(),
         Action::Update => "will be updated in-place".to_owned(),
@@ -240,6 +258,9 @@ fn fate(plan: &Plan, step: &Step) -> String {
             "will be recorded as it is; the server is left alone".to_owned()
         }
         Action::Record => "will be taken over into the state as it is live".to_owned(),
+        Action::Forget if step.premise.is_some() => {
+            "will be let go of, as before it was adopted; the server is left alone".to_owned()
+        }
         Action::Forget => {
             "will be removed from the jsplan state: it is gone from the server".to_owned()
         }
@@ -358,6 +379,7 @@ fn remark(plan: &Plan, step: &Step, change: &Change) -> String {
 /// What a step costs, and what stops it.
 fn costs(plan: &Plan, step: &Step) -> Vec<String> {
     let mut lines: Vec<_> = step.risks.iter().flat_map(|it| cost(step, it)).collect();
+    lines.extend(stays(plan, step).map(|it| format!("    {}  {it}", DANGER.style("undo "))));
     if step.blocked {
         let about = |it: &&crate::finding::Finding| {
             it.severity == Severity::Error && it.about.as_ref() == Some(&step.address)
@@ -373,6 +395,17 @@ fn costs(plan: &Plan, step: &Step) -> Vec<String> {
         lines.push(format!("    {}  blocked by {by}", DANGER.style("guard")));
     }
     lines
+}
+
+/// What no rollback brings back, but for fields that are said to be one-way already.
+fn stays(plan: &Plan, step: &Step) -> impl Iterator<Item = String> {
+    let said = |field: &str| {
+        let one_way = |it: &&Risk| it.harm == Harm::OneWay;
+        step.risks.iter().filter(one_way).any(|it| it.field.as_deref() == Some(field))
+    };
+    let new = move |it: &Lasting| !matches!(it, Lasting::Field(field) if said(field));
+    let address = step.address.name();
+    undo::lasting(plan, step).into_iter().filter(new).map(|it| it.words(address))
 }
 
 fn cost(step: &Step, risk: &Risk) -> Vec<String> {

@@ -3,7 +3,7 @@
 use super::{NAME, escape};
 use crate::{
     forecast::Amount,
-    plan::{Action, Mode, Plan, Step, counts::Counts, rehearsal::Rehearsal},
+    plan::{Action, Mode, Plan, Step, counts::Counts, rehearsal::Rehearsal, undo},
     schema::Harm,
     units::{count, count_of},
 };
@@ -65,7 +65,11 @@ fn data(plan: &Plan) -> String {
         0 => String::new(),
         some => format!(" Blocked: {some}."),
     };
-    let mut text = format!("{} {deleted}{blocked}\n", NAME.style("Data:"));
+    let lasting = match undo::count(plan) {
+        0 => String::new(),
+        some => format!(" Cannot be undone: {some}."),
+    };
+    let mut text = format!("{} {deleted}{blocked}{lasting}\n", NAME.style("Data:"));
     if let Some((amount, by)) = total(plan, Harm::Delivery) {
         text += &format!("{} {amount} would be skipped by {by}.\n", NAME.style("Delivery:"));
     }
@@ -87,51 +91,9 @@ fn total(plan: &Plan, harm: Harm) -> Option<(String, String)> {
 
 /// `214,880 messages`, `at most 1,200 messages`.
 fn amount(plan: &Plan, harm: Harm) -> String {
-    let mut all = 0_u64;
-    let mut exact = true;
-    let mut streams: Vec<&str> = plan.steps.iter().map(|it| it.address.stream_name()).collect();
-    streams.sort_unstable();
-    streams.dedup();
-    for stream in streams {
-        let steps = plan.steps.iter().filter(|it| it.address.stream_name() == stream);
-        let (number, is_exact) = of_stream(steps, harm);
-        all = all.saturating_add(number);
-        exact &= is_exact;
-    }
-    let most = if exact { "" } else { "at most " };
-    format!("{most}{}", count(all, "message"))
-}
-
-/// What the steps of one stream add up to, and whether that is exact.
-///
-/// Two steps may concern the same messages, so a sum is an upper bound; what a stream holds is
-/// another. A stream that goes takes everything, whatever its consumers would have cost.
-fn of_stream<'a>(steps: impl Iterator<Item = &'a Step>, harm: Harm) -> (u64, bool) {
-    let (mut sum, mut stored, mut exact, mut terms) = (0_u64, 0, true, 0);
-    for step in steps {
-        let goes = step.destroys();
-        for risk in step.risks.iter().filter(|it| it.harm == harm) {
-            let (number, is_exact) = match &risk.tally.messages {
-                Amount::Nothing => continue,
-                Amount::Exactly(number) => (*number, true),
-                Amount::AtMost(number) => (*number, false),
-                Amount::Unknown(_) => (step.stored, false),
-            };
-            if goes && is_exact && harm == Harm::DataLoss {
-                return (number, true);
-            }
-            sum += number;
-            stored = step.stored;
-            exact &= is_exact;
-            terms += 1;
-        }
-    }
-    match harm {
-        // What one consumer skips, another may still deliver: these do not overlap.
-        Harm::Delivery => (sum, exact),
-        Harm::DataLoss | Harm::Redelivery | Harm::OneWay | Harm::Destroy | Harm::Availability => {
-            (sum.min(stored), exact && terms <= 1)
-        }
+    match plan.total(harm) {
+        Amount::AtMost(number) => format!("at most {}", count(number, "message")),
+        other => count(other.most().unwrap_or_default(), "message"),
     }
 }
 
@@ -143,6 +105,7 @@ fn nothing(plan: &Plan) -> String {
         Mode::Normal => "No changes. Your infrastructure matches the configuration.",
         Mode::Destroy => "No changes. No objects need to be destroyed.",
         Mode::RefreshOnly => "No changes. Your infrastructure still matches the state.",
+        Mode::Rollback(_) => "No changes. Your infrastructure matches that state.",
     };
     let compared = count_of(plan.unchanged, "resource");
     if plan.unchanged == 0 {

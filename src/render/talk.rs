@@ -71,6 +71,7 @@ pub(crate) fn cancelled(mode: Mode) -> String {
     let word = match mode {
         Mode::Normal | Mode::RefreshOnly => "Apply",
         Mode::Destroy => "Destroy",
+        Mode::Rollback(_) => "Rollback",
     };
     format!("\n{}\n", CHANGED.style(format!("{word} cancelled. Nothing was changed.")))
 }

@@ -11,17 +11,18 @@ use crate::{
     },
     event::Event,
     finding::{Finding, Severity},
+    history,
     io::{
-        apply, clock,
+        apply, clock, git,
         nats::Session,
         store::{self, Lock, Store},
         who,
     },
     live::Live,
-    plan::{self, Ask, Plan},
+    plan::{self, Ask, Mode, Plan},
     render,
     spec::Desired,
-    state::{LastApply, State},
+    state::State,
     target,
 };
 
@@ -36,7 +37,7 @@ pub(super) async fn carry_out(
     let Gathered { desired, sources, state, live, session } = gathered;
     drop(live);
     store.settle(&state, lock).await.map_err(Failure::of_store)?;
-    let mut state = begun(state, &order.plan);
+    let mut state = begun(state, &order.plan, git::commit(&project.dir));
     let journal = store.begin(&state, lock).await?;
     let terminal = project.terminal;
     let mut tell = |event: Event| terminal.say(&render::progress::event(&event));
@@ -44,10 +45,14 @@ pub(super) async fn carry_out(
     let Order { plan, parallelism } = order;
     let outcome =
         apply::apply(&plan.steps, &session, &mut state, &journal, *parallelism, &mut tell).await?;
+    if let Some(last) = &mut state.last_apply {
+        last.totals = Some(history::totals(outcome.counts));
+    }
+    let options = project.options(&desired.environment.name);
+    let back = render::history::way_back(plan, outcome.counts, &options);
     if !outcome.is_complete() {
         store.save(&state, lock).await?;
-        let options = project.options(&desired.environment.name);
-        terminal.say(&render::progress::stopped(&outcome, &options, plan.mode));
+        terminal.say(&(render::progress::stopped(&outcome, &options, plan.mode) + &back));
         return Ok(Exit::Failed);
     }
     let (live, again) = look_again(&session, &desired, &state, plan).await?;
@@ -67,9 +72,22 @@ pub(super) async fn carry_out(
     let path = store.path();
     let path = path.strip_prefix(&project.dir).unwrap_or(&path).display().to_string();
     terminal.say(&render::talk::recorded(order.plan.serial, state.serial, &path));
+    terminal.say(&back);
+    if matches!(plan.mode, Mode::Rollback(_)) {
+        tell_of_spec(project, &desired, &options)?;
+    }
     let done = render::progress::complete(plan.mode, outcome.counts);
     project.show(&done)?;
     Ok(Exit::Done)
+}
+
+/// After a rollback the spec may say something else, and the next plan would go there again.
+fn tell_of_spec(project: &Project, wanted: &Desired, options: &str) -> Result<(), Failure> {
+    let spec = project.read_spec()?.desired;
+    if spec.is_some_and(|spec| history::differ(&spec, wanted)) {
+        project.terminal.say(&render::history::spec_differs(options));
+    }
+    Ok(())
 }
 
 /// Reads what there is now, and plans again. What was just moved or scaled has no leader for a moment,
@@ -98,14 +116,13 @@ async fn look_again(
 }
 
 /// The state that the first finished step is saved into.
-fn begun(mut state: State, plan: &Plan) -> State {
+fn begun(mut state: State, plan: &Plan, commit: Option<String>) -> State {
     if state.lineage.is_empty() {
         state.lineage = store::lineage();
     }
     state.serial += 1;
     state.target = Some(target::of(&plan.server));
-    state.last_apply =
-        Some(LastApply { at: clock::now(), by: who::user_at_host(), plan: plan.id() });
+    state.last_apply = Some(history::begun(plan, clock::now(), who::user_at_host(), commit));
     state
 }
 
