@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::{Map, Value};
+
 use crate::{
     address::Address,
     config::{Config, is_reserved, sha256},
@@ -10,7 +12,7 @@ use crate::{
     finding::{Place, Sources},
     plan::{Mode, Plan, counts::Counts},
     position,
-    schema::{Harm, Writer, bucket},
+    schema::{Field, Harm, Kind, Release, Unset, Writer, bucket},
     spec::{Declared, Desired},
     state::{LastApply, Recorded, State, Steps, Totals},
 };
@@ -113,29 +115,54 @@ fn difference(
     after: Option<&Recorded>,
     at: &str,
 ) -> Option<Difference> {
-    let fate = match (before, after) {
-        (None, _) => Fate::Entered,
-        (_, None) => Fate::Left,
-        (Some(before), Some(after)) if address.is_stream() && before.created != after.created => {
-            Fate::Recreated
+    let (fate, deltas) = match (before, after) {
+        (Some(before), Some(after)) => {
+            (stayed(address, before, after), moved(address, before, after, at))
         }
-        (Some(_), Some(_)) => Fate::Stayed,
+        (None, Some(after)) => (Fate::Entered, whole(address, after, |it| (Value::Null, it))),
+        (Some(before), None) => (Fate::Left, whole(address, before, |it| (it, Value::Null))),
+        (None, None) => return None,
     };
-    let same = before.zip(after).is_some_and(|(a, b)| a.live_sha256 == b.live_sha256);
-    let config = |it: Option<&Recorded>| it.map(Recorded::config).unwrap_or_default();
-    let mut deltas = if same {
-        Vec::new()
-    } else {
-        diff::moved(address.rows(), &config(before), &config(after), at)
-    };
-    deltas.retain(|it| it.field.writer == Writer::Spec);
-    let protection = (before.map(|it| it.prevent_destroy), after.map(|it| it.prevent_destroy));
-    let protection = match protection {
-        (Some(before), Some(after)) if before != after => Some((before, after)),
-        _ => None,
-    };
+    let protection = before.zip(after).map(|(a, b)| (a.prevent_destroy, b.prevent_destroy));
+    let protection = protection.filter(|(before, after)| before != after);
     let differs = fate != Fate::Stayed || !deltas.is_empty() || protection.is_some();
     differs.then(|| Difference { address: address.clone(), fate, deltas, protection })
+}
+
+/// Only streams are told apart by when they were created, as everywhere.
+fn stayed(address: &Address, before: &Recorded, after: &Recorded) -> Fate {
+    let anew = address.is_stream() && before.created != after.created;
+    if anew { Fate::Recreated } else { Fate::Stayed }
+}
+
+fn moved(address: &Address, before: &Recorded, after: &Recorded, at: &str) -> Vec<Delta> {
+    if before.live_sha256 == after.live_sha256 {
+        return Vec::new();
+    }
+    let mut deltas = diff::moved(address.rows(), &before.config(), &after.config(), at);
+    deltas.retain(|it| it.field.writer == Writer::Spec);
+    deltas
+}
+
+/// What a resource says beyond the server's defaults; of a bucket, what its words can say.
+fn whole(
+    address: &Address,
+    recorded: &Recorded,
+    sides: impl Fn(Value) -> (Value, Value),
+) -> Vec<Delta> {
+    const NEWEST: Release = Release(u16::MAX, 0, 0);
+    let (config, unset) = (position::declared(&recorded.config()), Config::default());
+    let tells = |it: &&Field| {
+        let word = address.as_bucket().is_none_or(|(kind, _)| kind.word(it.name).is_some());
+        it.writer == Writer::Spec && word
+    };
+    let says = |field: &'static Field| {
+        let value = field.read(&config)?;
+        let usual = field.value(&unset, None, NEWEST).as_ref() == Some(&value);
+        let (before, after) = sides(value);
+        (!usual).then_some(Delta { field, before, after })
+    };
+    address.rows().iter().filter(tells).filter_map(says).collect()
 }
 
 /// What a state recorded as what is wanted, under the rules that the spec has for the environment
@@ -203,20 +230,23 @@ fn declared(
 /// and with the start that was declared.
 fn restated(address: &Address, recorded: &Config) -> Config {
     let mut config = position::declared(recorded);
-    for field in address.rows().iter().filter(|it| it.writer == Writer::Server) {
-        config.remove(field.name);
+    for field in address.rows() {
+        let kept = matches!(field.unset, Unset::Kept(_)) && !matches!(field.kind, Kind::Bool);
+        if field.writer == Writer::Server {
+            config.remove(field.name);
+        } else if kept && !config.has(field.name) {
+            // Left out it would keep what it has got since.
+            config.set(field.name, 0.into());
+        }
     }
-    let labels = config.remove("metadata").and_then(|it| match it {
-        serde_json::Value::Object(labels) => Some(labels),
-        _ => None,
-    });
-    let own = labels.into_iter().flatten().filter(|(key, _)| !is_reserved(key));
-    let own: serde_json::Map<_, _> = own.collect();
+    let labels = config.remove("metadata").unwrap_or_default();
+    let labels = labels.as_object().cloned().unwrap_or_default();
+    let own: Map<_, _> = labels.into_iter().filter(|(key, _)| !is_reserved(key)).collect();
     if !own.is_empty() {
         config.set("metadata", own.into());
     }
     // The origin decides it, where the server sees one.
-    let visible = |it: &serde_json::Value| it.is_object() && it.get("external").is_none();
+    let visible = |it: &Value| it.is_object() && it.get("external").is_none();
     if config.get("mirror").is_some_and(visible) {
         config.remove("mirror_direct");
     }

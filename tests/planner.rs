@@ -26,6 +26,8 @@
 
 #[path = "planner/fixpoint.rs"]
 mod fixpoint;
+#[path = "planner/rollback.rs"]
+mod rollback;
 
 use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
 

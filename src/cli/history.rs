@@ -67,7 +67,11 @@ async fn one(project: &Project, serial: u64, json: bool) -> Result<Exit, Failure
         None => None,
     };
     let empty = State::new(&present.environment);
-    let differences = history::between(before.as_ref().unwrap_or(&empty), &after);
+    let differences = match &before {
+        Some(before) => history::between(before, &after),
+        None if serial == 1 => history::between(&empty, &after),
+        None => Vec::new(),
+    };
     let led = before.iter().chain([&after]).map(|it| (it.serial, it.last_apply.as_ref()));
     let before = before.as_ref().map(|it| it.serial);
     let none = || Entry { serial, apply: None };

@@ -52,7 +52,7 @@ impl Lasting {
                 let why = format!("not possible: `{name}` cannot be taken back by an update");
                 speak(stream, &why).into_owned()
             }
-            Self::Messages => "of the fields only: deleted messages do not come back".to_owned(),
+            Self::Messages => "deleted messages do not come back".to_owned(),
             Self::Contents => "it would come back empty".to_owned(),
             Self::Replacement => {
                 "only by replacing it again, with what it holds by then".to_owned()

@@ -60,19 +60,22 @@ pub(crate) fn one(
     differences: &[Difference],
 ) -> String {
     let serial = entry.serial;
-    let mut text = head(state);
-    text += &match before {
+    let mut parts = vec![match before {
         Some(before) => format!("Serial {before} -> {serial}"),
-        None => format!("Serial {serial}, of which no predecessor is kept"),
-    };
-    if let Some(apply) = &entry.apply {
-        let [at, by, what, plan, resources] = cells(apply);
-        let plan = if plan.is_empty() { plan } else { format!(" of plan {plan}") };
-        let resources = if resources.is_empty() { resources } else { format!("; {resources}") };
-        let commit = apply.commit.as_deref().map(|it| format!(", commit {}", short(it)));
-        text += &format!(", {at}, {what}{plan} by {by}{}{resources}", commit.unwrap_or_default());
+        None => format!("Serial {serial}"),
+    }];
+    let [at, by, what, plan, resources] = entry.apply.as_ref().map(cells).unwrap_or_default();
+    let commit = entry.apply.as_ref().and_then(|it| it.commit.as_deref()).map(short);
+    let named = [("", what), ("", at), ("by ", by), ("plan ", plan)];
+    let named = named.into_iter().chain([("commit ", commit.unwrap_or_default())]);
+    parts.extend(named.filter(|it| !it.1.is_empty()).map(|(word, it)| format!("{word}{it}")));
+    let mut text = head(state) + &parts.join(" · ") + "\n";
+    if !resources.is_empty() {
+        text += &format!("{resources}\n");
     }
-    text += "\n";
+    if before.is_none() && serial > 1 {
+        return text + "\nNo state before it is kept: nobody knows what it changed.\n";
+    }
     if differences.is_empty() {
         return text + "\nNo resource differs.\n";
     }

@@ -8,6 +8,7 @@ mod consumers;
 mod drift;
 mod environments;
 mod fields;
+mod history;
 mod import;
 mod observe;
 mod peers;
