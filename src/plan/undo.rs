@@ -83,9 +83,10 @@ fn update(plan: &Plan, step: &Step) -> Vec<Lasting> {
 }
 
 fn stream(step: &Step) -> Vec<Lasting> {
-    let contents = (step.stored > 0).then_some(Lasting::Contents);
-    let replacement = (step.action == Action::Replace).then_some(Lasting::Replacement);
-    contents.into_iter().chain(replacement).collect()
+    if step.action == Action::Replace {
+        return vec![Lasting::Replacement];
+    }
+    (step.stored > 0).then_some(Lasting::Contents).into_iter().collect()
 }
 
 /// A consumer of a stream that goes loses nothing of its own: there is nothing left to stand in.

@@ -89,7 +89,7 @@ fn legend(plan: &Plan) -> Vec<String> {
         (acts(Action::Delete), REMOVED.style("  -").to_string(), "destroy"),
         (acts(Action::Forget), "  .".to_owned(), "forget: leave the state only"),
         (
-            plan.steps.iter().any(endangers),
+            plan.steps.iter().any(|it| endangers(plan, it)),
             DANGER.style("!  ").to_string(),
             "loses messages, or cannot be undone",
         ),
@@ -135,7 +135,9 @@ fn groups(plan: &Plan) -> Vec<Vec<&Step>> {
 
 /// What two steps of one group have in common.
 fn likeness(plan: &Plan, step: &Step) -> String {
-    let mut all = format!("{} {} {}", step.wave, step.address.kind(), fate(plan, step));
+    let lasting = undo::lasting(plan, step);
+    let (wave, kind) = (step.wave, step.address.kind());
+    let mut all = format!("{wave} {kind} {} {lasting:?}", fate(plan, step));
     for Change { delta, cause, verdict } in &step.changes {
         let (name, before, after) = (delta.field.name, &delta.before, &delta.after);
         write!(all, "\n{name} {before} {after} {cause:?} {verdict:?}").unwrap_or_default();
@@ -165,7 +167,7 @@ fn group_lines(plan: &Plan, group: &[&Step], sources: &Sources) -> Vec<String> {
     let place = place.map(|it| escape(&sources.spot(it)).into_owned()).unwrap_or_default();
     let open = if step.changes.is_empty() { "" } else { " {" };
     let name = if group.len() == 1 { labels(&step.address) } else { String::new() };
-    let block_line = format!("{}{}{name}{open}", gutter(step), step.address.kind());
+    let block_line = format!("{}{}{name}{open}", gutter(plan, step), step.address.kind());
     lines.push(beside(&block_line, &place));
     if !step.changes.is_empty() {
         lines.extend(body(plan, step));
@@ -282,7 +284,7 @@ fn is_updated(plan: &Plan, step: &Step) -> bool {
 }
 
 /// Four columns: `!` for what it may cost, `?` for blocked, and the symbol of the action.
-fn gutter(step: &Step) -> String {
+fn gutter(plan: &Plan, step: &Step) -> String {
     let symbol = match step.action {
         Action::Create => ADDED.style("+").to_string(),
         Action::Update | Action::Bind => CHANGED.style("~").to_string(),
@@ -292,7 +294,7 @@ fn gutter(step: &Step) -> String {
         Action::Adopt | Action::Record => " ".to_owned(),
     };
     let mut flags = String::new();
-    if endangers(step) {
+    if endangers(plan, step) {
         flags.push('!');
     }
     if step.blocked {
@@ -304,11 +306,12 @@ fn gutter(step: &Step) -> String {
 }
 
 /// Whether a step loses messages or cannot be undone.
-fn endangers(step: &Step) -> bool {
-    step.risks.iter().any(|it| match it.harm {
+fn endangers(plan: &Plan, step: &Step) -> bool {
+    let loses = step.risks.iter().any(|it| match it.harm {
         Harm::DataLoss | Harm::Delivery | Harm::OneWay => true,
         Harm::Redelivery | Harm::Destroy | Harm::Availability => false,
-    })
+    });
+    loses || !undo::lasting(plan, step).is_empty()
 }
 
 fn labels(address: &Address) -> String {
@@ -378,7 +381,7 @@ fn remark(plan: &Plan, step: &Step, change: &Change) -> String {
 
 /// What a step costs, and what stops it.
 fn costs(plan: &Plan, step: &Step) -> Vec<String> {
-    let mut lines: Vec<_> = step.risks.iter().flat_map(|it| cost(step, it)).collect();
+    let mut lines: Vec<_> = step.risks.iter().flat_map(|it| cost(plan, step, it)).collect();
     lines.extend(stays(plan, step).map(|it| format!("    {}  {it}", DANGER.style("undo "))));
     if step.blocked {
         let about = |it: &&crate::finding::Finding| {
@@ -408,7 +411,7 @@ fn stays(plan: &Plan, step: &Step) -> impl Iterator<Item = String> {
     undo::lasting(plan, step).into_iter().filter(new).map(|it| it.words(address))
 }
 
-fn cost(step: &Step, risk: &Risk) -> Vec<String> {
+fn cost(plan: &Plan, step: &Step, risk: &Risk) -> Vec<String> {
     let why = escape(&risk.why);
     let amount = amount(step, &risk.tally.messages);
     let (label, what) = match risk.harm {
@@ -422,7 +425,7 @@ fn cost(step: &Step, risk: &Risk) -> Vec<String> {
         Harm::OneWay => ("undo ", format!("not possible: {why}")),
         Harm::Availability => ("risk ", why.into_owned()),
     };
-    let style = if endangers(step) { DANGER } else { Style::new() };
+    let style = if endangers(plan, step) { DANGER } else { Style::new() };
     let mut lines = vec![format!("    {}  {what}", style.style(label))];
     if risk.allowed {
         lines.push(format!(
