@@ -7,7 +7,7 @@
 mod change;
 mod drift;
 mod findings;
-pub(crate) mod history;
+pub mod history;
 pub(crate) mod import;
 pub mod json;
 pub mod progress;

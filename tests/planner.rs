@@ -320,7 +320,8 @@ enum Calls {
     Whole,
 }
 
-/// Lines such as `destroy`, `refresh-only`, `target stream.S`, `allow data-loss=stream.S`;
+/// Lines such as `destroy`, `refresh-only`, `rollback 1` (what is wanted is what that state
+/// recorded), `target stream.S`, `allow data-loss=stream.S`;
 /// `bodies` shows what the requests carry.
 fn ask(text: &str) -> Ask {
     let mut ask = Ask::default();
@@ -329,6 +330,7 @@ fn ask(text: &str) -> Ask {
             None if line == "destroy" => ask.mode = Mode::Destroy,
             None if line == "bodies" => {}
             None if line == "refresh-only" => ask.mode = Mode::RefreshOnly,
+            Some(("rollback", serial)) => ask.mode = Mode::Rollback(serial.parse().unwrap()),
             Some(("target", address)) => drop(ask.targets.insert(address.parse().unwrap())),
             Some(("allow", consent)) => {
                 let (class, address) = consent.split_once('=').unwrap();

@@ -10,12 +10,14 @@ use jsplan::{
     drift,
     event::{Event, Outcome},
     finding::{Code, Finding, Place, Sources},
+    forecast::Amount,
+    history,
     live::{Account, Facts, Live, Observed, Server},
     plan::{Action, Ask, Mode, Plan, counts::Counts, plan},
     render,
     schema::{Harm, Release, complete},
     spec::{Connection, Declared, Desired, Environment, Expect},
-    state::{LastApply, Origin, Recorded, State, Target},
+    state::{LastApply, Origin, Recorded, State, Steps, Target, Totals},
 };
 use serde_json::{Value, json, value::RawValue};
 
@@ -474,6 +476,98 @@ fn destroying_an_environment_lists_everything_that_goes() {
         world = world.is(&format!("stream.FOREIGN_{at:02}"), orders());
     }
     shows!(world.towards(Mode::Destroy).shown());
+}
+
+#[test]
+fn a_rollback_says_where_it_goes_and_what_does_not_come_back() {
+    let mut world = world()
+        .wanted("stream.ORDERS", orders())
+        .settled("stream.ORDERS", json!({ "subjects": ["orders.new"], "max_age": 1_000_000_000 }))
+        .wanted("stream.LOST", json!({ "subjects": ["lost"] }))
+        .wanted("consumer.ORDERS.lost", json!({}))
+        .wanted("stream.FIXED", json!({ "subjects": ["fixed"] }))
+        .was("stream.FIXED", json!({ "subjects": ["fixed"], "deny_delete": true }))
+        .holds("stream.FIXED", 5, json!({ "subjects": ["fixed"], "deny_delete": true }))
+        .settled("stream.NEW", json!({ "subjects": ["new"] }))
+        .was("stream.TAKEN", json!({ "subjects": ["taken"] }))
+        .holds("stream.TAKEN", 9, json!({ "subjects": ["taken"] }))
+        .settled("stream.THEIRS", json!({ "subjects": ["theirs"] }))
+        .towards(Mode::Rollback(42));
+    let theirs = world.recorded.resources.get_mut(&address("stream.THEIRS")).unwrap();
+    theirs.origin = Origin::Adopted;
+    let page = world.shown() + &tidy(&render::findings(&world.plan().findings, &world.sources));
+    shows!(page);
+}
+
+#[test]
+fn a_step_says_what_of_it_cannot_be_undone_and_says_nothing_where_all_of_it_can() {
+    let hour = json!({ "subjects": ["a"], "max_msgs": 9, "max_age": 3_600_000_000_000_u64 });
+    let world = world()
+        .wanted("stream.BACK", json!({ "subjects": ["a", "b"] }))
+        .settled("stream.BACK", json!({ "subjects": ["a"] }))
+        .settled("stream.EMPTY", json!({ "subjects": ["e"] }))
+        .wanted("stream.FULL", hour.clone())
+        .was("stream.FULL", json!({ "subjects": ["a"] }))
+        .holds("stream.FULL", 12, json!({ "subjects": ["a"] }))
+        .was("consumer.FULL.one", json!({}))
+        .holds("consumer.FULL.one", 3, json!({}))
+        .was("consumer.FULL.other", json!({}))
+        .holds("consumer.FULL.other", 3, json!({}))
+        .was("stream.GOES", hour.clone())
+        .holds("stream.GOES", 7, hour)
+        .was("consumer.GOES.too", json!({}))
+        .holds("consumer.GOES.too", 7, json!({}))
+        .allowing(Harm::DataLoss, "stream.FULL");
+    shows!(world.shown());
+}
+
+/// A change of the state, as an apply leaves it.
+fn applied(operation: &str, plan: &str) -> LastApply {
+    let (at, by) = ("2026-11-22T20:01:00Z".to_owned(), "ci@runner-12".to_owned());
+    LastApply { plan: plan.to_owned(), ..LastApply::by_hand(operation, at, by) }
+}
+
+#[test]
+fn the_history_is_a_table_and_each_change_of_it_is_shown_field_by_field() {
+    let mut first = world().was("stream.OLD", orders()).was("stream.S", orders()).recorded;
+    let mut second = world()
+        .was("stream.S", json!({ "subjects": ["orders.new"] }))
+        .was("kv.B", json!({ "history": 5 }))
+        .was("consumer.S.audit", json!({ "ack_policy": "explicit" }))
+        .recorded;
+    second.resources.get_mut(&address("stream.S")).unwrap().prevent_destroy = Some(true);
+    (first.serial, second.serial) = (41, 43);
+    first.last_apply = Some(applied("apply", "7f3a9c2e00112233"));
+    second.last_apply = Some(LastApply {
+        commit: Some("a1b2c3d4e5f60718a1b2c3d4e5f60718a1b2c3d4".to_owned()),
+        steps: Some(Steps { planned: 5, done: 4 }),
+        totals: Some(Totals { added: 2, changed: 1, destroyed: 1, ..Totals::default() }),
+        deletes: Some(Amount::AtMost(1200)),
+        ..applied("rollback 39", "00112233")
+    });
+    let by_hand = applied("state rm \u{1b}[2J", "");
+    let states = [
+        (40, None),
+        (41, first.last_apply.as_ref()),
+        (42, Some(&by_hand)),
+        (43, second.last_apply.as_ref()),
+        (44, second.last_apply.as_ref()),
+    ];
+    let entries = history::entries(states.into_iter());
+    let differences = history::between(&first, &second);
+    let pages = [
+        render::history::table(&second, &entries),
+        render::history::choose("--env prod"),
+        render::history::one(&second, &entries[1], Some(41), &differences),
+        render::history::one(&second, &entries[1], None, &[]),
+        render::history::table(&State::new("prod"), &[]),
+    ];
+    let json = [
+        render::json::history(&second, &entries[1..3]),
+        render::json::change(&second, &entries[1], Some(41), &differences),
+    ];
+    let json = json.map(|it| format!("{it:#}\n"));
+    shows!(tidy(&pages.join("----\n")) + "----\n" + &json.join("----\n"));
 }
 
 #[test]

@@ -18,7 +18,7 @@ use crate::{
 
 /// One row a change, the latest first.
 #[must_use]
-pub(crate) fn table(state: &State, entries: &[Entry]) -> String {
+pub fn table(state: &State, entries: &[Entry]) -> String {
     let head = head(state);
     if entries.is_empty() {
         return head + "\nNothing was applied yet.\n";
@@ -27,8 +27,11 @@ pub(crate) fn table(state: &State, entries: &[Entry]) -> String {
     table.load_style(NOTHING);
     table.set_header(["SERIAL", "WHEN", "BY", "WHAT", "PLAN", "RESOURCES"]);
     for Entry { serial, apply } in entries {
-        let cells = apply.as_ref().map(cells).unwrap_or_default();
-        let [at, by, what, plan, resources] = cells;
+        let unsaid = || [const { String::new() }; 5];
+        let [at, by, mut what, plan, resources] = apply.as_ref().map_or_else(unsaid, cells);
+        if apply.is_none() {
+            what = ASIDE.style("not written down").to_string();
+        }
         table.add_row([serial.to_string(), at, by, what, plan, resources]);
     }
     for column in table.column_iter_mut() {
@@ -43,7 +46,7 @@ pub(crate) fn table(state: &State, entries: &[Entry]) -> String {
 
 /// What can be done with the list.
 #[must_use]
-pub(crate) fn choose(options: &str) -> String {
+pub fn choose(options: &str) -> String {
     let options = escape(options);
     format!(
         "\nTo see what one of them changed: jsplan history SERIAL {options}\n\
@@ -53,7 +56,7 @@ pub(crate) fn choose(options: &str) -> String {
 
 /// One change of the state: who made it, and what differs from the state before.
 #[must_use]
-pub(crate) fn one(
+pub fn one(
     state: &State,
     entry: &Entry,
     before: Option<u64>,
@@ -122,12 +125,12 @@ fn head(state: &State) -> String {
 /// When, by whom, what, of which plan, and to how many resources.
 fn cells(apply: &LastApply) -> [String; 5] {
     let mut resources = Vec::new();
-    resources.extend(apply.totals.map(totals).filter(|it| !it.is_empty()));
-    resources.extend(apply.deletes.as_ref().and_then(deleted));
     if let Some(steps) = apply.steps.filter(|_| !apply.is_complete()) {
         let stopped = format!("stopped after {} of {} steps", steps.done, steps.planned);
         resources.push(DANGER.style(stopped).to_string());
     }
+    resources.extend(apply.totals.map(totals).filter(|it| !it.is_empty()));
+    resources.extend(apply.deletes.as_ref().and_then(deleted));
     [
         escape(&apply.at).into_owned(),
         escape(&apply.by).into_owned(),

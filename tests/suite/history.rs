@@ -303,3 +303,38 @@ fn a_state_from_before_there_was_a_history_is_read_and_listed() {
     project.run(&["rollback", "--to", "1", "--auto-approve"]).ended(0);
     assert_eq!(ask(&server, "STREAM.INFO.NEW", &Value::Null)["error"]["err_code"], 10059);
 }
+
+#[test]
+fn the_commit_of_the_project_is_recorded_wherever_git_keeps_it() {
+    const ONE: &str = "0123456789abcdef0123456789abcdef01234567";
+    const TWO: &str = "89abcdef0123456789abcdef0123456789abcdef";
+    let server = server();
+    let project = Project::new(&server, FIRST);
+    let write = |name: &str, text: &str| {
+        let path = project.path(name);
+        fs::create_dir_all(path.parent().expect("it is in a folder")).expect("it can be made");
+        fs::write(path, text).expect("it is written");
+    };
+    let commit = || {
+        let number = project.state()["serial"].as_u64().unwrap_or_default();
+        project.write_spec(&FIRST.replace("7d", &format!("{}h", 100 + number)));
+        project.apply();
+        project.state()["last_apply"]["commit"].clone()
+    };
+    project.apply();
+    assert_eq!(project.state()["last_apply"]["commit"], Value::Null, "there is no repository");
+    write(".git/HEAD", "ref: refs/heads/main\n");
+    assert_eq!(commit(), Value::Null, "nothing is committed");
+    write(".git/packed-refs", &format!("# pack-refs\n{ONE} refs/heads/main\n"));
+    assert_eq!(commit(), ONE, "of a branch that was packed");
+    write(".git/refs/heads/main", &format!("{TWO}\n"));
+    assert_eq!(commit(), TWO, "of a branch that has moved since");
+    write(".git/HEAD", &format!("{ONE}\n"));
+    assert_eq!(commit(), ONE, "of no branch");
+    fs::rename(project.path(".git"), project.path("shared")).expect("it can be moved");
+    write("shared/worktrees/here/HEAD", "ref: refs/heads/main\n");
+    write("shared/worktrees/here/commondir", "../..\n");
+    write(".git", "gitdir: shared/worktrees/here\n");
+    assert_eq!(commit(), TWO, "of a further work tree");
+    project.run(&["show"]).ended(0).says("commit 89abcdef");
+}
