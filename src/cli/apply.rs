@@ -23,24 +23,19 @@ pub(crate) struct Args {
     file: Option<PathBuf>,
     /// Do not ask
     #[arg(long)]
-    auto_approve: bool,
+    pub(crate) auto_approve: bool,
     #[command(flatten)]
-    ask: Asked,
+    pub(crate) ask: Asked,
     /// Most steps at a time
     #[arg(long, value_name = "N", default_value_t = PARALLELISM,
         value_parser = clap::value_parser!(u16).range(1..=64))]
-    parallelism: u16,
+    pub(crate) parallelism: u16,
 }
 
 impl Args {
     /// Plan, and do not ask.
     pub(crate) fn approved() -> Self {
         Self { file: None, auto_approve: true, ask: Asked::default(), parallelism: PARALLELISM }
-    }
-
-    /// Plan what is asked, show it, and ask unless it is approved already.
-    pub(crate) fn of(ask: Asked, auto_approve: bool, parallelism: u16) -> Self {
-        Self { file: None, auto_approve, ask, parallelism }
     }
 
     /// A saved plan.

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// What `history` takes.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub(crate) struct Args {
     /// Show what led to this serial: each field that differs from the state before
     serial: Option<u64>,
@@ -21,13 +21,13 @@ pub(crate) struct Args {
 /// Lists the changes of the state, or shows one.
 pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure> {
     match args.serial {
-        Some(serial) => one(project, serial, args.json).await,
-        None => list(project, args.json).await,
+        Some(serial) => one(project, serial, args).await,
+        None => list(project, args).await,
     }
 }
 
 /// Every change that is kept, the latest first.
-pub(crate) async fn list(project: &Project, json: bool) -> Result<Exit, Failure> {
+async fn list(project: &Project, args: &Args) -> Result<Exit, Failure> {
     let environment = project.environment()?;
     let store = project.store(&environment);
     let state = store.load().await.map_err(Failure::of_store)?;
@@ -46,7 +46,7 @@ pub(crate) async fn list(project: &Project, json: bool) -> Result<Exit, Failure>
         applies.push((state.serial, state.last_apply.clone()));
     }
     let entries = history::entries(applies.iter().map(|(serial, it)| (*serial, it.as_ref())));
-    if json {
+    if args.json {
         project.show(&render::json::line(&render::json::history(&state, &entries)))?;
         return Ok(Exit::Done);
     }
@@ -57,7 +57,7 @@ pub(crate) async fn list(project: &Project, json: bool) -> Result<Exit, Failure>
     Ok(Exit::Done)
 }
 
-async fn one(project: &Project, serial: u64, json: bool) -> Result<Exit, Failure> {
+async fn one(project: &Project, serial: u64, args: &Args) -> Result<Exit, Failure> {
     let store = project.store(&project.environment()?);
     let present = store.load().await.map_err(Failure::of_store)?;
     let after = rollback::kept(&store, &present, serial).await?;
@@ -76,7 +76,7 @@ async fn one(project: &Project, serial: u64, json: bool) -> Result<Exit, Failure
     let before = before.as_ref().map(|it| it.serial);
     let none = || Entry { serial, apply: None };
     let entry = history::entries(led).into_iter().next().unwrap_or_else(none);
-    let shown = if json {
+    let shown = if args.json {
         render::json::line(&render::json::change(&present, &entry, before, &differences))
     } else {
         render::history::one(&present, &entry, before, &differences)

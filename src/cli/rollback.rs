@@ -38,16 +38,20 @@ pub(crate) struct Args {
 /// Plans the way back, and saves the plan or carries it out.
 pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure> {
     let Args { to, out, auto_approve, target, allow, parallelism } = args;
-    let Some(serial) = *to else { return history::list(project, false).await };
-    let asked = Asked::rollback(serial, target, allow);
+    let Some(serial) = *to else {
+        return history::run(project, &history::Args::default()).await;
+    };
+    let ask = Asked::rollback(serial, target, allow);
     if let Some(path) = out {
-        return plan::run(project, &plan::Args::into_file(asked, path)).await;
+        return plan::run(project, &plan::Args::into_file(ask, path)).await;
     }
     if !auto_approve && !project.terminal.is_interactive() {
         return Err(Failure::new("there is no terminal to ask on, and no `--auto-approve`")
             .help("save the plan with `--out FILE` and apply that, or add `--auto-approve`"));
     }
-    apply::run(project, &apply::Args::of(asked, *auto_approve, *parallelism)).await
+    let (auto_approve, parallelism) = (*auto_approve, *parallelism);
+    let args = apply::Args { ask, auto_approve, parallelism, ..apply::Args::approved() };
+    apply::run(project, &args).await
 }
 
 /// The state with a serial: a kept one, or the present one.
@@ -55,11 +59,11 @@ pub(crate) async fn kept(store: &Store, present: &State, serial: u64) -> Result<
     if serial == present.serial && serial > 0 {
         return Ok(present.clone());
     }
-    let kept = store.load_kept(serial).await.map_err(|error| match error {
-        store::Error::NoSuchSerial { .. } => {
-            Failure::from(error).help("`jsplan history` lists the serials that are kept")
+    let kept = store.load_kept(serial).await.map_err(|error| {
+        if matches!(error, store::Error::NoSuchSerial { .. }) {
+            return Failure::from(error).help("`jsplan history` lists the serials that are kept");
         }
-        other => Failure::of_store(other),
+        Failure::of_store(error)
     })?;
     if kept.lineage != present.lineage {
         return Err(Failure::new(format!("the state with serial {serial} is of another lineage"))

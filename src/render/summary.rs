@@ -93,7 +93,8 @@ fn total(plan: &Plan, harm: Harm) -> Option<(String, String)> {
 fn amount(plan: &Plan, harm: Harm) -> String {
     match plan.total(harm) {
         Amount::AtMost(number) => format!("at most {}", count(number, "message")),
-        other => count(other.most().unwrap_or_default(), "message"),
+        Amount::Nothing | Amount::Unknown(_) => count(0, "message"),
+        Amount::Exactly(number) => count(number, "message"),
     }
 }
 

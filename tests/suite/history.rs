@@ -2,13 +2,16 @@
 
 use std::fs;
 
-use jsplan::state::State;
-use serde_json::{Value, json};
+use jsplan::{schema::Release, state::State};
+use serde_json::{Map, Value, json};
 
-use crate::support::{
-    client::{ask, create, messages, publish, stream, streams},
-    project::{Project, wait_for},
-    server::server,
+use crate::{
+    fields::{consumers, everything},
+    support::{
+        client::{ask, create, done, messages, publish, stream, streams},
+        project::{Project, wait_for},
+        server::{server, server_since},
+    },
 };
 
 const FIRST: &str = r#"
@@ -83,12 +86,11 @@ fn every_apply_is_listed_and_each_can_be_gone_back_to_and_forward_again() {
         .collect();
     let apply = |serial: u64, added: u64| (json!(serial), json!("apply"), json!(added));
     assert_eq!(listed, [apply(3, 1), apply(2, 2), apply(1, 3)]);
-    let mut serial = 3;
-    for (to, wanted) in [(2, &second), (1, &first), (3, &third), (1, &first), (2, &second)] {
+    let ways = [(2, &second), (1, &first), (3, &third), (1, &first), (2, &second)];
+    for (serial, (to, wanted)) in (3..).zip(ways) {
         let to = to.to_string();
         let ran = project.run(&["rollback", "--to", &to, "--auto-approve"]).ended(0);
         ran.says("Rollback complete!").says(&format!("jsplan rollback --to {serial}"));
-        serial += 1;
         assert_eq!(recorded(&project), *wanted, "after going back to {to}");
         let last = &history(&project)[0];
         assert_eq!(last["operation"], format!("rollback {to}"));
@@ -337,4 +339,30 @@ fn the_commit_of_the_project_is_recorded_wherever_git_keeps_it() {
     write(".git", "gitdir: shared/worktrees/here\n");
     assert_eq!(commit(), TWO, "of a further work tree");
     project.run(&["show"]).ended(0).says("commit 89abcdef");
+}
+
+#[test]
+fn whatever_an_account_held_is_made_again_as_it_was_recorded() {
+    let server = server_since(Release(2, 14, 0));
+    let project = Project::new(&server, "");
+    for config in everything() {
+        create(&server, &config);
+    }
+    create(&server, &json!({ "name": "S", "subjects": ["a", "b"] }));
+    for config in consumers() {
+        let name = config["durable_name"].as_str().expect("a name");
+        let body = json!({ "stream_name": "S", "config": config });
+        done(&server, &format!("CONSUMER.CREATE.S.{name}"), &body);
+    }
+    project.run(&["import", "--all", "--write"]).ended(0);
+    let before = recorded(&project);
+    assert_eq!(before.as_object().map(Map::len), Some(10), "{before:#}");
+    let names = streams(&server);
+    for name in &names {
+        done(&server, &format!("STREAM.DELETE.{name}"), &Value::Null);
+    }
+    let back = project.run(&["rollback", "--to", "1", "--auto-approve"]).ended(0);
+    back.says("created again, empty").says("10 added, 0 changed, 0 destroyed");
+    assert_eq!(recorded(&project), before);
+    project.plans_empty();
 }
