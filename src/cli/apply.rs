@@ -20,7 +20,7 @@ use crate::{
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// A saved plan; without it a plan is made, shown and asked about
-    file: Option<PathBuf>,
+    pub(crate) file: Option<PathBuf>,
     /// Do not ask
     #[arg(long)]
     pub(crate) auto_approve: bool,
