@@ -11,22 +11,25 @@ mod order;
 mod origin;
 mod preflight;
 pub mod rehearsal;
-mod risk;
+pub mod risk;
 mod scope;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use self::counts::Counts;
+use self::{
+    counts::Counts,
+    risk::{Reach, Risk},
+};
 use crate::{
     address::Address,
     config::Config,
     diff::{self, Delta},
     drift::{self, Entry},
     finding::{Finding, Place, Severity},
-    forecast::{Question, Tally},
+    forecast::Question,
     live::{Live, Observed, Server},
     position,
     schema::{Harm, Release, Verdict, Writer},
@@ -43,8 +46,8 @@ pub struct Ask {
     pub mode: Mode,
     /// Only these resources and what they stand on; empty means all.
     pub targets: BTreeSet<Address>,
-    /// Harm that is consented to, by resource.
-    pub allow: BTreeSet<(Harm, Address)>,
+    /// Harm that is consented to, by resource, and how much of it.
+    pub allow: BTreeMap<(Harm, Address), Reach>,
 }
 
 /// What a plan leads to.
@@ -171,25 +174,6 @@ pub struct Change {
     pub cause: Cause,
     /// Whether the server takes it in place.
     pub verdict: Verdict,
-}
-
-/// What a step costs.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Risk {
-    /// The class.
-    pub harm: Harm,
-    /// How many messages.
-    pub tally: Tally,
-    /// What is asked to count them; `None` where one reading tells.
-    pub question: Option<Question>,
-    /// What happens to them.
-    pub why: String,
-    /// Consumers that have not done with some of them, each with how many.
-    pub needed_by: Vec<(Address, u64)>,
-    /// The field whose change does it, if it is one.
-    pub field: Option<String>,
-    /// Whether the plan was asked to allow it.
-    pub allowed: bool,
 }
 
 /// The live resource that a step was decided from.

@@ -36,7 +36,7 @@ use jsplan::{
     finding::{Finding, Severity},
     forecast::Amount,
     live::{Account, Facts, Live, Observed, Room, Server},
-    plan::{Action, Ask, Mode, Plan, Step, plan},
+    plan::{Action, Ask, Mode, Plan, Step, plan, risk::Reach},
     schema::{Harm, Release, Verdict, bucket::Bucket, complete},
     spec::{self, Desired},
     state::{Origin, Recorded, State},
@@ -331,7 +331,12 @@ fn ask(text: &str) -> Ask {
             Some(("allow", consent)) => {
                 let (class, address) = consent.split_once('=').unwrap();
                 let harm = Harm::ALL.into_iter().find(|it| it.to_string() == class).unwrap();
-                ask.allow.insert((harm, address.parse().unwrap()));
+                let (address, reach) = match address.split_once(':') {
+                    None => (address, Reach::Counted),
+                    Some((address, "unknown")) => (address, Reach::Unknown),
+                    Some((address, number)) => (address, Reach::UpTo(number.parse().unwrap())),
+                };
+                ask.allow.insert((harm, address.parse().unwrap()), reach);
             }
             _ => panic!("`{line}` asks nothing"),
         }

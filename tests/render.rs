@@ -11,7 +11,7 @@ use jsplan::{
     event::{Event, Outcome},
     finding::{Code, Finding, Place, Sources},
     live::{Account, Facts, Live, Observed, Server},
-    plan::{Action, Ask, Mode, Plan, counts::Counts, plan},
+    plan::{Action, Ask, Mode, Plan, counts::Counts, plan, risk::Reach},
     render,
     schema::{Harm, Release, complete},
     spec::{Connection, Declared, Desired, Environment, Expect},
@@ -150,7 +150,7 @@ impl World {
     }
 
     fn allowing(mut self, harm: Harm, of: &str) -> Self {
-        self.ask.allow.insert((harm, address(of)));
+        self.ask.allow.insert((harm, address(of)), Reach::Counted);
         self
     }
 

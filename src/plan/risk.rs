@@ -2,15 +2,16 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Action, Ask, Change, Mode, Risk, Step, bucket, origin};
+use super::{Action, Ask, Change, Mode, Step, bucket, origin};
 use crate::{
     address::{Address, consumers_of},
     config::Config,
     diff::{self, Delta},
     finding::{Code, Finding, Severity},
-    forecast::{Amount, Tally},
+    forecast::{Amount, Question, Tally},
     live::{Facts, Live, Observed},
     position,
     schema::{Harm, Loses, Release, Verdict, bucket::speak},
@@ -19,6 +20,74 @@ use crate::{
     subject,
     units::count,
 };
+
+/// What a step costs.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Risk {
+    /// The class.
+    pub harm: Harm,
+    /// How many messages; [`Amount::Nothing`] beside a question is none so far.
+    pub tally: Tally,
+    /// When it happens to them.
+    pub when: When,
+    /// What is asked to count them; `None` where there is nothing to count.
+    pub question: Option<Question>,
+    /// Right before the step the question is asked once more, and the step refused if there are
+    /// more than so many; `None` is any number.
+    pub most: Option<u64>,
+    /// What happens to them.
+    pub why: String,
+    /// What would cost less, where there is such a way.
+    pub safer: Option<String>,
+    /// Consumers that have not done with some of them, each with how many.
+    pub needed_by: Vec<(Address, Amount)>,
+    /// The field whose change does it, if it is one.
+    pub field: Option<String>,
+    /// Whether the plan was asked to allow it.
+    pub allowed: bool,
+}
+
+/// When a harm happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum When {
+    /// With the step.
+    AtOnce,
+    /// Bit by bit after the step, until so many nanoseconds have passed.
+    Within(u64),
+    /// Once nobody has used the resource for so many nanoseconds.
+    Idle(u64),
+}
+
+impl Risk {
+    /// A cost of so many messages, at once, which nothing but one reading tells.
+    pub(super) fn of(harm: Harm, messages: Amount, why: impl Into<String>) -> Self {
+        Self {
+            harm,
+            tally: Tally::of(messages),
+            when: When::AtOnce,
+            question: None,
+            most: None,
+            why: why.into(),
+            safer: None,
+            needed_by: Vec::new(),
+            field: None,
+            allowed: false,
+        }
+    }
+}
+
+/// How far a consent reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reach {
+    /// As far as the plan has counted.
+    Counted,
+    /// To so many messages, for a stream that grows while people decide.
+    UpTo(u64),
+    /// To any number, known or not.
+    Unknown,
+}
 
 /// What a step is judged against.
 pub(super) struct Around<'a> {
@@ -57,7 +126,7 @@ impl Around<'_> {
             step.risks.extend(self.delivered_again(step));
         }
         for risk in &mut step.risks {
-            risk.allowed = self.ask.allow.contains(&(risk.harm, address.clone()));
+            risk.allowed = self.ask.allow.contains_key(&(risk.harm, address.clone()));
             // No consent lets a replacement through that is refused as such.
             if risk.harm.needs_consent() && !risk.allowed && replacement.is_none() {
                 let field = risk.field.as_deref().unwrap_or_default();
@@ -242,15 +311,7 @@ impl Around<'_> {
             if !risks.iter().any(|it| it.harm == harm && it.why == why) {
                 let field = field.map(ToOwned::to_owned);
                 let why = speak(step.address.name(), &why).into_owned();
-                risks.push(Risk {
-                    harm,
-                    tally: Tally::of(messages),
-                    question: None,
-                    why,
-                    needed_by: Vec::new(),
-                    field,
-                    allowed: false,
-                });
+                risks.push(Risk { field, ..Risk::of(harm, messages, why) });
             }
         }
         risks
@@ -299,15 +360,8 @@ impl Around<'_> {
         let goes_back = !starts.as_str().is_some_and(|it| matches!(it, "new" | "last"));
         let stays = !self.gone.contains(stream.as_str());
         let concerned = missing && goes_back && stays && step.stored > 0;
-        concerned.then(|| Risk {
-            harm: Harm::Redelivery,
-            tally: Tally::of(Amount::AtMost(step.stored)),
-            question: None,
-            needed_by: Vec::new(),
-            why: "its position is lost: it starts again".to_owned(),
-            field: None,
-            allowed: false,
-        })
+        let why = "its position is lost: it starts again";
+        concerned.then(|| Risk::of(Harm::Redelivery, Amount::AtMost(step.stored), why))
     }
 
     /// A filter that widens does not go back for what it passed; one that narrows lets go of

@@ -271,7 +271,7 @@ fn resource_change(step: &Step) -> Option<Value> {
 }
 
 fn extras(step: &Step) -> Value {
-    let risk = |it: &crate::plan::Risk| {
+    let risk = |it: &crate::plan::risk::Risk| {
         let tally = &it.tally;
         json!({
             "class": it.harm,

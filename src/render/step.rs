@@ -16,7 +16,7 @@ use crate::{
     diff::Delta,
     finding::{Severity, Sources},
     forecast::Amount,
-    plan::{Action, Cause, Change, Mode, Plan, Risk, Step},
+    plan::{Action, Cause, Change, Mode, Plan, Step, risk::Risk},
     position,
     schema::{Harm, Verdict, bucket},
     spec::write::basic,
