@@ -10,9 +10,14 @@ use crate::{
     config::{Config, is_reserved, sha256},
     diff::{self, Delta},
     finding::{Place, Sources},
-    plan::{Mode, Plan, counts::Counts},
+    forecast::Amount,
+    plan::{
+        Mode, Plan,
+        counts::Counts,
+        total::{self, Total},
+    },
     position,
-    schema::{Field, Harm, Kind, Release, Unset, Writer, bucket},
+    schema::{Field, Kind, Release, Unset, Writer, bucket},
     spec::{Declared, Desired},
     state::{LastApply, Recorded, State, Steps, Totals},
 };
@@ -59,8 +64,18 @@ pub fn begun(plan: &Plan, at: String, by: String, commit: Option<String>) -> Las
         plan: plan.id(),
         commit,
         steps: Some(Steps { planned: plan.steps.len(), done: 0 }),
-        deletes: Some(plan.total(Harm::DataLoss)),
+        deletes: Some(deletes(plan)),
         ..LastApply::by_hand(&operation(plan.mode), at, by)
+    }
+}
+
+fn deletes(plan: &Plan) -> Amount {
+    let Total { messages, at_most, unknown, actions } = plan.total(total::Fate::Deleted);
+    match (actions, unknown, at_most) {
+        (0, ..) => Amount::Nothing,
+        (_, true, _) => Amount::Unknown("not all of them could be counted".to_owned()),
+        (_, false, true) => Amount::AtMost(messages),
+        (_, false, false) => Amount::Exactly(messages),
     }
 }
 

@@ -11,23 +11,24 @@ mod order;
 mod origin;
 mod preflight;
 pub mod rehearsal;
-mod risk;
+pub mod risk;
 mod scope;
-mod total;
+pub mod total;
 pub mod undo;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use self::risk::{Reach, Risk};
 use crate::{
     address::Address,
     config::Config,
     diff::{self, Delta},
     drift::{self, Entry},
     finding::{Finding, Place, Severity},
-    forecast::{Question, Tally},
+    forecast::Question,
     live::{Live, Observed, Server},
     position,
     schema::{Harm, Release, Verdict, Writer},
@@ -44,8 +45,8 @@ pub struct Ask {
     pub mode: Mode,
     /// Only these resources and what they stand on; empty means all.
     pub targets: BTreeSet<Address>,
-    /// Harm that is consented to, by resource.
-    pub allow: BTreeSet<(Harm, Address)>,
+    /// Harm that is consented to, by resource, and how much of it.
+    pub allow: BTreeMap<(Harm, Address), Reach>,
 }
 
 /// What a plan leads to.
@@ -176,25 +177,6 @@ pub struct Change {
     pub verdict: Verdict,
 }
 
-/// What a step costs.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Risk {
-    /// The class.
-    pub harm: Harm,
-    /// How many messages.
-    pub tally: Tally,
-    /// What is asked to count them; `None` where one reading tells.
-    pub question: Option<Question>,
-    /// What happens to them.
-    pub why: String,
-    /// Consumers that have not done with some of them, each with how many.
-    pub needed_by: Vec<(Address, u64)>,
-    /// The field whose change does it, if it is one.
-    pub field: Option<String>,
-    /// Whether the plan was asked to allow it.
-    pub allowed: bool,
-}
-
 /// The live resource that a step was decided from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Premise {
@@ -229,10 +211,12 @@ pub fn plan(desired: &Desired, recorded: &State, live: &Live, ask: &Ask) -> Plan
     let gone = decide_each(&mut plan, desired, recorded, live, ask);
     call::bind_later(&mut plan.steps);
     let moving = moving(&plan.steps);
-    let around = risk::Around { desired, recorded, live, ask, gone, moving };
+    let fates = risk::fates(&plan.steps);
+    let around = risk::Around { desired, recorded, live, ask, gone, moving, fates };
     for step in &mut plan.steps {
         around.assess(step, &mut plan.findings);
     }
+    plan.questions = questions(&plan.steps, live);
     let room = preflight::making_room(&plan.steps, &around);
     order::order(&mut plan.steps, live, &room, &mut plan.findings);
     preflight::check(&mut plan.steps, &around, &mut plan.findings);
@@ -317,6 +301,14 @@ fn decide_each<'a>(
         plan.steps.extend(no_longer_held(&of, it, &plan.steps));
     }
     gone
+}
+
+/// What is asked about those messages that are in danger, as far as it has no answer yet.
+fn questions(steps: &[Step], live: &Live) -> Vec<Question> {
+    let risks = steps.iter().flat_map(|it| &it.risks).filter(|it| !it.is_latent());
+    let asked = risks.filter_map(|it| it.question.clone());
+    let open: BTreeSet<_> = asked.filter(|it| !live.tallies.contains_key(it)).collect();
+    open.into_iter().collect()
 }
 
 /// Live resources that are changed or taken away.

@@ -1,7 +1,7 @@
 //! `jsplan plan`: what an apply would do.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
@@ -16,7 +16,7 @@ use crate::{
         self, files,
         rehearse::{self, Piece},
     },
-    plan::{self, Ask, Mode, Plan, rehearsal::Rehearsal},
+    plan::{self, Ask, Mode, Plan, rehearsal::Rehearsal, risk::Reach},
     render,
     schema::Harm,
 };
@@ -53,7 +53,7 @@ pub(crate) struct Asked {
     #[arg(long)]
     destroy: bool,
     /// Consent to harm, such as `data-loss=stream.ORDERS`; may be repeated
-    #[arg(long, value_name = "CLASS=ADDR")]
+    #[arg(long, value_name = "CLASS=ADDR[:N]")]
     allow: Vec<String>,
     /// Go back to the state with this serial, as `rollback --to` asks
     #[arg(skip)]
@@ -84,7 +84,8 @@ impl Asked {
         };
         let address = |it: &String| Ok(it.parse::<Address>()?);
         let targets: Result<BTreeSet<_>, Failure> = self.target.iter().map(address).collect();
-        let allow: Result<BTreeSet<_>, Failure> = self.allow.iter().map(|it| consent(it)).collect();
+        let allow: Result<BTreeMap<_, _>, Failure> =
+            self.allow.iter().map(|it| consent(it)).collect();
         Ok(Ask { mode, targets: targets?, allow: allow? })
     }
 
@@ -95,9 +96,10 @@ impl Asked {
     }
 }
 
-fn consent(text: &str) -> Result<(Harm, Address), Failure> {
+/// `CLASS=ADDR`, and behind that how far it reaches: `:300000` or `:unknown`.
+fn consent(text: &str) -> Result<((Harm, Address), Reach), Failure> {
     let classes = Harm::ALL.map(|it| it.to_string());
-    let Some((class, address)) = text.split_once('=') else {
+    let Some((class, rest)) = text.split_once('=') else {
         return Err(Failure::new(format!("`--allow {text}` names no resource"))
             .help("write `--allow data-loss=stream.NAME`"));
     };
@@ -106,7 +108,18 @@ fn consent(text: &str) -> Result<(Harm, Address), Failure> {
         return Err(Failure::new(format!("`{class}` is no class of harm"))
             .help(near.unwrap_or_else(|| format!("the classes are: {}", classes.join(", ")))));
     };
-    Ok((harm, address.parse()?))
+    let (address, reach) = match rest.split_once(':') {
+        None => (rest, Reach::Counted),
+        Some((address, "unknown")) => (address, Reach::Unknown),
+        Some((address, number)) => {
+            let number = number.parse().map_err(|_| {
+                Failure::new(format!("`{number}` in `--allow {text}` is no number of messages"))
+                    .help(format!("write `--allow {class}={address}:300000`, or `:unknown`"))
+            })?;
+            (address, Reach::UpTo(number))
+        }
+    };
+    Ok(((harm, address.parse()?), reach))
 }
 
 /// Plans, shows the plan, and saves it where that is asked.

@@ -13,10 +13,17 @@ use crate::{
     diff::Delta,
     drift::{self, Class, Entry},
     finding::{Finding, Severity, Sources},
-    forecast::Amount,
+    forecast::{Amount, Tally},
     history::{self, Difference, Fate},
     live::{Live, Server},
-    plan::{Action, Change, Mode, Plan, Step, counts::Counts, rehearsal::Rehearsal, undo},
+    plan::{
+        Action, Change, Mode, Plan, Step,
+        counts::Counts,
+        rehearsal::Rehearsal,
+        risk::{Risk, When},
+        total::{self, Total},
+        undo,
+    },
     schema::{Field, Verdict},
     spec::write::is_invisible,
     state::{Recorded, State},
@@ -84,6 +91,7 @@ pub fn plan(plan: &Plan) -> Value {
                 "blocked": plan.steps.iter().filter(|it| it.blocked).count(),
                 "irreversible": undo::count(plan),
             },
+            "messages": totals(plan),
             "binds": binds.map(|it| it.address.to_string()).collect::<Vec<_>>(),
             "unmanaged": plan.unmanaged,
             "errors": codes(&plan.findings),
@@ -339,16 +347,6 @@ fn resource_change(plan: &Plan, step: &Step) -> Option<Value> {
 }
 
 fn extras(plan: &Plan, step: &Step) -> Value {
-    let risk = |it: &crate::plan::Risk| {
-        let tally = &it.tally;
-        json!({
-            "class": it.harm,
-            "messages": tally.messages.most(),
-            "exact": matches!(tally.messages, Amount::Nothing | Amount::Exactly(_)),
-            "why": it.why,
-            "allowed": it.allowed,
-        })
-    };
     let causes: BTreeMap<_, _> = step
         .changes
         .iter()
@@ -362,10 +360,61 @@ fn extras(plan: &Plan, step: &Step) -> Value {
         "blocked": step.blocked,
         "reversible": lasting.is_empty(),
         "irreversible": lasting,
-        "risks": step.risks.iter().map(risk).collect::<Vec<_>>(),
+        "risks": step.risks.iter().map(|it| risk(step, it)).collect::<Vec<_>>(),
         "stored": step.stored,
         "wave": step.wave,
         "live_fingerprint": step.premise.as_ref().map(|it| &it.fingerprint),
+    })
+}
+
+fn risk(step: &Step, risk: &Risk) -> Value {
+    let Tally { messages, bytes, oldest, newest, upto, how } = &risk.tally;
+    let needs = |(address, number): &(Address, Amount)| json!({ "address": address, "messages": number.most(), "certainty": certainty(number) });
+    let (when, time) = match risk.when {
+        When::AtOnce => ("at-once", None),
+        When::Within(time) => ("within", Some(time)),
+        When::Idle(time) => ("idle", Some(time)),
+    };
+    json!({
+        "class": risk.harm,
+        "messages": messages.most(),
+        "certainty": certainty(messages),
+        "bytes": bytes,
+        "oldest": oldest,
+        "newest": newest,
+        "upto": upto,
+        "how": how,
+        "when": when,
+        "time": time,
+        "why": risk.why,
+        "safer": risk.safer,
+        "needed_by": risk.needed_by.iter().map(needs).collect::<Vec<_>>(),
+        "consent": risk.harm.needs_consent().then(|| risk.consent(&step.address)),
+        "allowed": risk.allowed,
+        "most": risk.most,
+    })
+}
+
+fn certainty(amount: &Amount) -> &'static str {
+    match amount {
+        Amount::Nothing => "none",
+        Amount::Exactly(_) => "exactly",
+        Amount::AtMost(_) => "at-most",
+        Amount::Unknown(_) => "unknown",
+    }
+}
+
+/// What happens to messages, all steps together.
+fn totals(plan: &Plan) -> Value {
+    let of = |fate| {
+        let Total { messages, at_most, unknown, actions } = plan.total(fate);
+        json!({ "messages": messages, "at_most": at_most, "unknown": unknown, "actions": actions })
+    };
+    json!({
+        "deleted": of(total::Fate::Deleted),
+        "deleted_later": of(total::Fate::DeletedLater),
+        "skipped": of(total::Fate::Skipped),
+        "repeated": of(total::Fate::Repeated),
     })
 }
 

@@ -1,10 +1,17 @@
 //! The numbers of a plan: Terraform's line, and under it the one about messages.
 
-use super::{NAME, escape};
+use super::{
+    NAME, escape,
+    text::{WIDTH, width},
+};
 use crate::{
-    forecast::Amount,
-    plan::{Action, Mode, Plan, Step, counts::Counts, rehearsal::Rehearsal, undo},
-    schema::Harm,
+    plan::{
+        Action, Mode, Plan,
+        counts::Counts,
+        rehearsal::Rehearsal,
+        total::{Fate, Total},
+        undo,
+    },
     units::{count, count_of},
 };
 
@@ -57,44 +64,47 @@ pub(super) fn rehearsal(rehearsal: &Rehearsal) -> String {
 }
 
 fn data(plan: &Plan) -> String {
-    let deleted = match total(plan, Harm::DataLoss) {
-        Some((amount, by)) => format!("{amount} would be deleted by {by}."),
-        None => "no message would be deleted.".to_owned(),
+    let deleted = plan.total(Fate::Deleted);
+    let sentence = match deleted.actions {
+        0 => "no message would be deleted.".to_owned(),
+        _ => format!("{} would be deleted by {}.", amount(&deleted), by(&deleted)),
     };
-    let blocked = match plan.steps.iter().filter(|it| it.blocked).count() {
-        0 => String::new(),
-        some => format!(" Blocked: {some}."),
-    };
-    let lasting = match undo::count(plan) {
-        0 => String::new(),
-        some => format!(" Cannot be undone: {some}."),
-    };
-    let mut text = format!("{} {deleted}{blocked}{lasting}\n", NAME.style("Data:"));
-    if let Some((amount, by)) = total(plan, Harm::Delivery) {
-        text += &format!("{} {amount} would be skipped by {by}.\n", NAME.style("Delivery:"));
+    let blocked = plan.steps.iter().filter(|it| it.blocked).count();
+    let mut counts = String::new();
+    for (what, number) in [("Blocked", blocked), ("Cannot be undone", undo::count(plan))] {
+        if number > 0 {
+            counts += &format!(" {what}: {number}.");
+        }
+    }
+    let mut text = format!("{} {sentence}", NAME.style("Data:"));
+    text += if width(&text) + width(&counts) > WIDTH { "\n     " } else { "" };
+    text += &format!("{counts}\n");
+    let more = [
+        (Fate::DeletedLater, "Later:", "would be deleted"),
+        (Fate::Skipped, "Delivery:", "would not be delivered or copied"),
+        (Fate::Repeated, "Redelivery:", "would be delivered or copied again"),
+    ];
+    for (fate, name, verb) in more {
+        let total = plan.total(fate);
+        if total.actions > 0 {
+            text += &format!("{} {} {verb} by {}.\n", NAME.style(name), amount(&total), by(&total));
+        }
     }
     text
 }
 
-/// How many messages a class of harm concerns, and by how many actions.
-fn total(plan: &Plan, harm: Harm) -> Option<(String, String)> {
-    let concerned = |it: &&Step| {
-        it.risks.iter().any(|it| it.harm == harm && it.tally.messages != Amount::Nothing)
-    };
-    let actions = plan.steps.iter().filter(concerned).count();
-    if actions == 0 {
-        return None;
-    }
-    let by = count_of(actions, "action");
-    Some((amount(plan, harm), by))
+fn by(total: &Total) -> String {
+    count_of(total.actions, "action")
 }
 
-/// `214,880 messages`, `at most 1,200 messages`.
-fn amount(plan: &Plan, harm: Harm) -> String {
-    match plan.total(harm) {
-        Amount::AtMost(number) => format!("at most {}", count(number, "message")),
-        Amount::Nothing | Amount::Unknown(_) => count(0, "message"),
-        Amount::Exactly(number) => count(number, "message"),
+/// `214,880 messages`, `at most 1,200 messages`, `an unknown number of messages`.
+fn amount(Total { messages, at_most, unknown, actions: _ }: &Total) -> String {
+    let most = if *at_most { "at most " } else { "" };
+    let known = format!("{most}{}", count(*messages, "message"));
+    match (unknown, messages) {
+        (false, _) => known,
+        (true, 0) => "an unknown number of messages".to_owned(),
+        (true, _) => format!("{known} and an unknown number of others"),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Any environment, recorded and live: `plan` never panics, and a plan that is carried out leaves
 //! nothing to plan.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use jsplan::{
     address::Address,
@@ -11,6 +11,7 @@ use jsplan::{
         Action, Ask, Mode, Plan,
         call::{Call, Does},
         plan,
+        risk::Reach,
     },
     schema::{
         Field, Harm, Kind, Release, Update, Writer, complete, consumer::CONSUMER, stream::STREAM,
@@ -181,9 +182,9 @@ pub(crate) fn free(field: &Field) -> bool {
         && !["sources", "subject_delete_marker_ttl"].contains(&field.name)
 }
 
-pub(crate) fn all_harm(wanted: &Desired, state: &State) -> BTreeSet<(Harm, Address)> {
+pub(crate) fn all_harm(wanted: &Desired, state: &State) -> BTreeMap<(Harm, Address), Reach> {
     let known = wanted.resources.keys().chain(state.resources.keys());
-    known.flat_map(|it| Harm::ALL.map(|harm| (harm, it.clone()))).collect()
+    known.flat_map(|it| Harm::ALL.map(|harm| ((harm, it.clone()), Reach::Unknown))).collect()
 }
 
 proptest! {

@@ -22,7 +22,9 @@ use crate::{
 
 /// What an update may change, if only once.
 fn updated(field: &Field) -> bool {
-    free(field) || matches!(field.rule(Release(2, 15, 1)), Update::OneWay)
+    // A consumer is made beyond the limits that the server, at an update, finds it to be beyond.
+    (free(field) || matches!(field.rule(Release(2, 15, 1)), Update::OneWay))
+        && field.name != "consumer_limits"
 }
 
 /// The addresses of the steps for which something holds.
@@ -59,7 +61,7 @@ fn filled(mut live: Live) -> Live {
 }
 
 proptest! {
-    #![proptest_config(Runs { cases: 200, failure_persistence: None, ..Runs::default() })]
+    #![proptest_config(Runs { cases: 3000, failure_persistence: None, ..Runs::default() })]
 
     #[test]
     fn a_rollback_leads_back_wherever_the_plan_did_not_say_otherwise(
