@@ -61,7 +61,7 @@ fn filled(mut live: Live) -> Live {
 }
 
 proptest! {
-    #![proptest_config(Runs { cases: 3000, failure_persistence: None, ..Runs::default() })]
+    #![proptest_config(Runs { cases: 200, failure_persistence: None, ..Runs::default() })]
 
     #[test]
     fn a_rollback_leads_back_wherever_the_plan_did_not_say_otherwise(
