@@ -3,8 +3,8 @@
 //! As in the crate, each module names only those above it.
 
 pub mod terminal;
-pub mod fault;
 pub mod clock;
+pub mod fault;
 pub mod who;
 pub mod files;
 pub mod nats;

@@ -65,7 +65,7 @@ pub(crate) fn read_torn(path: &Path) -> Result<Option<String>, Error> {
 /// Replaces a file so that a reader, or a crash at any moment, finds the old text or the new one:
 /// written beside it, synced, renamed over it, the folder synced. Only the owner may read it.
 pub(crate) fn replace(path: &Path, text: &str) -> Result<(), Error> {
-    let folder = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = above(path);
     let write = || -> io::Result<()> {
         fault::before(Operation::Create, folder)?;
         // Of the error only its kind: the name of the temporary file means nothing to anybody.
@@ -197,11 +197,22 @@ pub(crate) fn temporary() -> PathBuf {
 
 /// Makes a folder and those above it, for nobody but their owner.
 pub(crate) fn make_folder(path: &Path) -> Result<(), Error> {
-    let mut builder = fs::DirBuilder::new();
-    builder.mode(0o700);
-    let made = fault::before(Operation::MakeFolder, path)
-        .and_then(|()| builder.recursive(true).create(path));
-    made.map_err(|source| Error::new("make the folder", path, source))
+    let missing: Vec<_> =
+        path.ancestors().take_while(|it| !it.as_os_str().is_empty() && !it.exists()).collect();
+    let make = || {
+        fault::before(Operation::MakeFolder, path)?;
+        fs::DirBuilder::new().mode(0o700).recursive(true).create(path)?;
+        missing.iter().try_for_each(|it| {
+            fault::before(Operation::SyncFolder, above(it))?;
+            sync_folder(above(it))
+        })
+    };
+    make().map_err(|source| Error::new("make the folder", path, source))
+}
+
+/// The folder that a path is in.
+fn above(path: &Path) -> &Path {
+    path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// The environments of a project: the specs in `environments/` that no other spec extends.
