@@ -1,5 +1,7 @@
 //! An apply that dies: at every point of its way, on a real server.
 
+#![expect(clippy::print_stdout, reason = "the figures are for `docs/reliability.md`")]
+
 use std::{collections::BTreeMap, sync::Mutex, thread, time::Instant};
 
 use jsplan::io::{

@@ -1,5 +1,7 @@
 //! A disk that is full, fails, loses power, or rots.
 
+#![expect(clippy::print_stdout, reason = "the figures are for `docs/reliability.md`")]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
