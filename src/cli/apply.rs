@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     history,
-    io::{apply::PARALLELISM, files},
+    io::{self, apply::PARALLELISM, files},
     plan::{self, Mode, Plan},
     render, target,
 };
@@ -61,7 +61,9 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
     let mode = saved.as_ref().map_or(ask.mode, |it| it.mode);
     let operation = history::operation(mode);
     let lock = store.lock(&operation).await.map_err(Failure::of_store)?;
-    let gathered = project.gather_towards(mode, &operation).await?;
+    let interrupted = || Err(Failure::new("interrupted").help("nothing was changed"));
+    let gathering = project.gather_towards(mode, &operation);
+    let gathered = io::unless_interrupted(gathering, interrupted).await?;
     let plan = match saved {
         Some(plan) => checked(plan, &gathered)?,
         None => plan::plan(&gathered.desired, &gathered.state, &gathered.live, &ask),
@@ -77,10 +79,12 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
     if refused(&plan.findings) {
         return Err(Failure::shown());
     }
+    carry_out::settle(&gathered.state, &store, &lock).await?;
     if plan.is_empty() {
         return Ok(Exit::Done);
     }
-    if args.file.is_none() && !args.auto_approve && !approved(project, &plan) {
+    let asks = args.file.is_none() && !args.auto_approve;
+    if asks && !io::unless_interrupted(approved(project, &plan), || false).await {
         project.terminal.say(&render::talk::cancelled(plan.mode));
         return Ok(Exit::Failed);
     }
@@ -138,7 +142,8 @@ fn checked(plan: Plan, gathered: &Gathered) -> Result<Plan, Failure> {
 }
 
 /// Only the whole word passes; where the environment is protected, only its name.
-fn approved(project: &Project, plan: &Plan) -> bool {
+async fn approved(project: &Project, plan: &Plan) -> bool {
     let word = if plan.protected { plan.environment.as_str() } else { "yes" };
-    project.terminal.ask(&render::talk::question(plan, word)).as_deref() == Some(word)
+    let answer = project.terminal.ask(&render::talk::question(plan, word)).await;
+    answer.as_deref() == Some(word)
 }

@@ -6,7 +6,7 @@ use regex::Regex;
 
 use super::{
     Exit, Failure,
-    project::{Gathered, Project, refused},
+    project::{Gathered, Project, decided, refused},
 };
 use crate::{
     address::Address,
@@ -71,6 +71,7 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
     if next.lineage.is_empty() {
         next.lineage = store::lineage();
     }
+    decided(&state)?;
     let (imported, by_hand) = (described.resources.len(), super::state::by_hand("import"));
     let totals = Totals { imported, ..Totals::default() };
     next.last_apply = Some(LastApply { totals: Some(totals), ..by_hand });
