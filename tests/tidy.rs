@@ -623,7 +623,7 @@ mod each_check_can_fail {
     #[test]
     fn a_line_is_named_as_an_editor_counts_it() {
         let text = "//! Doc.\n\nconst A: &str = \"\n\n\";\nuse std::fs;\n";
-        assert_eq!(world(DECISION, text), ["src/plan/risk.rs:6: `std::fs` belongs in src/io/"]);
+        assert_eq!(world(DECISION, text), ["src/plan/scope.rs:6: `std::fs` belongs in src/io/"]);
     }
 
     #[test]
@@ -671,8 +671,8 @@ mod each_check_can_fail {
             ("src/config.rs", "use crate::{diff, plan::Plan};"),
             ("src/config.rs", "fn f(it: &crate::io::Live) {}"),
             ("src/config.rs", "use super::diff;"),
-            ("src/plan/risk.rs", "use crate::{io::nats};"),
-            ("src/plan/risk.rs", "use super::super::io;"),
+            ("src/plan/scope.rs", "use crate::{io::nats};"),
+            ("src/plan/scope.rs", "use super::super::io;"),
             ("src/plan.rs", "use crate::cli::Exit;"),
             ("src/io/files.rs", "use crate::io::store::Store;"),
             ("src/io/files.rs", "use super::store::Store;"),
@@ -682,7 +682,7 @@ mod each_check_can_fail {
         }
         for (file, right) in [
             ("src/plan.rs", "use crate::{config::Config, diff::{self, deltas}, plan::risk};"),
-            ("src/plan/risk.rs", "use super::{Plan, order};\nuse crate::plan::Step;"),
+            ("src/plan/scope.rs", "use super::{Plan, order};\nuse crate::plan::Step;"),
             ("src/io/store/file.rs", "use crate::io::{files, store::Store};\nuse super::Store;"),
             ("src/io.rs", "use crate::io::store;"),
             ("src/cli.rs", "use crate::{io::store, plan};"),
