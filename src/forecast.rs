@@ -4,6 +4,8 @@
 //! questions that have no answer yet into the plan, the world answers them, and the same plan is
 //! made again with the answers. Right before a step its questions are asked once more.
 
+pub(crate) mod walk;
+
 use serde::{Deserialize, Serialize};
 
 /// How many of a stream's messages something concerns.

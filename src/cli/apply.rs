@@ -73,10 +73,10 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
     let environment = project.environment()?;
     let store = project.store(&environment);
     let lock = store.lock("apply").await.map_err(Failure::of_store)?;
-    let gathered = project.gather("apply").await?;
+    let mut gathered = project.gather("apply").await?;
     let plan = match saved {
         Some(plan) => checked(plan, &gathered)?,
-        None => plan::plan(&gathered.desired, &gathered.state, &gathered.live, &ask),
+        None => gathered.plan(&ask).await,
     };
     // A saved plan was read when it was reviewed: its numbers are enough here.
     let shown = match args.file {

@@ -6,6 +6,7 @@ use super::{Failure, Global};
 use crate::{
     address::Address,
     finding::{Finding, Severity, Sources, did_you_mean},
+    forecast::Question,
     io::{
         files,
         nats::{self, Session},
@@ -14,6 +15,7 @@ use crate::{
         who,
     },
     live::Live,
+    plan::{self, Ask, Plan},
     render,
     spec::{self, Connection, Desired},
     state::State,
@@ -141,6 +143,28 @@ impl Project {
         let session = self.connect(&desired, operation).await?;
         let live = observe(&session, &desired, &state).await?;
         Ok(Gathered { desired, sources, state, live, session })
+    }
+}
+
+impl Gathered {
+    /// Plans, asks what the plan cannot tell from what was gathered, and plans again with the
+    /// answers. Where nothing is to be counted nothing is asked.
+    pub(crate) async fn plan(&mut self, ask: &Ask) -> Plan {
+        /// An answer may lead to another question, and that to no third.
+        const ROUNDS: usize = 4;
+        let Self { desired, state, live, session, .. } = self;
+        let mut plan = plan::plan(desired, state, live, ask);
+        for _ in 0..ROUNDS {
+            let asked: BTreeSet<Question> = plan.questions.iter().cloned().collect();
+            let new: Vec<_> =
+                asked.into_iter().filter(|it| !live.tallies.contains_key(it)).collect();
+            if new.is_empty() {
+                break;
+            }
+            live.tallies.extend(session.tallies(new).await);
+            plan = plan::plan(desired, state, live, ask);
+        }
+        plan
     }
 }
 
