@@ -230,25 +230,35 @@ impl<'a> Unneeded<'a> {
 
 /// Those of some subjects, or with a life of their own.
 pub(crate) struct Picked<'a> {
-    pub(crate) filters: &'a [String],
-    pub(crate) except: &'a [String],
-    /// Only up to this sequence.
-    pub(crate) upto: u64,
+    filters: &'a [String],
+    except: &'a [String],
+    /// Up to here it is sure that they count.
+    sure: u64,
+    /// Behind this none counts.
+    upto: u64,
     /// Only those with a time to live.
-    pub(crate) mortal: bool,
+    mortal: bool,
     memory: bool,
     found: Found,
+    exact: bool,
 }
 
 impl<'a> Picked<'a> {
-    /// Those on subjects that one of `filters` matches and none of `except`, up to a sequence.
-    pub(crate) fn on(filters: &'a [String], except: &'a [String], upto: u64, memory: bool) -> Self {
-        Self { filters, except, upto, mortal: false, memory, found: Found::default() }
+    /// Those on subjects that one of `filters` matches and none of `except`, up to a sequence that
+    /// is between two.
+    pub(crate) fn on(
+        filters: &'a [String],
+        except: &'a [String],
+        (sure, upto): (u64, u64),
+        memory: bool,
+    ) -> Self {
+        let found = Found::default();
+        Self { filters, except, sure, upto, mortal: false, memory, found, exact: true }
     }
 
     /// Those with a time to live.
     pub(crate) fn mortal(everything: &'a [String], memory: bool) -> Self {
-        Self { mortal: true, ..Self::on(everything, &[], u64::MAX, memory) }
+        Self { mortal: true, ..Self::on(everything, &[], (u64::MAX, u64::MAX), memory) }
     }
 
     pub(crate) fn take(&mut self, record: &Record) -> ControlFlow<()> {
@@ -257,6 +267,7 @@ impl<'a> Picked<'a> {
         }
         let picked = record.is_on(self.filters) && !record.is_on(self.except);
         if picked && (record.is_mortal || !self.mortal) {
+            self.exact &= record.sequence <= self.sure;
             self.found.add(record, self.memory);
         }
         ControlFlow::Continue(())
@@ -265,7 +276,8 @@ impl<'a> Picked<'a> {
     /// What came of it; `rest` more were not looked at.
     pub(crate) fn tally(self, rest: u64) -> Tally {
         let number = self.found.messages + rest;
-        self.found.tally(if rest == 0 { exactly(number) } else { at_most(number) })
+        let exact = self.exact && rest == 0;
+        self.found.tally(if exact { exactly(number) } else { at_most(number) })
     }
 }
 

@@ -79,31 +79,55 @@ impl Session {
             return Ok(Tally::of(Amount::Nothing));
         };
         let stock = self.stock(stream).await?;
-        let upto = standing.delivered;
+        // A consumer that was given all that it wants has gone on behind what it does not want, and
+        // does not say how far: at most to the next one that it wants.
+        let sure = standing.delivered;
+        let next = self.next_of(stream, sure + 1, &standing.filters).await?;
+        let upto = next.map_or(stock.last, |it| it - 1).max(sure);
         if upto < stock.first || stock.messages == 0 {
             return Ok(Tally::of(Amount::Nothing));
         }
-        if upto >= stock.last {
-            return self.matching(stream, filters, except).await;
-        }
         let covered = |it: &&String| except.iter().any(|wide| subject::covers(wide, it));
         let wanted: Vec<String> = filters.iter().filter(|it| !covered(it)).cloned().collect();
-        if wanted.is_empty() {
-            return Ok(Tally::of(Amount::Nothing));
-        }
         let parted =
             wanted.iter().all(|it| !except.iter().any(|other| subject::overlap(it, other)));
-        if parted && stock.lends() {
-            // Those behind the position are counted first: what arrives between makes it more.
-            if let Ok(behind) = self.pending(&stock, upto + 1, &wanted).await {
-                let all: u64 = self.subjects(stream, &wanted).await?.values().sum();
-                let number = exactly(all.saturating_sub(behind));
+        if parted && (stock.lends() || upto >= stock.last) {
+            let between = self.next_of(stream, sure + 1, &wanted).await?;
+            let exact = between.is_none_or(|it| it > upto);
+            if let Ok(passed) = self.passed_by(&stock, upto, &wanted).await {
+                let number = if exact { exactly(passed) } else { at_most(passed) };
                 return Ok(Tally { how: How::Subjects, ..Tally::of(number) });
             }
         }
-        let mut picked = Picked::on(&wanted, except, upto, stock.memory);
+        let mut picked = Picked::on(&wanted, except, (sure, upto), stock.memory);
         let rest = self.walk(&stock, &mut |it| picked.take(it)).await?;
         Ok(picked.tally(rest))
+    }
+
+    /// How many there are on some subjects up to a sequence.
+    async fn passed_by(&self, stock: &Stock, upto: u64, filters: &[String]) -> Result<u64, Error> {
+        // Those behind it are counted first: what arrives between makes it more.
+        let behind = match upto {
+            upto if upto >= stock.last => 0,
+            upto => self.pending(stock, upto + 1, filters).await?,
+        };
+        let all: u64 = self.subjects(&stock.name, filters).await?.values().sum();
+        Ok(all.saturating_sub(behind))
+    }
+
+    /// The sequence of the first message from one on, on some subjects.
+    async fn next_of(
+        &self,
+        stream: &str,
+        from: u64,
+        filters: &[String],
+    ) -> Result<Option<u64>, Error> {
+        let mut first = None;
+        for filter in filters {
+            let found = self.message(stream, from, filter).await?;
+            first = found.map(|it| it.sequence).into_iter().chain(first).min();
+        }
+        Ok(first)
     }
 
     async fn matching(

@@ -155,13 +155,14 @@ impl Session {
         }
     }
 
-    /// The first message from a sequence on; `None` behind the last.
+    /// The first message from a sequence on, on some subjects; `None` behind the last.
     pub(super) async fn message(
         &self,
         stream: &str,
         sequence: u64,
+        filter: &str,
     ) -> Result<Option<Record>, Error> {
-        self.look_up(stream, &json!({ "seq": sequence, "next_by_subj": ">" })).await
+        self.look_up(stream, &json!({ "seq": sequence, "next_by_subj": filter })).await
     }
 
     /// The sequence of the first message after an instant; one behind the last where there is none.
@@ -177,7 +178,7 @@ impl Session {
         let (mut low, mut high) = (stock.first, stock.last + 1);
         while low < high {
             let middle = low + (high - low) / 2;
-            match self.message(&stock.name, middle).await? {
+            match self.message(&stock.name, middle, ">").await? {
                 Some(found) if found.at <= at => low = found.sequence + 1,
                 Some(_) | None => high = middle,
             }
@@ -188,7 +189,7 @@ impl Session {
     /// When the last message before a sequence was stored, where that is quickly told.
     pub(super) async fn newest_before(&self, stock: &Stock, next: u64) -> Option<String> {
         let last = next.checked_sub(1).filter(|it| *it >= stock.first && stock.deleted == 0)?;
-        written(self.message(&stock.name, last).await.ok()??.at)
+        written(self.message(&stock.name, last, ">").await.ok()??.at)
     }
 
     async fn look_up(&self, stream: &str, body: &Value) -> Result<Option<Record>, Error> {

@@ -181,7 +181,7 @@ impl Session {
                 return Ok(false);
             }
             let end = (next + window - 1).min(stock.last);
-            let asked = (next..=end).map(|it| self.message(&stock.name, it));
+            let asked = (next..=end).map(|it| self.message(&stock.name, it, ">"));
             let found: Vec<_> = stream::iter(asked).buffered(64).collect().await;
             for record in found {
                 let Some(record) = record? else { return Ok(true) };
