@@ -151,7 +151,7 @@ impl Prepared {
                     limits: Limits {
                         max_msgs: n("max_msgs"),
                         max_bytes: n("max_bytes"),
-                        max_msgs_per_subject: n("max_msgs_per_subject"),
+                        max_msgs_per_subject: n("max_msgs_per_subject").or(self.case.each),
                         max_age: age,
                         discard_new: discard == "new",
                         memory: self.case.storage == "memory",
@@ -284,6 +284,7 @@ fn declared<'a>(
         ("discard", quoted(case.discard)),
         ("duplicate_window", quoted("100ms")),
     ]);
+    fields.extend(case.each.map(|it| ("max_msgs_per_subject", it.to_string())));
     fields.extend(more.iter().map(|(name, value)| (*name, value.clone())));
     let consumer = |it: &'a Reader| (it.name.as_str(), it.filters.clone(), it.ack);
     Declaration { name: &case.name, fields, consumers: readers.iter().map(consumer).collect() }

@@ -51,6 +51,8 @@ pub(crate) struct Case {
     pub(crate) storage: &'static str,
     pub(crate) retention: &'static str,
     pub(crate) discard: &'static str,
+    /// Most messages of each subject, before the change.
+    pub(crate) each: Option<u64>,
     pub(crate) old: Vec<Message>,
     pub(crate) new: Vec<Message>,
     /// Sequences that are deleted again.
@@ -93,6 +95,7 @@ pub(crate) fn case(random: &mut Rng, number: u64) -> Case {
             Change::Release { .. } => "new",
             _ => pick::<&str>(random, &["old", "old", "new"]),
         },
+        each: random.bool().then(|| random.u64(6..20)),
         old,
         new,
         gaps,

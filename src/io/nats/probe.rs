@@ -18,6 +18,7 @@ use crate::{
         Amount, How, Limits, Question, Reader, Tally,
         walk::{Beyond, Picked, Unneeded, Waiting, at_most, exactly, written},
     },
+    schema::Release,
     subject,
 };
 
@@ -27,6 +28,10 @@ const DELETED: u64 = 100_000;
 
 /// Questions that are answered at a time: a walk fills a connection by itself.
 const WINDOW: usize = 4;
+
+/// Before this release the first limit on subjects takes effect on each when its next message comes,
+/// or when the server starts; only one that is lowered does so at once.
+const FIRST_LIMIT: Release = Release(2, 14, 0);
 
 impl Session {
     /// Answers several questions.
@@ -173,7 +178,10 @@ impl Session {
         }
         let everything = [">".to_owned()];
         let subjects = self.subjects(&stock.name, &everything).await?;
-        let tally = beyond.tally(Some(&subjects));
+        let mut tally = beyond.tally(Some(&subjects));
+        if !stock.each && self.release() < FIRST_LIMIT {
+            tally.messages = tally.messages.most().map_or(tally.messages, at_most);
+        }
         Ok(if front { tally } else { Tally { how: How::Subjects, ..tally } })
     }
 

@@ -46,6 +46,8 @@ pub(super) struct Stock {
     pub(super) now: i64,
     /// Whether messages are kept by limits alone.
     by_limits: bool,
+    /// Whether the messages of each subject are limited.
+    pub(super) each: bool,
     /// The longest idle time that a consumer may ask for.
     pub(super) idle: Option<u64>,
 }
@@ -218,6 +220,8 @@ struct Kept {
     #[serde(default)]
     storage: String,
     #[serde(default)]
+    max_msgs_per_subject: i64,
+    #[serde(default)]
     consumer_limits: ConsumerLimits,
 }
 
@@ -255,6 +259,7 @@ fn stock(subject: &str, payload: &[u8]) -> Result<(Stock, Info), Error> {
         memory: info.config.storage == "memory",
         now: nanoseconds(now),
         by_limits: info.config.retention == "limits",
+        each: info.config.max_msgs_per_subject > 0,
         idle: info.config.consumer_limits.inactive_threshold,
     };
     Ok((stock, info))
