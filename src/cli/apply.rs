@@ -10,7 +10,7 @@ use super::{
     project::{Gathered, Project, refused},
 };
 use crate::{
-    io::{apply::PARALLELISM, files},
+    io::{self, apply::PARALLELISM, files},
     plan::{self, Mode, Plan},
     render, target,
 };
@@ -58,7 +58,8 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
     let environment = project.environment()?;
     let store = project.store(&environment);
     let lock = store.lock("apply").await.map_err(Failure::of_store)?;
-    let mut gathered = project.gather("apply").await?;
+    let interrupted = || Err(Failure::new("interrupted").help("nothing was changed"));
+    let mut gathered = io::unless_interrupted(project.gather("apply"), interrupted).await?;
     let plan = match saved {
         Some(plan) => checked(plan, &gathered)?,
         None => gathered.plan(&ask).await,
@@ -74,10 +75,12 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
     if refused(&plan.findings) {
         return Err(Failure::shown());
     }
+    carry_out::settle(&gathered.state, &store, &lock).await?;
     if plan.is_empty() {
         return Ok(Exit::Done);
     }
-    if args.file.is_none() && !args.auto_approve && !approved(project, &plan) {
+    let asks = args.file.is_none() && !args.auto_approve;
+    if asks && !io::unless_interrupted(approved(project, &plan), || false).await {
         project.terminal.say(&render::talk::cancelled(plan.mode));
         return Ok(Exit::Failed);
     }
@@ -134,7 +137,8 @@ fn checked(plan: Plan, gathered: &Gathered) -> Result<Plan, Failure> {
 }
 
 /// Only the whole word passes; where the environment is protected, only its name.
-fn approved(project: &Project, plan: &Plan) -> bool {
+async fn approved(project: &Project, plan: &Plan) -> bool {
     let word = if plan.protected { plan.environment.as_str() } else { "yes" };
-    project.terminal.ask(&render::talk::question(plan, word)).as_deref() == Some(word)
+    let answer = project.terminal.ask(&render::talk::question(plan, word)).await;
+    answer.as_deref() == Some(word)
 }

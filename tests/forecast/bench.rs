@@ -19,7 +19,7 @@ use jsplan::{
     plan::{Ask, Plan, plan},
     schema::Release,
     spec::{self, Connection, Desired},
-    state::{Done, Origin, Recorded, State},
+    state::{Origin, Recorded, State, journal::Done},
 };
 use serde_json::{Value, json};
 
@@ -131,11 +131,11 @@ impl Bench {
         assert!(answer["error"].is_null(), "{stream}: {answer}");
     }
 
-    /// Deletes single messages.
+    /// Deletes single messages, those of them that there are.
     pub(crate) async fn delete(&self, stream: &str, sequences: &[u64]) {
         for sequence in sequences {
             let body = json!({ "seq": sequence, "no_erase": true });
-            self.done(&format!("STREAM.MSG.DELETE.{stream}"), &body).await;
+            self.ask(&format!("STREAM.MSG.DELETE.{stream}"), &body).await;
         }
     }
 

@@ -5,6 +5,7 @@ mod buckets;
 mod cli;
 mod connect;
 mod consumers;
+mod crash;
 mod drift;
 mod environments;
 mod fields;

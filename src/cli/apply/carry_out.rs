@@ -7,12 +7,16 @@ use crate::{
     address::Address,
     cli::{
         Exit, Failure,
-        project::{Gathered, Project, observe},
+        project::{Gathered, Project, decided, observe},
     },
-    event::Event,
+    event::{Event, Kept},
     finding::{Finding, Severity},
     io::{
-        apply, clock,
+        self,
+        apply::{self, Walked},
+        clock,
+        fault::{self, Point},
+        files,
         nats::Session,
         store::{self, Lock, Store},
         who,
@@ -35,26 +39,36 @@ pub(super) async fn carry_out(
 ) -> Result<Exit, Failure> {
     let Gathered { desired, sources, state, live, session } = gathered;
     drop(live);
-    store.settle(&state, lock).await.map_err(Failure::of_store)?;
+    let untouched = |it| Failure::of_store(it).or_help("nothing was changed");
+    store.settle(&state, lock).await.map_err(untouched)?;
     let mut state = begun(state, &order.plan);
-    let journal = store.begin(&state, lock).await?;
+    let journal = store.begin(&state, lock).await.map_err(untouched)?;
     let terminal = project.terminal;
     let mut tell = |event: Event| terminal.say(&render::progress::event(&event));
     terminal.say("\n");
     let Order { plan, parallelism } = order;
-    let outcome =
-        apply::apply(&plan.steps, &session, &mut state, &journal, *parallelism, &mut tell).await?;
-    if !outcome.is_complete() {
-        store.save(&state, lock).await?;
-        let options = project.options(&desired.environment.name);
-        terminal.say(&render::progress::stopped(&outcome, &options, plan.mode));
-        return Ok(Exit::Failed);
+    let walked =
+        apply::apply(&plan.steps, &session, &mut state, &journal, *parallelism, &mut tell).await;
+    if !walked.is_complete() {
+        return stopped(project, plan, store, (&state, lock), walked).await;
     }
-    let (live, again) = look_again(&session, &desired, &state, plan).await?;
+    let outcome = walked.outcome;
+    let look = look_again(&session, &desired, &state, plan);
+    let (live, again) =
+        match io::unless_interrupted(async { look.await.map(Some) }, || Ok(None)).await {
+            Ok(Some(seen)) => seen,
+            looked => {
+                save(project, store, (&state, lock)).await?;
+                looked?;
+                let left = "what was applied is recorded; `jsplan plan` looks at it again";
+                return Err(Failure::new("interrupted before everything was read again").help(left));
+            }
+        };
+    fault::at(Point::LookedAgain);
     let left: BTreeSet<_> = again.steps.iter().map(|it| &it.address).collect();
     state.recognise(outcome.done.iter().filter(|it| !left.contains(it)), &live);
     // Until here the journal holds what was done.
-    store.save(&state, lock).await?;
+    save(project, store, (&state, lock)).await?;
     if !is_settled(&again, plan) {
         terminal.say(&render::plan(&again, &sources));
         return Err(Failure::new(render::talk::unsettled(&again)).help(
@@ -70,6 +84,66 @@ pub(super) async fn carry_out(
     let done = render::progress::complete(plan.mode, outcome.counts);
     project.show(&done)?;
     Ok(Exit::Done)
+}
+
+/// What an apply that was cut short did is saved before anything else is begun.
+pub(super) async fn settle(state: &State, store: &Store, lock: &Lock) -> Result<(), Failure> {
+    if state.cut_short.is_none() {
+        return Ok(());
+    }
+    decided(state)?;
+    fault::at(Point::Reconciled);
+    store.save(state, lock).await.map_err(Failure::of_store)?;
+    fault::at(Point::Settled);
+    Ok(())
+}
+
+/// Saves what was done before an apply ended early, and says where things stand.
+async fn stopped(
+    project: &Project,
+    plan: &Plan,
+    store: &Store,
+    (state, lock): (&State, &Lock),
+    walked: Walked,
+) -> Result<Exit, Failure> {
+    let Walked { outcome, undecided, failure } = walked;
+    // Only the journal knows of steps that may have been carried out all the same.
+    let saved = match undecided {
+        0 => save(project, store, (state, lock)).await,
+        _ => Ok(()),
+    };
+    let options = project.options(&plan.environment);
+    let kept = match (&saved, undecided) {
+        (Ok(()), 0) => Kept::State(state.serial),
+        (Ok(()), _) => Kept::Journal(undecided),
+        (Err(_), _) => Kept::Neither,
+    };
+    project.terminal.say(&render::progress::stopped(&outcome, &options, plan.mode, kept));
+    saved?;
+    match failure {
+        Some(error) => {
+            Err(Failure::of_store(error).or_help("nothing was begun that it does not hold"))
+        }
+        None => Ok(Exit::Failed),
+    }
+}
+
+/// Saves the state; where that fails, sees that what it holds is not lost.
+async fn save(
+    project: &Project,
+    store: &Store,
+    (state, lock): (&State, &Lock),
+) -> Result<(), Failure> {
+    let Err(error) = store.save(state, lock).await else { return Ok(()) };
+    let name = format!("errored.{}.{}.json", state.environment, state.serial);
+    let failure = Failure::new(format!("the state could not be saved: {error}"));
+    for path in [project.dir.join(&name), files::temporary().join(&name)] {
+        if files::replace(&path, &state.write()).is_ok() {
+            return Err(failure.help(render::talk::rescued(&path.display().to_string())));
+        }
+    }
+    project.show(&state.write())?;
+    Err(failure.help(render::talk::rescued("FILE") + ", where FILE has what stands on stdout"))
 }
 
 /// Reads what there is now, and plans again. What was just moved or scaled has no leader for a moment,
@@ -103,6 +177,7 @@ fn begun(mut state: State, plan: &Plan) -> State {
         state.lineage = store::lineage();
     }
     state.serial += 1;
+    state.cut_short = None;
     state.target = Some(target::of(&plan.server));
     state.last_apply =
         Some(LastApply { at: clock::now(), by: who::user_at_host(), plan: plan.id() });
