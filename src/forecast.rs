@@ -7,6 +7,7 @@
 pub(crate) mod walk;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// How many of a stream's messages something concerns.
 ///
@@ -168,6 +169,21 @@ impl Question {
             readers.iter_mut().for_each(|it| it.to_come = false);
         }
         self
+    }
+}
+
+impl Limits {
+    /// The limits among the fields of a stream.
+    pub(crate) fn of(value: impl Fn(&str) -> Value) -> Self {
+        let limit = |name: &str| value(name).as_u64().filter(|it| *it > 0);
+        Self {
+            max_msgs: limit("max_msgs"),
+            max_bytes: limit("max_bytes"),
+            max_msgs_per_subject: limit("max_msgs_per_subject"),
+            max_age: limit("max_age"),
+            discard_new: value("discard") == "new",
+            memory: value("storage") == "memory",
+        }
     }
 }
 

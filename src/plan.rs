@@ -14,6 +14,7 @@ mod preflight;
 pub mod rehearsal;
 pub mod risk;
 mod scope;
+pub mod total;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -211,10 +212,12 @@ pub fn plan(desired: &Desired, recorded: &State, live: &Live, ask: &Ask) -> Plan
     let gone = decide_each(&mut plan, desired, recorded, live, ask);
     call::bind_later(&mut plan.steps);
     let moving = moving(&plan.steps);
-    let around = risk::Around { desired, recorded, live, ask, gone, moving };
+    let fates = risk::fates(&plan.steps);
+    let around = risk::Around { desired, recorded, live, ask, gone, moving, fates };
     for step in &mut plan.steps {
         around.assess(step, &mut plan.findings);
     }
+    plan.questions = questions(&plan.steps, live);
     let room = preflight::making_room(&plan.steps, &around);
     order::order(&mut plan.steps, live, &room, &mut plan.findings);
     preflight::check(&mut plan.steps, &around, &mut plan.findings);
@@ -297,6 +300,14 @@ fn decide_each<'a>(
         plan.steps.extend(no_longer_held(&of, it, &plan.steps));
     }
     gone
+}
+
+/// What is asked about those messages that are in danger, as far as it has no answer yet.
+fn questions(steps: &[Step], live: &Live) -> Vec<Question> {
+    let risks = steps.iter().flat_map(|it| &it.risks).filter(|it| !it.is_latent());
+    let asked = risks.filter_map(|it| it.question.clone());
+    let open: BTreeSet<_> = asked.filter(|it| !live.tallies.contains_key(it)).collect();
+    open.into_iter().collect()
 }
 
 /// Live resources that are changed or taken away.

@@ -307,6 +307,38 @@ fn cost(loses: Loses) -> String {
             Harm::Delivery,
             Harm::DataLoss
         ),
+        Loses::Uninterested => format!(
+            "`{}`: what every consumer has done with is deleted; `{}`: what none of them matches is \
+             never delivered",
+            Harm::DataLoss,
+            Harm::Delivery
+        ),
+        Loses::Unbound => format!(
+            "`{}`: messages are stored on what is given up; `{}` where none are, or another stream \
+             takes it",
+            Harm::Delivery,
+            Harm::Availability
+        ),
+        Loses::Promoted => format!(
+            "`{}`: it never mirrors again; `{}`: what was not copied yet stays behind",
+            Harm::OneWay,
+            Harm::DataLoss
+        ),
+        Loses::Recopied => {
+            format!(
+                "`{}`: a source that is changed is copied again from its start",
+                Harm::Redelivery
+            )
+        }
+        Loses::Expiring => {
+            format!("`{}`: messages whose `Nats-TTL` has passed are deleted", Harm::DataLoss)
+        }
+        Loses::Idling => format!(
+            "`{}`: an idle consumer is deleted with its position; `{}` where the stream keeps only \
+             what is wanted",
+            Harm::Delivery,
+            Harm::DataLoss
+        ),
         Loses::When(harm, sentence, _) => format!("`{harm}`: {sentence}"),
     }
 }

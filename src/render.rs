@@ -5,6 +5,7 @@
 //! are not wanted, and everything reads well without them.
 
 mod change;
+mod cost;
 mod drift;
 mod findings;
 pub(crate) mod import;

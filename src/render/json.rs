@@ -13,9 +13,15 @@ use crate::{
     diff::Delta,
     drift::{self, Class, Entry},
     finding::{Finding, Severity, Sources},
-    forecast::Amount,
+    forecast::{Amount, Tally},
     live::{Live, Server},
-    plan::{Action, Change, Plan, Step, counts::Counts, rehearsal::Rehearsal},
+    plan::{
+        Action, Change, Plan, Step,
+        counts::Counts,
+        rehearsal::Rehearsal,
+        risk::{Risk, When},
+        total::{Fate, Total},
+    },
     schema::{Field, Verdict},
     spec::write::is_invisible,
     state::{Recorded, State},
@@ -75,6 +81,7 @@ pub fn plan(plan: &Plan) -> Value {
                 "unchanged": plan.unchanged,
                 "blocked": plan.steps.iter().filter(|it| it.blocked).count(),
             },
+            "messages": totals(plan),
             "binds": binds.map(|it| it.address.to_string()).collect::<Vec<_>>(),
             "unmanaged": plan.unmanaged,
             "errors": codes(&plan.findings),
@@ -271,16 +278,6 @@ fn resource_change(step: &Step) -> Option<Value> {
 }
 
 fn extras(step: &Step) -> Value {
-    let risk = |it: &crate::plan::risk::Risk| {
-        let tally = &it.tally;
-        json!({
-            "class": it.harm,
-            "messages": tally.messages.most(),
-            "exact": matches!(tally.messages, Amount::Nothing | Amount::Exactly(_)),
-            "why": it.why,
-            "allowed": it.allowed,
-        })
-    };
     let causes: BTreeMap<_, _> = step
         .changes
         .iter()
@@ -290,10 +287,61 @@ fn extras(step: &Step) -> Value {
         "cause": step.cause,
         "causes": causes,
         "blocked": step.blocked,
-        "risks": step.risks.iter().map(risk).collect::<Vec<_>>(),
+        "risks": step.risks.iter().map(|it| risk(step, it)).collect::<Vec<_>>(),
         "stored": step.stored,
         "wave": step.wave,
         "live_fingerprint": step.premise.as_ref().map(|it| &it.fingerprint),
+    })
+}
+
+fn risk(step: &Step, risk: &Risk) -> Value {
+    let Tally { messages, bytes, oldest, newest, upto, how } = &risk.tally;
+    let needs = |(address, number): &(Address, Amount)| json!({ "address": address, "messages": number.most(), "certainty": certainty(number) });
+    let (when, time) = match risk.when {
+        When::AtOnce => ("at-once", None),
+        When::Within(time) => ("within", Some(time)),
+        When::Idle(time) => ("idle", Some(time)),
+    };
+    json!({
+        "class": risk.harm,
+        "messages": messages.most(),
+        "certainty": certainty(messages),
+        "bytes": bytes,
+        "oldest": oldest,
+        "newest": newest,
+        "upto": upto,
+        "how": how,
+        "when": when,
+        "time": time,
+        "why": risk.why,
+        "safer": risk.safer,
+        "needed_by": risk.needed_by.iter().map(needs).collect::<Vec<_>>(),
+        "consent": risk.harm.needs_consent().then(|| risk.consent(&step.address)),
+        "allowed": risk.allowed,
+        "most": risk.most,
+    })
+}
+
+fn certainty(amount: &Amount) -> &'static str {
+    match amount {
+        Amount::Nothing => "none",
+        Amount::Exactly(_) => "exactly",
+        Amount::AtMost(_) => "at-most",
+        Amount::Unknown(_) => "unknown",
+    }
+}
+
+/// What happens to messages, all steps together.
+fn totals(plan: &Plan) -> Value {
+    let of = |fate| {
+        let Total { messages, at_most, unknown, actions } = plan.total(fate);
+        json!({ "messages": messages, "at_most": at_most, "unknown": unknown, "actions": actions })
+    };
+    json!({
+        "deleted": of(Fate::Deleted),
+        "deleted_later": of(Fate::DeletedLater),
+        "skipped": of(Fate::Skipped),
+        "repeated": of(Fate::Repeated),
     })
 }
 

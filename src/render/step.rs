@@ -2,11 +2,10 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
-use owo_colors::Style;
-
 use super::{
     ADDED, ASIDE, CHANGED, DANGER, NAME, REMOVED,
     change::{Part, block, hidden},
+    cost::{self, endangers},
     escape,
     text::{WIDTH, address, beside, joined, width},
 };
@@ -14,13 +13,12 @@ use crate::{
     address::Address,
     config::Config,
     diff::Delta,
-    finding::{Severity, Sources},
-    forecast::Amount,
+    finding::Sources,
     plan::{Action, Cause, Change, Mode, Plan, Step, risk::Risk},
     position,
-    schema::{Harm, Verdict, bucket},
+    schema::{Verdict, bucket},
     spec::write::basic,
-    units::{count, count_of, show_count},
+    units::{count_of, show_count},
 };
 
 /// The legend, what is about to happen, and every step in order.
@@ -113,7 +111,7 @@ fn groups(plan: &Plan) -> Vec<Vec<&Step>> {
     let mut groups: Vec<Vec<&Step>> = Vec::new();
     let mut known: BTreeMap<String, usize> = BTreeMap::new();
     for step in &plan.steps {
-        if !step.risks.is_empty() || step.blocked {
+        if !step.risks.iter().all(Risk::is_latent) || step.blocked {
             groups.push(vec![step]);
             continue;
         }
@@ -128,7 +126,8 @@ fn groups(plan: &Plan) -> Vec<Vec<&Step>> {
 
 /// What two steps of one group have in common.
 fn likeness(plan: &Plan, step: &Step) -> String {
-    let mut all = format!("{} {} {}", step.wave, step.address.kind(), fate(plan, step));
+    let latent = step.risks.is_empty();
+    let mut all = format!("{} {} {latent} {}", step.wave, step.address.kind(), fate(plan, step));
     for Change { delta, cause, verdict } in &step.changes {
         let (name, before, after) = (delta.field.name, &delta.before, &delta.after);
         write!(all, "\n{name} {before} {after} {cause:?} {verdict:?}").unwrap_or_default();
@@ -156,7 +155,7 @@ fn group_lines(plan: &Plan, group: &[&Step], sources: &Sources) -> Vec<String> {
     if !step.changes.is_empty() {
         lines.extend(body(plan, step));
     }
-    lines.extend(costs(plan, step));
+    lines.extend(cost::lines(plan, step));
     lines
 }
 
@@ -282,14 +281,6 @@ fn gutter(step: &Step) -> String {
     format!("{flags}{:room$}{symbol} ", "")
 }
 
-/// Whether a step loses messages or cannot be undone.
-fn endangers(step: &Step) -> bool {
-    step.risks.iter().any(|it| match it.harm {
-        Harm::DataLoss | Harm::Delivery | Harm::OneWay => true,
-        Harm::Redelivery | Harm::Destroy | Harm::Availability => false,
-    })
-}
-
 fn labels(address: &Address) -> String {
     match (address, address.as_bucket()) {
         (_, Some((_, bucket))) => format!(" {}", basic(bucket)),
@@ -353,72 +344,4 @@ fn remark(plan: &Plan, step: &Step, change: &Change) -> String {
     };
     let words: Vec<_> = verdict.into_iter().chain(cause).collect();
     if words.is_empty() { String::new() } else { format!("# {}", words.join(", ")) }
-}
-
-/// What a step costs, and what stops it.
-fn costs(plan: &Plan, step: &Step) -> Vec<String> {
-    let mut lines: Vec<_> = step.risks.iter().flat_map(|it| cost(step, it)).collect();
-    if step.blocked {
-        let about = |it: &&crate::finding::Finding| {
-            it.severity == Severity::Error && it.about.as_ref() == Some(&step.address)
-        };
-        let mut codes: Vec<String> = Vec::new();
-        for finding in plan.findings.iter().filter(about) {
-            let code = finding.code.to_string();
-            if !codes.contains(&code) {
-                codes.push(code);
-            }
-        }
-        let by = if codes.is_empty() { "conflict".to_owned() } else { codes.join(", ") };
-        lines.push(format!("    {}  blocked by {by}", DANGER.style("guard")));
-    }
-    lines
-}
-
-fn cost(step: &Step, risk: &Risk) -> Vec<String> {
-    let why = escape(&risk.why);
-    let amount = amount(step, &risk.tally.messages);
-    let (label, what) = match risk.harm {
-        Harm::DataLoss if takes_stream(step) => {
-            ("data ", format!("deletes {amount}, with their stream"))
-        }
-        Harm::DataLoss => ("data ", format!("deletes {amount}: {why}")),
-        Harm::Delivery => ("data ", format!("skips {amount}: {why}")),
-        Harm::Redelivery => ("data ", format!("delivers {amount} again: {why}")),
-        Harm::Destroy => ("data ", format!("destroys {amount}: {why}")),
-        Harm::OneWay => ("undo ", format!("not possible: {why}")),
-        Harm::Availability => ("risk ", why.into_owned()),
-    };
-    let style = if endangers(step) { DANGER } else { Style::new() };
-    let mut lines = vec![format!("    {}  {what}", style.style(label))];
-    if risk.allowed {
-        lines.push(format!(
-            "           (allowed with --allow {}={})",
-            risk.harm,
-            address(&step.address)
-        ));
-    }
-    lines
-}
-
-/// Whether a stream goes, and what it holds with it.
-fn takes_stream(step: &Step) -> bool {
-    step.address.is_stream() && step.destroys()
-}
-
-/// `200 of 1,200 messages`, `at most 1,200 messages`.
-fn amount(step: &Step, amount: &Amount) -> String {
-    let of_all = |number: u64| match number < step.stored {
-        true => format!("{} of {}", show_count(number), count(step.stored, "message")),
-        false => count(number, "message"),
-    };
-    match amount {
-        Amount::Nothing => "no messages".to_owned(),
-        Amount::Exactly(number) if *number > 1 && *number == step.stored => {
-            format!("all {}", count(*number, "message"))
-        }
-        Amount::Exactly(number) => of_all(*number),
-        Amount::AtMost(number) => format!("at most {}", of_all(*number)),
-        Amount::Unknown(why) => format!("nobody knows how many messages ({})", escape(why)),
-    }
 }
