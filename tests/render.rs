@@ -733,6 +733,7 @@ fn an_apply_that_stops_says_what_was_done_and_what_was_not() {
         done: vec![address("stream.ORDERS")],
         failed: vec![address("stream.INGEST_V2")],
         not_started: many,
+        beyond: Vec::new(),
         interrupted: false,
         counts: Counts { change: 1, ..Counts::default() },
     };

@@ -107,7 +107,7 @@ impl Bench {
                 live_sha256: is.sha256,
                 config: is.raw,
             };
-            state.take(Done { address: address.clone(), recorded: Some(recorded) });
+            state.take(Done { step: 1, address: address.clone(), recorded: Some(recorded) });
         }
     }
 

@@ -9,7 +9,7 @@ use jsplan::{
     forecast::Amount,
     io::clock::until,
     plan::{Plan, risk::When},
-    schema::{Harm, Release},
+    schema::Harm,
     state::State,
 };
 use serde_json::Value;
@@ -92,13 +92,7 @@ impl Prepared {
         let plan = bench.plan(&desired, &self.state).await;
         let skips = kind == "filters: skipped";
         let harm = if skips { Harm::Delivery } else { Harm::DataLoss };
-        let predicted = match std::env::var("INTERIM") {
-            Ok(_) => match self.question(bench, &fields, &readers).await {
-                Some(q) => bench.session.tally(&q).await.messages,
-                None => Amount::Nothing,
-            },
-            Err(_) => predicted(&plan, harm)?,
-        };
+        let predicted = predicted(&plan, harm)?;
         let measured = if skips {
             self.skipped(bench, &plan, &readers[0]).await?
         } else {
@@ -121,57 +115,6 @@ impl Prepared {
             "{kind}: predicted {predicted:?}, measured {measured}\n  {storage} {retention} {discard} \
              {change:?} gaps {gaps:?}\n  readers {readers:?}\n  changes {changes:?}\n  risks {risks:?}"
         ))
-    }
-
-    async fn question(
-        &self,
-        bench: &Bench,
-        fields: &BTreeMap<&'static str, String>,
-        readers: &[Reader],
-    ) -> Option<jsplan::forecast::Question> {
-        use jsplan::forecast::{Limits, Question, Reader as R};
-        let stream = self.case.name.clone();
-        let full =
-            |it: &Vec<&'static str>| it.iter().map(|f| format!("{stream}.{f}")).collect::<Vec<_>>();
-        let rs = readers
-            .iter()
-            .map(|r| R { name: r.name.clone(), filters: full(&r.filters), to_come: false })
-            .collect();
-        Some(match &self.case.change {
-            Change::Limits { .. } | Change::Release { .. } => {
-                let n = |f: &str| fields.get(f).and_then(|it| it.parse().ok());
-                let discard = fields
-                    .get("discard")
-                    .map_or(self.case.discard.to_owned(), |it| it.trim_matches('"').to_owned());
-                let age = fields.get("max_age").map(|it| {
-                    it.trim_matches('"').trim_end_matches("ms").parse::<u64>().unwrap() * 1_000_000
-                });
-                Question::Beyond {
-                    stream: stream.clone(),
-                    limits: Limits {
-                        max_msgs: n("max_msgs"),
-                        max_bytes: n("max_bytes"),
-                        max_msgs_per_subject: n("max_msgs_per_subject").or(self.case.each),
-                        max_age: age,
-                        discard_new: discard == "new",
-                        memory: self.case.storage == "memory",
-                    },
-                }
-            }
-            Change::Interest if readers.is_empty() && bench.release >= Release(2, 15, 0) => {
-                Question::Unneeded { stream: stream.clone(), readers: rs }
-            }
-            Change::Interest => Question::Settled { stream: stream.clone(), readers: rs },
-            Change::Filters(new) if self.case.retention == "limits" => Question::Passed {
-                stream: stream.clone(),
-                consumer: readers[0].name.clone(),
-                filters: full(new),
-                except: full(&self.case.readers[0].filters),
-            },
-            Change::Filters(_) | Change::Deletion => {
-                Question::Unneeded { stream: stream.clone(), readers: rs }
-            }
-        })
     }
 
     /// How many messages are gone once a plan is sent.
