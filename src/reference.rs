@@ -37,6 +37,23 @@ fails when it is stale.
   supported release; how is in [oracle.md](oracle.md).
 - **Can cost** is what a change that the server accepts can do to messages and their delivery. A
   plan counts it before anything is changed.
+
+What a step costs has a class. All but the last need consent, by name: `--allow CLASS=ADDR`. Right
+before the step the messages are counted once more, and it is refused if there are more than the
+plan said; `--allow CLASS=ADDR:N` reaches to so many, and `CLASS=ADDR:unknown` to any number, which
+is what a cost that nobody can count needs.
+
+| class | what happens |
+|---|---|
+| `data-loss` | stored messages are deleted, at once or later |
+| `delivery` | messages are stored and not delivered, or published and not stored |
+| `redelivery` | messages are delivered or copied again |
+| `one-way` | no update takes the change back |
+| `destroy` | a stream goes with its messages, or a consumer with its position |
+| `availability` | publishing, delivery or durability suffers: it is said, and needs no consent |
+
+Consent to destroy is asked beside everything else: the resource is gone from the spec, and
+`prevent_destroy` permits it.
 ";
 
 const POLICY: &str = "\

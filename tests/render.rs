@@ -10,6 +10,7 @@ use jsplan::{
     drift,
     event::{Event, Kept, Outcome},
     finding::{Code, Finding, Place, Sources},
+    forecast::{Amount, How, Question, Tally},
     live::{Account, Facts, Live, Observed, Server},
     plan::{Action, Ask, Mode, Plan, counts::Counts, plan, risk::Reach},
     render,
@@ -381,6 +382,64 @@ fn what_loses_messages_or_is_blocked_is_marked_and_counted() {
     let plan = world.plan();
     let page = world.shown() + "\n" + &checked(&render::findings(&plan.findings, &world.sources));
     shows!(page);
+}
+
+#[test]
+fn what_was_counted_is_told_with_its_time_and_who_still_needs_it() {
+    let limits = |more: Value| {
+        let mut all = json!({ "subjects": ["billing.>"] });
+        all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        all
+    };
+    let acks = || json!({ "ack_policy": "explicit" });
+    let mut world = world()
+        .wanted("stream.BILLING", limits(json!({ "max_msgs": 1_000_000 })))
+        .was("stream.BILLING", limits(json!({})))
+        .holds("stream.BILLING", 1_214_880, limits(json!({})))
+        .wanted("stream.AGES", limits(json!({ "max_age": 3_600_000_000_000_u64 })))
+        .was("stream.AGES", limits(json!({})))
+        .holds("stream.AGES", 1000, limits(json!({})))
+        .wanted("stream.COPY", json!({ "subjects": ["COPY"] }))
+        .was("stream.COPY", json!({ "mirror": { "name": "BILLING" } }))
+        .holds("stream.COPY", 200, json!({ "mirror": { "name": "BILLING" } }))
+        .wanted("stream.FAR", json!({ "subjects": ["FAR"] }))
+        .was(
+            "stream.FAR",
+            json!({ "mirror": { "name": "X", "external": { "api": "$JS.hub.API" } } }),
+        )
+        .holds(
+            "stream.FAR",
+            2,
+            json!({ "mirror": { "name": "X", "external": { "api": "$JS.hub.API" } } }),
+        )
+        .allowing(Harm::OneWay, "stream.FAR");
+    for (name, unread) in [("invoices", 1_214_880), ("dunning", 1_003_100), ("done", 7)] {
+        let of = format!("consumer.BILLING.{name}");
+        world = world.wanted(&of, acks()).was(&of, acks()).holds(&of, unread, acks());
+    }
+    for name in ["a", "b", "c", "d"] {
+        let of = format!("consumer.BILLING.region_{name}");
+        world = world.wanted(&of, acks()).was(&of, acks()).holds(&of, 1_214_880, acks());
+    }
+    let tally = |messages: u64, upto, how| Tally {
+        messages: Amount::Exactly(messages),
+        bytes: Some(messages * 89),
+        oldest: Some("2026-11-01T08:00:00.5Z".to_owned()),
+        newest: Some("2026-11-20T04:11:59Z".to_owned()),
+        upto,
+        how,
+    };
+    for question in world.plan().questions {
+        let answer = match &question {
+            Question::Beyond { stream, .. } if stream == "BILLING" => {
+                tally(214_880, Some(214_880), How::ByTime)
+            }
+            Question::Uncopied { .. } => tally(45, None, How::Info),
+            _ => tally(40, Some(40), How::Walk),
+        };
+        world.live.tallies.insert(question, answer);
+    }
+    shows!(world.shown());
 }
 
 #[test]

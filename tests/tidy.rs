@@ -57,6 +57,7 @@ const SERIALIZED: &[&str] = &[
     "src/state.rs",
     "src/drift.rs",
     "src/plan.rs",
+    "src/plan/risk.rs",
     "src/plan/call.rs",
     "src/plan/file.rs",
     "src/render/json.rs",

@@ -62,8 +62,7 @@ pub enum When {
 }
 
 /// How far a consent reaches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
     /// As far as the plan has counted.
     Counted,

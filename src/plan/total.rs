@@ -18,7 +18,7 @@ pub enum Fate {
     Deleted,
     /// They are deleted some time after it.
     DeletedLater,
-    /// They are stored and not delivered.
+    /// They are stored, and not delivered or not copied.
     Skipped,
     /// They are delivered or copied again.
     Repeated,
@@ -68,13 +68,18 @@ impl Fate {
     fn is_of(self, step: &Step, risk: &Risk) -> bool {
         let at_once = risk.when == When::AtOnce;
         let goes = risk.harm == Harm::Destroy && step.address.is_stream();
+        let field = risk.field.as_deref();
+        // What a mirror has not copied is lost to it, and stays where it is.
+        let stays = field == Some("mirror");
         match self {
-            Self::Deleted => (risk.harm == Harm::DataLoss || goes) && at_once,
+            Self::Deleted => (risk.harm == Harm::DataLoss && !stays || goes) && at_once,
             Self::DeletedLater => risk.harm == Harm::DataLoss && !at_once,
             // What is stored on a subject that is given up only tells that it is in use.
-            Self::Skipped => {
-                risk.harm == Harm::Delivery && risk.field.as_deref() != Some("subjects")
-            }
+            Self::Skipped => match risk.harm {
+                Harm::Delivery => field != Some("subjects"),
+                Harm::DataLoss => stays,
+                Harm::Redelivery | Harm::OneWay | Harm::Destroy | Harm::Availability => false,
+            },
             Self::Repeated => risk.harm == Harm::Redelivery,
         }
     }

@@ -83,8 +83,10 @@ fn cost(step: &Step, risk: &Risk) -> Vec<String> {
         _ => ("data", happens(step, risk)),
     };
     let why = escape(&risk.why);
-    let why = if is_plain(step, risk) { "" } else { &*why };
-    let joint = if what.is_empty() || why.is_empty() { "" } else { ": " };
+    // Of what is destroyed it is plain why.
+    let why = if risk.harm == Harm::Destroy && !what.is_empty() { "" } else { &*why };
+    let why = format!("{why}{}", found(risk.tally.how));
+    let joint = if what.is_empty() || why.is_empty() || why.starts_with(' ') { "" } else { ": " };
     let mut lines = wrapped(labelled(style, label, &what), &format!("{joint}{why}"));
     for (consumer, number) in risk.needed_by.iter().take(NAMED) {
         let number = match number {
@@ -96,7 +98,8 @@ fn cost(step: &Step, risk: &Risk) -> Vec<String> {
     }
     let more = risk.needed_by.len().saturating_sub(NAMED);
     if more > 0 {
-        lines.push(below(&format!("nor have {}", count_of(more, "more consumer"))));
+        let verb = if more == 1 { "has" } else { "have" };
+        lines.push(below(&format!("nor {verb} {}", count_of(more, "more consumer"))));
     }
     if let Some(safer) = risk.safer.as_deref().filter(|_| !risk.allowed) {
         lines.push(below(&format!("safer: {}", escape(safer))));
@@ -108,23 +111,21 @@ fn cost(step: &Step, risk: &Risk) -> Vec<String> {
     lines
 }
 
-/// Whether what happens says why.
-fn is_plain(step: &Step, risk: &Risk) -> bool {
-    risk.harm == Harm::Destroy && step.address.is_stream()
-}
-
 /// `deletes the 90 oldest of 100 messages (18.2 MiB, up to 2026-11-20 04:11 UTC)`.
 fn happens(step: &Step, risk: &Risk) -> String {
     let amount = amount(step, risk);
     let what = match (risk.harm, &step.address) {
         (Harm::Destroy, Address::Stream(_)) => format!("deletes {amount}, with their stream"),
         (Harm::Destroy, Address::Consumer { .. }) => {
-            format!("leaves {amount} that it had not done with")
+            format!("forgets its position, and {amount} it had not done with")
         }
         (Harm::Delivery, _) if matches!(risk.question, Some(Question::Matching { .. })) => amount,
         (Harm::Delivery, _) => format!("skips {amount}"),
         (Harm::Redelivery, Address::Stream(_)) => format!("copies {amount} again"),
         (Harm::Redelivery, Address::Consumer { .. }) => format!("delivers {amount} again"),
+        (Harm::DataLoss, _) if risk.field.as_deref() == Some("mirror") => {
+            format!("leaves {amount} behind")
+        }
         (Harm::DataLoss | Harm::OneWay | Harm::Availability, _) => format!("deletes {amount}"),
     };
     let when = match risk.when {
@@ -134,7 +135,17 @@ fn happens(step: &Step, risk: &Risk) -> String {
     format!("{what}{}{when}", details(&risk.tally))
 }
 
-/// Bytes, time and how it was found, in brackets.
+/// How it was found, where that is not plain.
+fn found(how: How) -> &'static str {
+    match how {
+        How::Info => "",
+        How::Subjects => " (counted by subject)",
+        How::ByTime => " (counted by time)",
+        How::Walk => " (counted one by one)",
+    }
+}
+
+/// Bytes and time, in brackets.
 fn details(tally: &Tally) -> String {
     let instant = |it: &Option<String>| it.as_deref().and_then(show_instant);
     let mut details: Vec<String> = tally.bytes.map(about_bytes).into_iter().collect();
@@ -146,13 +157,6 @@ fn details(tally: &Tally) -> String {
         (None, Some(newest)) => details.push(format!("up to {newest}")),
         (None, None) => {}
     }
-    let how = match tally.how {
-        How::Info => None,
-        How::Subjects => Some("counted by subject"),
-        How::ByTime => Some("counted by time"),
-        How::Walk => Some("counted one by one"),
-    };
-    details.extend(how.map(ToOwned::to_owned));
     if details.is_empty() { String::new() } else { format!(" ({})", details.join(", ")) }
 }
 
@@ -172,7 +176,7 @@ fn amount(step: &Step, risk: &Risk) -> String {
         Amount::Exactly(number) if oldest.is_empty() => of_all(*number),
         Amount::Exactly(number) => format!("the {}", of_all(*number)),
         Amount::AtMost(number) => format!("at most {}", of_all(*number)),
-        Amount::Unknown(why) => format!("nobody knows how many messages ({})", escape(why)),
+        Amount::Unknown(why) => format!("an unknown number of messages ({})", escape(why)),
     }
 }
 

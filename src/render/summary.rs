@@ -1,6 +1,9 @@
 //! The numbers of a plan: Terraform's line, and under it the one about messages.
 
-use super::{NAME, escape};
+use super::{
+    NAME, escape,
+    text::{WIDTH, width},
+};
 use crate::{
     plan::{
         Action, Mode, Plan, Step,
@@ -61,30 +64,26 @@ pub(super) fn rehearsal(rehearsal: &Rehearsal) -> String {
 }
 
 fn data(plan: &Plan) -> String {
-    let (deleted, later) = (plan.total(Fate::Deleted), plan.total(Fate::DeletedLater));
-    let mut sentence = match (deleted.actions, later.actions) {
-        (0, 0) => "no message would be deleted.".to_owned(),
-        (_, 0) => format!("{} would be deleted by {}.", amount(&deleted), by(&deleted)),
-        (0, _) => format!("{} would be deleted later by {}.", amount(&later), by(&later)),
-        (_, _) => format!(
-            "{} would be deleted by {}, and later {} by {}.",
-            amount(&deleted),
-            by(&deleted),
-            amount(&later),
-            by(&later)
-        ),
+    let deleted = plan.total(Fate::Deleted);
+    let sentence = match deleted.actions {
+        0 => "no message would be deleted.".to_owned(),
+        _ => format!("{} would be deleted by {}.", amount(&deleted), by(&deleted)),
     };
     let steps = |is: fn(&Step) -> bool| plan.steps.iter().filter(|it| is(it)).count();
+    let mut counts = String::new();
     for (what, number) in
         [("Blocked", steps(|it| it.blocked)), ("Cannot be undone", steps(is_one_way))]
     {
         if number > 0 {
-            sentence += &format!(" {what}: {number}.");
+            counts += &format!(" {what}: {number}.");
         }
     }
-    let mut text = format!("{} {sentence}\n", NAME.style("Data:"));
+    let mut text = format!("{} {sentence}", NAME.style("Data:"));
+    text += if width(&text) + width(&counts) > WIDTH { "\n     " } else { "" };
+    text += &format!("{counts}\n");
     let more = [
-        (Fate::Skipped, "Delivery:", "would not be delivered"),
+        (Fate::DeletedLater, "Later:", "would be deleted"),
+        (Fate::Skipped, "Delivery:", "would not be delivered or copied"),
         (Fate::Repeated, "Redelivery:", "would be delivered or copied again"),
     ];
     for (fate, name, verb) in more {
