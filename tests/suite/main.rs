@@ -10,6 +10,7 @@ mod drift;
 mod environments;
 mod fields;
 mod import;
+mod losses;
 mod observe;
 mod peers;
 mod preflight;
