@@ -161,6 +161,22 @@ pub enum How {
 }
 
 impl Question {
+    /// The stream whose messages it is about; `None` where they are not all in one.
+    #[must_use]
+    pub fn stream(&self) -> Option<&str> {
+        match self {
+            Self::Stored { stream }
+            | Self::Unread { stream, .. }
+            | Self::Passed { stream, .. }
+            | Self::Matching { stream, .. }
+            | Self::Beyond { stream, .. }
+            | Self::Unneeded { stream, .. }
+            | Self::Settled { stream, .. }
+            | Self::TimeToLive { stream } => Some(stream),
+            Self::Uncopied { .. } => None,
+        }
+    }
+
     /// The same, to be asked right before a step: what the plan makes before it is there by then, or
     /// waits for nothing.
     #[must_use]

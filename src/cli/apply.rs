@@ -59,11 +59,15 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
     let store = project.store(&environment);
     let lock = store.lock("apply").await.map_err(Failure::of_store)?;
     let interrupted = || Err(Failure::new("interrupted").help("nothing was changed"));
-    let mut gathered = io::unless_interrupted(project.gather("apply"), interrupted).await?;
-    let plan = match saved {
-        Some(plan) => checked(plan, &gathered)?,
-        None => gathered.plan(&ask).await,
+    let deciding = async {
+        let mut gathered = project.gather("apply").await?;
+        let plan = match saved {
+            Some(plan) => checked(plan, &gathered)?,
+            None => gathered.plan(&ask).await,
+        };
+        Ok((gathered, plan))
     };
+    let (gathered, plan) = io::unless_interrupted(deciding, interrupted).await?;
     // A saved plan was read when it was reviewed: its numbers are enough here.
     let shown = match args.file {
         Some(_) => render::review(&plan, &gathered.live.server),

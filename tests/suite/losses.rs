@@ -1,13 +1,18 @@
 //! What loses messages, skips them, delivers them again or cannot be taken back: the plan says so
 //! with the number, without consent nothing happens, and with it what was said does.
 
-use jsplan::{io::server::Server, schema::Release};
+use jsplan::{
+    forecast::{Amount, Limits, Question},
+    io::{nats::connect, run, server::Server},
+    schema::Release,
+    spec::Connection,
+};
 use serde_json::{Value, json};
 
 use crate::support::{
     client::{self, acknowledge, ask, consumer, messages, publish, publish_mortal, pull, stream},
     project::{Project, wait_for},
-    server::{server, server_since},
+    server::{server, server_since, server_with},
 };
 
 /// One change of what is there.
@@ -361,6 +366,44 @@ fn what_has_grown_since_it_was_planned_is_refused() {
     publish(&server, "L.1", 10);
     project.run(&["apply", "p"]).ended(0);
     assert_eq!(messages(&server, "L"), 10);
+}
+
+/// May look at streams and consumers, and at no message.
+const PLANNER: &str = r#"accounts { APP { jetstream: enabled, users: [
+    { user: admin, password: p },
+    { user: planner, password: p, permissions: { subscribe: ["_INBOX.>"], publish: [
+        "$SYS.REQ.USER.INFO", "$JS.API.INFO", "$JS.API.STREAM.NAMES", "$JS.API.STREAM.LIST",
+        "$JS.API.STREAM.INFO.*",
+        "$JS.API.CONSUMER.NAMES.*", "$JS.API.CONSUMER.LIST.*", "$JS.API.CONSUMER.INFO.*.*" ] } }
+] } }
+no_auth_user: admin
+jetstream {}"#;
+
+#[test]
+fn who_may_not_read_counts_by_what_streams_say_and_names_what_is_denied() {
+    let server = server_with(PLANNER);
+    let project = Project::new(&server, LIMITS);
+    project.apply();
+    hundred(&server);
+    let url = server.url().replace("//", "//planner:p@");
+    let plan = |change: &str, consent: &str| {
+        project.write_spec(&format!("{LIMITS}{change}"));
+        project.run_elsewhere(&["plan", "--allow", &format!("data-loss=stream.L{consent}")], &url)
+    };
+    plan("max_msgs = 10", "").ended(0).says("deletes the 90 oldest of 100 messages");
+    plan("max_msgs_per_subject = 1", "").ended(0).says("deletes 90 of 100 messages");
+    // Of what it cannot count it knows that no more than all can go.
+    for change in ["max_bytes = 1000", "max_msgs = 50\nmax_msgs_per_subject = 1"] {
+        plan(change, "").ended(0).says("deletes at most 100 messages");
+    }
+    run(async {
+        let connection = Connection { urls: vec![url], ..Connection::default() };
+        let session = connect(&connection, "planner").await.expect("a connection");
+        let limits = Limits { max_bytes: Some(1000), ..Limits::default() };
+        let tally = session.tally(&Question::Beyond { stream: "L".to_owned(), limits }).await;
+        let why = "needs read: may not publish to `$JS.API.STREAM.MSG.GET.L`";
+        assert_eq!(tally.messages, Amount::Unknown(why.to_owned()));
+    });
 }
 
 #[test]

@@ -25,7 +25,7 @@ pub(super) struct Held {
 pub(super) async fn before(session: &Session, step: &Step) -> Result<Option<Held>, Error> {
     for risk in &step.risks {
         let (Some(question), Some(most)) = (&risk.question, risk.most) else { continue };
-        let now = session.tally(&question.clone().at_last()).await.messages;
+        let now = counted(session, &question.clone().at_last()).await;
         if now.most().is_none_or(|it| it > most) {
             return Err(Error::Grown { why: risk.why.clone(), most, now: said(&now) });
         }
@@ -33,6 +33,15 @@ pub(super) async fn before(session: &Session, step: &Step) -> Result<Option<Held
     let Some(most) = deleted(step) else { return Ok(None) };
     let is = session.read(&step.address).await?.filter(keeps_by_limits);
     Ok(is.map(|it| Held { messages: it.messages(), most }))
+}
+
+/// Who may not read messages still knows how many there are, and no more than all can go: so the
+/// plan has counted, too.
+async fn counted(session: &Session, question: &Question) -> Amount {
+    let now = session.tally(question).await.messages;
+    let (Amount::Unknown(_), Some(stream)) = (&now, question.stream()) else { return now };
+    let stored = session.tally(&Question::Stored { stream: stream.to_owned() }).await.messages;
+    stored.most().map_or(now, Amount::AtMost)
 }
 
 /// What a step did beyond its plan, if anything.

@@ -133,37 +133,21 @@ impl Session {
         let subject = self.full(&format!("CONSUMER.MSG.NEXT.{}.{name}", stock.name));
         let mut inbox = Inbox::open(&self.client, subject.clone()).await?;
         let begun = Instant::now();
-        let mut left = 0;
-        loop {
-            if left == 0 {
-                if begun.elapsed() > LONGEST {
-                    return Ok(false);
-                }
-                inbox.ask().await?;
-                left = BATCH;
-            }
+        while begun.elapsed() < LONGEST {
             let watch = Watch::new(&self.reports);
-            let message = tokio::select! {
+            inbox.ask().await?;
+            let batch = timeout(LONGEST, inbox.batch(stock.last, take));
+            let goes_on = tokio::select! {
                 biased;
-                message = timeout(self.timeout, inbox.messages.next()) => message,
                 failure = watch.failure(&subject) => return Err(failure),
+                batch = batch => batch,
             };
-            let lost = || Error::Lost { subject: subject.clone() };
-            let late =
-                |_| Error::Timeout { subject: subject.clone(), seconds: self.timeout.as_secs() };
-            let message = message.map_err(late)?.ok_or_else(lost)?;
-            // What has a status says that there is nothing more; up to 2.10 it says so as 408.
-            match message.status.map(|it| it.as_u16()) {
-                Some(404 | 408) => return Ok(true),
-                Some(_) => return Err(lost()),
-                None => {}
-            }
-            let Some(record) = record(&message) else { return Err(unreadable(&subject)) };
-            if take(&record).is_break() || record.sequence >= stock.last {
+            let late = |_| Error::Timeout { subject: subject.clone(), seconds: LONGEST.as_secs() };
+            if !goes_on.map_err(late)?? {
                 return Ok(true);
             }
-            left -= 1;
         }
+        Ok(false)
     }
 
     /// Message by message, several at a time, payload and all.
@@ -227,6 +211,29 @@ impl<'a> Inbox<'a> {
         let sent = self.client.publish_with_reply(subject, reply, body.into()).await;
         sent.map_err(|_| lost())?;
         self.client.flush().await.map_err(|_| lost())
+    }
+
+    /// Gives what was asked for; says whether there is more.
+    async fn batch(
+        &mut self,
+        last: u64,
+        take: &mut dyn FnMut(&Record) -> ControlFlow<()>,
+    ) -> Result<bool, Error> {
+        let lost = || Error::Lost { subject: self.subject.clone() };
+        for _ in 0..BATCH {
+            let message = self.messages.next().await.ok_or_else(lost)?;
+            // What has a status says that there is nothing more; up to 2.10 it says so as 408.
+            match message.status.map(|it| it.as_u16()) {
+                Some(404 | 408) => return Ok(false),
+                Some(_) => return Err(lost()),
+                None => {}
+            }
+            let record = record(&message).ok_or_else(|| unreadable(&self.subject))?;
+            if take(&record).is_break() || record.sequence >= last {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
 
