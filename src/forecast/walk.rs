@@ -24,14 +24,29 @@ pub(crate) struct Record {
     pub(crate) is_mortal: bool,
 }
 
+/// Where a stream keeps its messages: each takes other bytes there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Storage {
+    File,
+    Memory,
+}
+
+/// Which messages count that nobody waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Count {
+    All,
+    /// Only those that some consumer matches.
+    Matched,
+}
+
 impl Record {
     /// The bytes that it takes of a stream, to the byte what the server counts (2.10 to 2.15).
-    fn bytes(&self, memory: bool) -> u64 {
+    fn bytes(&self, storage: Storage) -> u64 {
         let subject = self.subject.len() as u64;
-        let around = match (memory, self.headers) {
-            (true, _) => 16,
-            (false, 0) => 30,
-            (false, _) => 34,
+        let around = match (storage, self.headers) {
+            (Storage::Memory, _) => 16,
+            (Storage::File, 0) => 30,
+            (Storage::File, _) => 34,
         };
         around + subject + self.headers + self.payload
     }
@@ -52,10 +67,10 @@ struct Found {
 }
 
 impl Found {
-    fn add(&mut self, record: &Record, memory: bool) {
+    fn add(&mut self, record: &Record, storage: Storage) {
         let Record { sequence, at, .. } = *record;
         self.messages += 1;
-        self.bytes += record.bytes(memory);
+        self.bytes += record.bytes(storage);
         self.oldest = Some(self.oldest.map_or(at, |it| it.min(at)));
         self.newest = self.newest.max(Some(at));
         self.last = self.last.max(Some(sequence));
@@ -112,12 +127,13 @@ impl<'a> Beyond<'a> {
     /// message that may stay ends it.
     pub(crate) fn take(&mut self, record: &Record) -> ControlFlow<()> {
         let Limits { max_msgs_per_subject, memory, .. } = *self.limits;
+        let storage = if memory { Storage::Memory } else { Storage::File };
         if !self.goes(record.at) {
             return ControlFlow::Break(());
         }
         self.messages = self.messages.saturating_sub(1);
-        self.bytes = self.bytes.saturating_sub(record.bytes(memory));
-        self.found.add(record, memory);
+        self.bytes = self.bytes.saturating_sub(record.bytes(storage));
+        self.found.add(record, storage);
         if max_msgs_per_subject.is_some() {
             *self.passed.entry(record.subject.clone()).or_default() += 1;
         }
@@ -166,9 +182,8 @@ pub(crate) struct Waiting {
 /// Those that no consumer waits for.
 pub(crate) struct Unneeded<'a> {
     waiting: &'a [Waiting],
-    /// Whether only those count that some consumer matches.
-    matched: bool,
-    memory: bool,
+    count: Count,
+    storage: Storage,
     found: Found,
     /// Messages between floor and delivery, of each consumer.
     between: Vec<u64>,
@@ -177,9 +192,9 @@ pub(crate) struct Unneeded<'a> {
 }
 
 impl<'a> Unneeded<'a> {
-    pub(crate) fn new(waiting: &'a [Waiting], matched: bool, memory: bool) -> Self {
+    pub(crate) fn new(waiting: &'a [Waiting], count: Count, storage: Storage) -> Self {
         let (found, between) = (Found::default(), vec![0; waiting.len()]);
-        Self { waiting, matched, memory, found, between, open: Vec::new() }
+        Self { waiting, count, storage, found, between, open: Vec::new() }
     }
 
     pub(crate) fn take(&mut self, record: &Record) -> ControlFlow<()> {
@@ -197,11 +212,11 @@ impl<'a> Unneeded<'a> {
                 open.push(number);
             }
         }
-        if needed || self.matched && !is_matched {
+        if needed || self.count == Count::Matched && !is_matched {
             return ControlFlow::Continue(());
         }
         if open.is_empty() {
-            self.found.add(record, self.memory);
+            self.found.add(record, self.storage);
         } else {
             self.open.push((open, record.clone()));
         }
@@ -221,7 +236,7 @@ impl<'a> Unneeded<'a> {
                 continue;
             }
             exact &= open.iter().all(none_waits);
-            self.found.add(&record, self.memory);
+            self.found.add(&record, self.storage);
         }
         let number = self.found.messages + rest;
         self.found.tally(if exact { exactly(number) } else { at_most(number) })
@@ -238,7 +253,7 @@ pub(crate) struct Picked<'a> {
     upto: u64,
     /// Only those with a time to live.
     mortal: bool,
-    memory: bool,
+    storage: Storage,
     found: Found,
     exact: bool,
 }
@@ -250,15 +265,15 @@ impl<'a> Picked<'a> {
         filters: &'a [String],
         except: &'a [String],
         (sure, upto): (u64, u64),
-        memory: bool,
+        storage: Storage,
     ) -> Self {
         let found = Found::default();
-        Self { filters, except, sure, upto, mortal: false, memory, found, exact: true }
+        Self { filters, except, sure, upto, mortal: false, storage, found, exact: true }
     }
 
     /// Those with a time to live.
-    pub(crate) fn mortal(everything: &'a [String], memory: bool) -> Self {
-        Self { mortal: true, ..Self::on(everything, &[], (u64::MAX, u64::MAX), memory) }
+    pub(crate) fn mortal(everything: &'a [String], storage: Storage) -> Self {
+        Self { mortal: true, ..Self::on(everything, &[], (u64::MAX, u64::MAX), storage) }
     }
 
     pub(crate) fn take(&mut self, record: &Record) -> ControlFlow<()> {
@@ -268,7 +283,7 @@ impl<'a> Picked<'a> {
         let picked = record.is_on(self.filters) && !record.is_on(self.except);
         if picked && (record.is_mortal || !self.mortal) {
             self.exact &= record.sequence <= self.sure;
-            self.found.add(record, self.memory);
+            self.found.add(record, self.storage);
         }
         ControlFlow::Continue(())
     }

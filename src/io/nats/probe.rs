@@ -16,7 +16,7 @@ use super::{Session, error::Error};
 use crate::{
     forecast::{
         Amount, How, Limits, Question, Reader, Tally,
-        walk::{Beyond, Picked, Unneeded, Waiting, at_most, exactly, written},
+        walk::{Beyond, Count, Picked, Unneeded, Waiting, at_most, exactly, written},
     },
     schema::Release,
     subject,
@@ -55,8 +55,12 @@ impl Session {
                 self.matching(stream, filters, except).await
             }
             Question::Beyond { stream, limits } => self.beyond(stream, limits).await,
-            Question::Unneeded { stream, readers } => self.unneeded(stream, readers, false).await,
-            Question::Settled { stream, readers } => self.unneeded(stream, readers, true).await,
+            Question::Unneeded { stream, readers } => {
+                self.unneeded(stream, readers, Count::All).await
+            }
+            Question::Settled { stream, readers } => {
+                self.unneeded(stream, readers, Count::Matched).await
+            }
             Question::TimeToLive { stream } => self.mortal(stream).await,
             Question::Uncopied { stream, origin } => self.uncopied(stream, origin).await,
         };
@@ -104,7 +108,7 @@ impl Session {
                 return Ok(Tally { how: How::Subjects, ..Tally::of(number) });
             }
         }
-        let mut picked = Picked::on(&wanted, except, (sure, upto), stock.memory);
+        let mut picked = Picked::on(&wanted, except, (sure, upto), stock.storage);
         let rest = self.walk(&stock, &mut |it| picked.take(it)).await?;
         Ok(picked.tally(rest))
     }
@@ -209,7 +213,7 @@ impl Session {
         &self,
         stream: &str,
         readers: &[Reader],
-        matched: bool,
+        count: Count,
     ) -> Result<Tally, Error> {
         let stock = self.stock(stream).await?;
         let mut waiting = Vec::new();
@@ -218,7 +222,10 @@ impl Session {
             waiting.extend(waits(reader, standing.as_ref()).map(|it| (it, standing)));
         }
         if waiting.is_empty() || stock.messages == 0 {
-            return Ok(if matched { Tally::of(Amount::Nothing) } else { stock.all() });
+            return Ok(match count {
+                Count::Matched => Tally::of(Amount::Nothing),
+                Count::All => stock.all(),
+            });
         }
         if let [(one, Some(standing))] = &waiting[..]
             && one.stays
@@ -229,7 +236,7 @@ impl Session {
             return Ok(stock.some(stock.messages.saturating_sub(waits)));
         }
         let waiting: Vec<Waiting> = waiting.into_iter().map(|it| it.0).collect();
-        let mut unneeded = Unneeded::new(&waiting, matched, stock.memory);
+        let mut unneeded = Unneeded::new(&waiting, count, stock.storage);
         let rest = self.walk(&stock, &mut |it| unneeded.take(it)).await?;
         Ok(unneeded.tally(rest))
     }
@@ -237,7 +244,7 @@ impl Session {
     async fn mortal(&self, stream: &str) -> Result<Tally, Error> {
         let stock = self.stock(stream).await?;
         let everything = [">".to_owned()];
-        let mut picked = Picked::mortal(&everything, stock.memory);
+        let mut picked = Picked::mortal(&everything, stock.storage);
         let rest = self.walk(&stock, &mut |it| picked.take(it)).await?;
         Ok(picked.tally(rest))
     }

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     forecast::{
         Tally,
-        walk::{Record, exactly, written},
+        walk::{Record, Storage, exactly, written},
     },
     schema::Release,
 };
@@ -41,7 +41,7 @@ pub(super) struct Stock {
     newest: i64,
     /// Sequences between first and last that hold nothing.
     pub(super) deleted: u64,
-    pub(super) memory: bool,
+    pub(super) storage: Storage,
     /// By the server's clock.
     pub(super) now: i64,
     /// Whether messages are kept by limits alone.
@@ -256,7 +256,7 @@ fn stock(subject: &str, payload: &[u8]) -> Result<(Stock, Info), Error> {
         oldest: nanoseconds(info.state.first_ts),
         newest: nanoseconds(info.state.last_ts),
         deleted: num_deleted,
-        memory: info.config.storage == "memory",
+        storage: if info.config.storage == "memory" { Storage::Memory } else { Storage::File },
         now: nanoseconds(now),
         by_limits: info.config.retention == "limits",
         each: info.config.max_msgs_per_subject > 0,
