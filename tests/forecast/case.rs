@@ -89,7 +89,11 @@ impl Prepared {
             }
         };
         let desired = declared(&self.case, &fields, &readers).desired();
+        let stored = bench.messages(&self.case.name).await;
         let plan = bench.plan(&desired, &self.state).await;
+        if bench.messages(&self.case.name).await != stored {
+            return Err(format!("{kind}: to count changes what is counted: {:?}", self.case));
+        }
         let skips = kind == "filters: skipped";
         let harm = if skips { Harm::Delivery } else { Harm::DataLoss };
         let predicted = predicted(&plan, harm)?;
