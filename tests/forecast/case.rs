@@ -22,6 +22,9 @@ use crate::{
 /// Time between the old half of a stream's messages and the new one.
 pub(crate) const GAP: Duration = Duration::from_millis(1200);
 
+/// Fields of a stream, as they are written.
+type Fields = BTreeMap<&'static str, String>;
+
 /// What came of a case.
 #[derive(Debug, Clone)]
 pub(crate) struct Outcome {
@@ -67,27 +70,7 @@ impl Prepared {
             bench.send(&bench.plan(&desired, &self.state).await).await?;
             bench.record(&desired, &mut self.state).await;
         }
-        let mut fields = self.fields(&info);
-        let mut readers = self.case.readers.clone();
-        let kind = match &self.case.change {
-            Change::Limits { .. } => limits(&fields),
-            Change::Release { .. } => {
-                fields.insert("discard", r#""old""#.to_owned());
-                "discard"
-            }
-            Change::Interest => {
-                fields.insert("retention", r#""interest""#.to_owned());
-                "retention"
-            }
-            Change::Filters(filters) => {
-                readers[0].filters.clone_from(filters);
-                if self.case.retention == "limits" { "filters: skipped" } else { "filters" }
-            }
-            Change::Deletion => {
-                readers.remove(0);
-                "deletion"
-            }
-        };
+        let (kind, fields, readers) = self.wanted(&info);
         let desired = declared(&self.case, &fields, &readers).desired();
         let stored = bench.messages(&self.case.name).await;
         let plan = bench.plan(&desired, &self.state).await;
@@ -119,6 +102,32 @@ impl Prepared {
             "{kind}: predicted {predicted:?}, measured {measured}\n  {storage} {retention} {discard} \
              {change:?} gaps {gaps:?}\n  readers {readers:?}\n  changes {changes:?}\n  risks {risks:?}"
         ))
+    }
+
+    /// What the change is called, and what it leads to.
+    fn wanted(&self, info: &Value) -> (&'static str, Fields, Vec<Reader>) {
+        let mut fields = self.fields(info);
+        let mut readers = self.case.readers.clone();
+        let kind = match &self.case.change {
+            Change::Limits { .. } => limits(&fields),
+            Change::Release { .. } => {
+                fields.insert("discard", r#""old""#.to_owned());
+                "discard"
+            }
+            Change::Interest => {
+                fields.insert("retention", r#""interest""#.to_owned());
+                "retention"
+            }
+            Change::Filters(filters) => {
+                readers[0].filters.clone_from(filters);
+                if self.case.retention == "limits" { "filters: skipped" } else { "filters" }
+            }
+            Change::Deletion => {
+                readers.remove(0);
+                "deletion"
+            }
+        };
+        (kind, fields, readers)
     }
 
     /// How many messages are gone once a plan is sent.
@@ -156,7 +165,7 @@ impl Prepared {
     }
 
     /// The limits of the change, as they are written.
-    fn fields(&self, info: &Value) -> BTreeMap<&'static str, String> {
+    fn fields(&self, info: &Value) -> Fields {
         let state = &info["state"];
         let number = |name: &str| state[name].as_u64().unwrap_or_default();
         let share = |of: u64, share: f64| ((of as f64 * share) as u64).max(1).to_string();
@@ -187,7 +196,7 @@ fn between(info: &Value) -> Option<u128> {
     Some(since.as_millis())
 }
 
-fn limits(fields: &BTreeMap<&'static str, String>) -> &'static str {
+fn limits(fields: &Fields) -> &'static str {
     let limits: Vec<_> = fields.keys().filter(|it| it.starts_with("max_")).collect();
     match limits[..] {
         [] => "none",
@@ -219,11 +228,7 @@ fn predicted(plan: &Plan, harm: Harm) -> Result<Amount, String> {
     })
 }
 
-fn declared<'a>(
-    case: &'a Case,
-    more: &BTreeMap<&'static str, String>,
-    readers: &'a [Reader],
-) -> Declaration<'a> {
+fn declared<'a>(case: &'a Case, more: &Fields, readers: &'a [Reader]) -> Declaration<'a> {
     let quoted = |it: &str| format!("{it:?}");
     let mut fields = BTreeMap::from([
         ("storage", quoted(case.storage)),
