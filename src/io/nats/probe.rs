@@ -93,11 +93,11 @@ impl Session {
         let sure = standing.delivered;
         let next = self.next_of(stream, sure + 1, &standing.filters).await?;
         let upto = next.map_or(stock.last, |it| it - 1).max(sure);
-        if upto < stock.first || stock.messages == 0 {
-            return Ok(Tally::of(Amount::Nothing));
-        }
         let covered = |it: &&String| except.iter().any(|wide| subject::covers(wide, it));
         let wanted: Vec<String> = filters.iter().filter(|it| !covered(it)).cloned().collect();
+        if upto < stock.first || stock.messages == 0 || wanted.is_empty() {
+            return Ok(Tally::of(Amount::Nothing));
+        }
         let parted =
             wanted.iter().all(|it| !except.iter().any(|other| subject::overlap(it, other)));
         if parted && (stock.lends() || upto >= stock.last) {
@@ -287,11 +287,14 @@ fn waits(reader: &Reader, standing: Option<&Standing>) -> Option<Waiting> {
 
 /// Why there is no number. Whoever may not read cannot count.
 fn unknown(error: &Error) -> Tally {
-    let reason = match error {
-        Error::Denied { subject } => format!("needs read: may not publish to `{subject}`"),
+    if error.is_absence() {
         // What is gone has no messages.
-        error if error.is_absence() => return Tally::of(Amount::Nothing),
-        error => error.to_string(),
+        return Tally::of(Amount::Nothing);
+    }
+    let reason = if let Error::Denied { subject } = error {
+        format!("needs read: may not publish to `{subject}`")
+    } else {
+        error.to_string()
     };
     Tally::of(Amount::Unknown(reason))
 }
