@@ -3,8 +3,8 @@
 //! As in the crate, each module names only those above it.
 
 pub mod terminal;
-pub mod fault;
 pub mod clock;
+pub mod fault;
 pub mod who;
 pub mod files;
 pub mod nats;
@@ -57,6 +57,10 @@ pub(crate) async fn unless_interrupted<T>(
 
 /// Runs a future that sees to the first Ctrl-C itself, wherever it is by then; so it does where the
 /// process is asked to end. The second ends the process on the spot, with the code of the signal.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "who asks twice wants no order; locks and files end with the process"
+)]
 pub(crate) async fn ending_at_the_second<T>(future: impl Future<Output = T>) -> T {
     let (asked, seen) = watch::channel(false);
     let ends = async {

@@ -151,15 +151,24 @@ impl State {
         if !head.follows(&self) {
             return self;
         }
-        self = Self { resources: self.resources, ..head };
-        let mut cut = CutShort::of(self.last_apply.clone());
+        let mut heard = Vec::new();
+        let mut cut = CutShort::of(head.last_apply.clone());
         while let Some(line) = lines.next() {
-            let Some(line) = content(line).and_then(|it| serde_json::from_str(it).ok()) else {
-                cut.is_damaged = lines.next().is_some();
-                break;
-            };
-            self.hear(line, &mut cut);
+            match content(line).and_then(|it| serde_json::from_str::<Line>(it).ok()) {
+                Some(line) => heard.push(line),
+                None => {
+                    cut.is_damaged = lines.next().is_some();
+                    break;
+                }
+            }
         }
+        if heard.is_empty() {
+            // As far as it can be read, it did not come to its first step.
+            self.cut_short = Some(cut).filter(|it| it.is_damaged);
+            return self;
+        }
+        self = Self { resources: self.resources, ..head };
+        heard.into_iter().for_each(|it| self.hear(it, &mut cut));
         self.cut_short = Some(cut);
         self
     }

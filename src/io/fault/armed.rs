@@ -1,6 +1,8 @@
 //! What [`VARIABLE`] says, carried out. Some of, with `;` between them:
 //!
 //! - `abort=after-done:2` ends the process where it comes to that point for the second time;
+//! - `pause=after-done:2:PATH` makes a file where it comes to that point, and goes on once somebody
+//!   has removed it;
 //! - `disk=7:28` has the seventh operation on a file fail with that number of the system, and
 //!   `disk=7+:28` all from it on; a write that fails has written half;
 //! - `record=PATH` notes every point and operation there, a JSON object a line.
@@ -14,11 +16,13 @@ use std::{
         LazyLock,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use serde_json::{Value, json};
 
 use super::{Operation, Point};
+use crate::io::clock::wait_until;
 
 /// The variable that says what fails.
 pub const VARIABLE: &str = "JSPLAN_FAILPOINTS";
@@ -27,6 +31,7 @@ pub const VARIABLE: &str = "JSPLAN_FAILPOINTS";
 #[derive(Default)]
 struct Orders {
     abort: Option<(String, usize)>,
+    pause: Option<((String, usize), PathBuf)>,
     disk: Option<Disk>,
     record: Option<PathBuf>,
 }
@@ -43,6 +48,11 @@ static ORDERS: LazyLock<Orders> = LazyLock::new(|| {
     for order in text.split(';') {
         match order.split_once('=') {
             Some(("abort", point)) => orders.abort = numbered(point),
+            Some(("pause", point)) => {
+                orders.pause = point
+                    .rsplit_once(':')
+                    .and_then(|(at, file)| Some((numbered(at)?, file.into())));
+            }
             Some(("disk", failure)) => orders.disk = disk(failure),
             Some(("record", path)) => orders.record = Some(path.into()),
             Some(_) | None => {}
@@ -90,8 +100,13 @@ pub(crate) fn at(point: Point) {
     let name = POINTS[point as usize].1;
     record(&json!({ "point": name }));
     let hit = HITS[point as usize].fetch_add(1, Ordering::Relaxed) + 1;
-    if ORDERS.abort.as_ref().is_some_and(|(it, nth)| it == name && *nth == hit) {
+    let is_here = |(it, nth): &(String, usize)| it == name && *nth == hit;
+    if ORDERS.abort.as_ref().is_some_and(is_here) {
         std::process::abort();
+    }
+    if let Some((_, file)) = ORDERS.pause.as_ref().filter(|it| is_here(&it.0)) {
+        drop(std::fs::write(file, ""));
+        wait_until(Duration::from_secs(60), || (!file.exists()).then_some(()));
     }
 }
 

@@ -56,3 +56,9 @@ pub(crate) fn freeze(server: &Server) {
     let stopped = WaitIdOptions::STOPPED | WaitIdOptions::NOWAIT;
     waitid(WaitId::Pid(pid), stopped).expect("it stops");
 }
+
+/// Lets it go on.
+pub(crate) fn thaw(server: &Server) {
+    let pid = i32::try_from(server.pid()).ok().and_then(Pid::from_raw).expect("it runs");
+    kill_process(pid, Signal::CONT).expect("it is ours");
+}
