@@ -567,7 +567,7 @@ fn group(
 mod each_check_can_fail {
     use super::*;
 
-    const DECISION: &str = "src/plan/risk.rs";
+    const DECISION: &str = "src/plan/order.rs";
 
     /// Complaints about one snippet, as a decision's.
     fn count(check: fn(&str, &str) -> Vec<String>, snippet: &str) -> usize {
