@@ -623,7 +623,7 @@ mod each_check_can_fail {
     #[test]
     fn a_line_is_named_as_an_editor_counts_it() {
         let text = "//! Doc.\n\nconst A: &str = \"\n\n\";\nuse std::fs;\n";
-        assert_eq!(world(DECISION, text), ["src/plan/risk.rs:6: `std::fs` belongs in src/io/"]);
+        assert_eq!(world(DECISION, text), ["src/plan/order.rs:6: `std::fs` belongs in src/io/"]);
     }
 
     #[test]
