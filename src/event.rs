@@ -55,6 +55,8 @@ pub struct Outcome {
     pub not_started: Vec<Address>,
     /// Whether somebody asked for the end before it was there.
     pub interrupted: bool,
+    /// Those of the done that did more than was planned.
+    pub beyond: Vec<Address>,
     /// What those that were done add up to.
     pub counts: Counts,
 }
@@ -74,12 +76,12 @@ impl Outcome {
     /// Whether another step may begin.
     #[must_use]
     pub fn goes_on(&self) -> bool {
-        self.failed.is_empty() && !self.interrupted
+        self.failed.is_empty() && self.beyond.is_empty() && !self.interrupted
     }
 
-    /// Whether every step was done.
+    /// Whether every step was done, and did what was planned.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.failed.is_empty() && self.not_started.is_empty()
+        self.failed.is_empty() && self.not_started.is_empty() && self.beyond.is_empty()
     }
 }

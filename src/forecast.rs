@@ -4,6 +4,8 @@
 //! questions that have no answer yet into the plan, the world answers them, and the same plan is
 //! made again with the answers. Right before a step its questions are asked once more.
 
+pub(crate) mod walk;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -159,6 +161,22 @@ pub enum How {
 }
 
 impl Question {
+    /// The stream whose messages it is about; `None` where they are not all in one.
+    #[must_use]
+    pub fn stream(&self) -> Option<&str> {
+        match self {
+            Self::Stored { stream }
+            | Self::Unread { stream, .. }
+            | Self::Passed { stream, .. }
+            | Self::Matching { stream, .. }
+            | Self::Beyond { stream, .. }
+            | Self::Unneeded { stream, .. }
+            | Self::Settled { stream, .. }
+            | Self::TimeToLive { stream } => Some(stream),
+            Self::Uncopied { .. } => None,
+        }
+    }
+
     /// The same, to be asked right before a step: what the plan makes before it is there by then, or
     /// waits for nothing.
     #[must_use]

@@ -890,6 +890,7 @@ fn an_apply_that_stops_says_what_was_done_and_what_was_not() {
         done: vec![address("stream.ORDERS")],
         failed: vec![address("stream.INGEST_V2")],
         not_started: many,
+        beyond: Vec::new(),
         interrupted: false,
         counts: Counts { change: 1, ..Counts::default() },
     };
@@ -897,7 +898,11 @@ fn an_apply_that_stops_says_what_was_done_and_what_was_not() {
         tidy(&render::progress::stopped(it, "--env prod", Mode::Normal, Kept::State(43)))
     };
     shows!(told(&outcome));
-    let interrupted = Outcome { failed: Vec::new(), interrupted: true, ..outcome };
+    let failed = Vec::new();
+    let beyond = vec![address("stream.ORDERS")];
+    let beyond = told(&Outcome { failed: failed.clone(), beyond, ..outcome.clone() });
+    assert!(beyond.contains("beyond plan  stream.ORDERS\n"), "{beyond}");
+    let interrupted = Outcome { failed, interrupted: true, ..outcome };
     let told = told(&interrupted);
     assert!(
         told.contains("Apply interrupted: ") && told.contains("To see what is left: "),

@@ -62,12 +62,15 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
     let operation = history::operation(mode);
     let lock = store.lock(&operation).await.map_err(Failure::of_store)?;
     let interrupted = || Err(Failure::new("interrupted").help("nothing was changed"));
-    let gathering = project.gather_towards(mode, &operation);
-    let gathered = io::unless_interrupted(gathering, interrupted).await?;
-    let plan = match saved {
-        Some(plan) => checked(plan, &gathered)?,
-        None => plan::plan(&gathered.desired, &gathered.state, &gathered.live, &ask),
+    let deciding = async {
+        let mut gathered = project.gather_towards(mode, &operation).await?;
+        let plan = match saved {
+            Some(plan) => checked(plan, &gathered)?,
+            None => gathered.plan(&ask).await,
+        };
+        Ok((gathered, plan))
     };
+    let (gathered, plan) = io::unless_interrupted(deciding, interrupted).await?;
     // A saved plan was read when it was reviewed: its numbers are enough here.
     let shown = match args.file {
         Some(_) => render::review(&plan, &gathered.live.server),

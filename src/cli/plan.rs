@@ -125,8 +125,8 @@ fn consent(text: &str) -> Result<((Harm, Address), Reach), Failure> {
 /// Plans, shows the plan, and saves it where that is asked.
 pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure> {
     let ask = args.ask.ask()?;
-    let gathered = project.gather_towards(ask.mode, "plan").await?;
-    let plan = plan::plan(&gathered.desired, &gathered.state, &gathered.live, &ask);
+    let mut gathered = project.gather_towards(ask.mode, "plan").await?;
+    let plan = gathered.plan(&ask).await;
     if !args.json {
         project.show(&render::plan(&plan, &gathered.sources))?;
     }

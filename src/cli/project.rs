@@ -6,6 +6,7 @@ use super::{Failure, Global};
 use crate::{
     address::Address,
     finding::{Finding, Severity, Sources, did_you_mean},
+    forecast::Question,
     history,
     io::{
         files,
@@ -15,7 +16,7 @@ use crate::{
         who,
     },
     live::Live,
-    plan::Mode,
+    plan::{self, Ask, Mode, Plan},
     reconcile::{Reconciled, reconcile},
     render,
     spec::{self, Connection, Desired},
@@ -175,6 +176,28 @@ impl Project {
             self.tell_cut_short(&state, Some(&found));
         }
         Ok(Gathered { desired, sources, state, live, session })
+    }
+}
+
+impl Gathered {
+    /// Plans, asks what the plan cannot tell from what was gathered, and plans again with the
+    /// answers. Where nothing is to be counted nothing is asked.
+    pub(crate) async fn plan(&mut self, ask: &Ask) -> Plan {
+        /// An answer may lead to another question, and that to no third.
+        const ROUNDS: usize = 4;
+        let Self { desired, state, live, session, .. } = self;
+        let mut plan = plan::plan(desired, state, live, ask);
+        for _ in 0..ROUNDS {
+            let asked: BTreeSet<Question> = plan.questions.iter().cloned().collect();
+            let new: Vec<_> =
+                asked.into_iter().filter(|it| !live.tallies.contains_key(it)).collect();
+            if new.is_empty() {
+                break;
+            }
+            live.tallies.extend(session.tallies(new).await);
+            plan = plan::plan(desired, state, live, ask);
+        }
+        plan
     }
 }
 

@@ -3,6 +3,7 @@
 //! The decisions are all in the plan. What is added here is the order in time: steps of one wave
 //! side by side, waves one after another, and nothing sent that the journal does not know of.
 
+mod recount;
 mod request;
 mod walk;
 
@@ -12,6 +13,7 @@ use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 
 pub use self::request::Error;
 use self::{
+    recount::Held,
     request::{check_premise, is_stale, send, settled, shown},
     walk::{Ended, Walk},
 };
@@ -94,10 +96,14 @@ pub(crate) async fn apply(
 
 async fn timed<'a>(session: &Session, number: usize, step: &'a Step) -> Ended<'a> {
     let begun = Instant::now();
-    let mut touched = false;
-    let result = carry_out(session, step, &mut touched).await;
+    let (mut touched, mut held) = (false, None);
+    let result = carry_out(session, step, &mut touched, &mut held).await;
+    let beyond = match &result {
+        Ok(recorded) => recount::after(session, step, held, recorded.as_ref()).await,
+        Err(_) => None,
+    };
     let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-    Ended { number, step, result, touched, took_ms }
+    Ended { number, step, result, touched, beyond, took_ms }
 }
 
 /// What the state holds afterwards; `None` where the resource is gone, or no longer ours. Says
@@ -106,13 +112,17 @@ async fn carry_out(
     session: &Session,
     step: &Step,
     touched: &mut bool,
+    held: &mut Option<Held>,
 ) -> Result<Option<Recorded>, Error> {
     let is = check_premise(session, step).await?;
     fault::at(Point::PremiseRead);
     let mut answer = None;
-    for call in &step.calls {
+    for (number, call) in step.calls.iter().enumerate() {
         if call.waits {
             settled(session, &step.address).await?;
+        }
+        if number == 0 {
+            *held = recount::before(session, step).await?;
         }
         fault::at(Point::BeforeRequest);
         let sent = send(session, &call.clone().told(is.as_ref())).await;

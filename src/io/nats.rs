@@ -8,6 +8,7 @@ mod context;
 pub mod error;
 mod event;
 mod observe;
+mod probe;
 mod secret;
 mod wire;
 

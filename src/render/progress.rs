@@ -82,7 +82,7 @@ pub fn complete(mode: Mode, counts: Counts) -> String {
 /// What came of an apply that stopped half-way, and how to go on.
 #[must_use]
 pub fn stopped(outcome: &Outcome, options: &str, mode: Mode, kept: Kept) -> String {
-    let Outcome { done, failed, not_started, interrupted, counts: _ } = outcome;
+    let Outcome { done, failed, not_started, interrupted, beyond, counts: _ } = outcome;
     let word = if *interrupted { "interrupted" } else { "stopped" };
     let next =
         if failed.is_empty() { "To see what is left:" } else { "Fix the cause, then look again:" };
@@ -98,6 +98,8 @@ pub fn stopped(outcome: &Outcome, options: &str, mode: Mode, kept: Kept) -> Stri
     let lists = [
         ("done", done, Style::new()),
         ("failed", failed, DANGER),
+        // What it did more is said where it was done.
+        ("beyond plan", beyond, DANGER),
         ("not started", not_started, Style::new()),
     ];
     for (word, addresses, style) in lists {

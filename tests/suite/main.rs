@@ -13,6 +13,7 @@ mod fields;
 mod history;
 mod import;
 mod interrupt;
+mod losses;
 mod observe;
 mod peers;
 mod preflight;

@@ -17,6 +17,7 @@ use crate::{
         call::{Call, Does},
         premise,
     },
+    units::count,
 };
 
 /// How long the replicas of a stream are waited for: a large one may take hours to copy, and then
@@ -35,6 +36,20 @@ pub enum Error {
     /// The live resource is not the one the plan was made from.
     #[error("it changed since the plan was made: {0}")]
     Moved(String),
+    /// It would cost more than was planned and allowed.
+    #[error(
+        "{why}: {} planned and allowed, and now it is {now}; nothing of it was sent: plan again to \
+         see it",
+        plural(*most)
+    )]
+    Grown {
+        /// What happens to the messages.
+        why: String,
+        /// How many were allowed.
+        most: u64,
+        /// How many it is by now.
+        now: String,
+    },
     /// The replicas of the stream do not get to where they should be.
     #[error(
         "`{stream}` has not settled within {} min: {waiting}; the server goes on by itself, and \
@@ -50,6 +65,10 @@ pub enum Error {
     /// Somebody did not want to wait for it.
     #[error("interrupted while `{0}` was being moved; what is left is for the next apply")]
     Interrupted(String),
+}
+
+fn plural(most: u64) -> String {
+    format!("{} {}", count(most, "message"), if most == 1 { "was" } else { "were" })
 }
 
 impl Error {

@@ -44,6 +44,8 @@ pub(super) struct Ended<'a> {
     pub(super) result: Result<Option<Recorded>, Error>,
     /// Whether the server may have done something.
     pub(super) touched: bool,
+    /// What it did beyond its plan.
+    pub(super) beyond: Option<String>,
     pub(super) took_ms: u64,
 }
 
@@ -110,13 +112,14 @@ impl<'a> Walk<'a> {
 
     /// Takes note of how a step ended.
     pub(super) fn end(&mut self, ended: Ended<'_>) {
-        let Ended { number, step, result, touched, took_ms } = ended;
+        let Ended { number, step, result, touched, beyond, took_ms } = ended;
         let (address, action) = (step.address.clone(), step.action);
         match result {
             Ok(recorded) => {
                 self.outcome.done.push(address.clone());
                 self.outcome.counts.add(step);
-                let note = progress::note(step);
+                self.outcome.beyond.extend(beyond.as_ref().map(|_| address.clone()));
+                let note = beyond.or_else(|| progress::note(step));
                 (self.tell)(Event::Finished { address: address.clone(), action, took_ms, note });
                 self.is_done(Done { step: number, address, recorded });
             }

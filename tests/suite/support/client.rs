@@ -223,3 +223,18 @@ pub(crate) fn create_consumer(server: &Server, stream: &str, config: &Value) {
     let body = json!({ "stream_name": stream, "config": config });
     done(server, &format!("CONSUMER.CREATE.{stream}.{name}"), &body);
 }
+
+/// Publishes messages that have a time to live.
+pub(crate) fn publish_mortal(server: &Server, subject: &str, count: u64, life: &str) {
+    run(async {
+        let Client(client) = Client::connect(server.url()).await;
+        for _ in 0..count {
+            let mut headers = async_nats::HeaderMap::new();
+            headers.insert("Nats-TTL", life);
+            let answer = client.request_with_headers(subject.to_owned(), headers, "x".into()).await;
+            let answer: Value =
+                serde_json::from_slice(&answer.expect("an answer").payload).expect("it is JSON");
+            assert!(answer["error"].is_null(), "{answer}");
+        }
+    });
+}
