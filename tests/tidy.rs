@@ -566,7 +566,7 @@ fn group(
 mod each_check_can_fail {
     use super::*;
 
-    const DECISION: &str = "src/plan/risk.rs";
+    const DECISION: &str = "src/plan/order.rs";
 
     /// Complaints about one snippet, as a decision's.
     fn count(check: fn(&str, &str) -> Vec<String>, snippet: &str) -> usize {
@@ -622,7 +622,7 @@ mod each_check_can_fail {
     #[test]
     fn a_line_is_named_as_an_editor_counts_it() {
         let text = "//! Doc.\n\nconst A: &str = \"\n\n\";\nuse std::fs;\n";
-        assert_eq!(world(DECISION, text), ["src/plan/risk.rs:6: `std::fs` belongs in src/io/"]);
+        assert_eq!(world(DECISION, text), ["src/plan/order.rs:6: `std::fs` belongs in src/io/"]);
     }
 
     #[test]
