@@ -368,21 +368,11 @@ impl Code {
             Self::Replacement => {
                 ("replacement", "The change needs a replacement, which would lose messages.")
             }
-            Self::DataLoss => {
-                ("data-loss", "The change would delete messages, and nobody allowed it.")
-            }
-            Self::Delivery => (
-                "delivery",
-                "Messages would not be delivered, or not be stored, and nobody allowed it.",
-            ),
-            Self::Redelivery => (
-                "redelivery",
-                "Messages would be delivered or copied again, and nobody allowed it.",
-            ),
-            Self::OneWay => ("one-way", "No update takes the change back, and nobody allowed it."),
-            Self::Destroy => {
-                ("destroy", "Messages or a position would go with it, and nobody allowed it.")
-            }
+            Self::DataLoss => ("data-loss", "Messages would be deleted, and nobody allowed it."),
+            Self::Delivery => ("delivery", "Messages would not arrive, and nobody allowed it."),
+            Self::Redelivery => ("redelivery", "Messages would come again, and nobody allowed it."),
+            Self::OneWay => ("one-way", "No update takes it back, and nobody allowed it."),
+            Self::Destroy => ("destroy", "Messages or a position would go, and nobody allowed it."),
             Self::Protected => ("protected", "What would be destroyed is protected."),
             Self::Unreadable => {
                 ("unreadable", "The resource could not be read, so nothing is decided about it.")

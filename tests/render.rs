@@ -431,12 +431,13 @@ fn what_was_counted_is_told_with_its_time_and_who_still_needs_it() {
         how,
     };
     for question in world.plan().questions {
-        let answer = match &question {
-            Question::Beyond { stream, .. } if stream == "BILLING" => {
-                tally(214_880, Some(214_880), How::ByTime)
-            }
-            Question::Uncopied { .. } => tally(45, None, How::Info),
-            _ => tally(40, Some(40), How::Walk),
+        let billing = matches!(&question, Question::Beyond { stream, .. } if stream == "BILLING");
+        let answer = if billing {
+            tally(214_880, Some(214_880), How::ByTime)
+        } else if matches!(question, Question::Uncopied { .. }) {
+            tally(45, None, How::Info)
+        } else {
+            tally(40, Some(40), How::Walk)
         };
         world.live.tallies.insert(question, answer);
     }

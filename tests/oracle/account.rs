@@ -12,8 +12,9 @@ use jsplan::{
         Action, Ask, Step,
         call::{Call, Does},
         plan,
+        risk::Reach,
     },
-    schema::{Field, Kind, Verdict, Writer, stream::STREAM},
+    schema::{Field, Harm, Kind, Verdict, Writer, stream::STREAM},
     spec::{self, Desired},
     state::{Origin, Recorded, State, journal::Done},
 };
@@ -156,7 +157,7 @@ impl<'a> Account<'a> {
             let call = by_hand(name, config, is.as_ref());
             return Ok(Prediction { refused: errors(findings), call: Some(call) });
         };
-        let plan = plan(&desired, &self.state, live, &Ask::default());
+        let plan = plan(&desired, &self.state, live, &consenting(&desired));
         let others: Vec<_> =
             plan.steps.iter().filter(|it| it.address != address).map(|it| &it.address).collect();
         if !others.is_empty() {
@@ -212,6 +213,12 @@ impl<'a> Account<'a> {
         self.remove(&name).await;
         Err(why)
     }
+}
+
+/// What a change costs is no refusal of the server's.
+pub(crate) fn consenting(desired: &Desired) -> Ask {
+    let all = |it: &Address| Harm::ALL.map(|harm| ((harm, it.clone()), Reach::Unknown));
+    Ask { allow: desired.resources.keys().flat_map(all).collect(), ..Ask::default() }
 }
 
 /// A replacement that nothing else stops is a refusal by the rows.

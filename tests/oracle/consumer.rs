@@ -9,7 +9,7 @@ use jsplan::{
     finding::{Finding, Severity},
     live::{Live, Observed},
     plan::{
-        Action, Ask, Plan, Step,
+        Action, Plan, Step,
         call::{Call, Does},
         plan,
     },
@@ -20,7 +20,7 @@ use jsplan::{
 use serde_json::{Value, json};
 
 use crate::{
-    account::{Outcome, toml},
+    account::{Outcome, consenting, toml},
     consumer_draw::Draw,
     random::{asked, report},
     readback::shown,
@@ -151,7 +151,7 @@ impl<'a> Account<'a> {
     }
 
     fn plan(&self, desired: &Desired, live: &Live) -> Plan {
-        plan(desired, &self.state, live, &Ask::default())
+        plan(desired, &self.state, live, &consenting(desired))
     }
 
     async fn remove(&mut self, address: &Address) {

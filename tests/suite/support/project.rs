@@ -203,6 +203,18 @@ impl Project {
         self.run(&["apply", "--auto-approve"]).ended(0)
     }
 
+    /// Applies what costs something, with consent.
+    #[track_caller]
+    pub(crate) fn apply_allowing(&self, consents: &[&str]) -> Output {
+        self.allowing(&["apply", "--auto-approve"], consents).ended(0)
+    }
+
+    /// Runs jsplan to its end with consent to some harm.
+    pub(crate) fn allowing(&self, arguments: &[&str], consents: &[&str]) -> Output {
+        let consents = consents.iter().flat_map(|it| ["--allow", *it]);
+        self.run(&arguments.iter().copied().chain(consents).collect::<Vec<_>>())
+    }
+
     /// Plans, and expects that nothing is left to do.
     #[track_caller]
     pub(crate) fn plans_empty(&self) {
