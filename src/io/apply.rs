@@ -10,7 +10,7 @@ use std::{pin::pin, time::Instant};
 use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 
 pub use self::request::Error;
-use self::request::{check_premise, is_stale, send, settled, shown};
+use self::request::{Known, check_premise, is_stale, send, settled, shown};
 use super::{
     nats::Session,
     store::{self, Journal},
@@ -108,12 +108,13 @@ fn tally(
 /// What the state holds afterwards; `None` where the resource is gone, or no longer ours.
 async fn carry_out(session: &Session, step: &Step) -> Result<Option<Recorded>, Error> {
     let is = check_premise(session, step).await?;
+    let mut known = Known::new(step, is.as_ref());
     let mut answer = None;
     for call in &step.calls {
         if call.waits {
             settled(session, &step.address).await?;
         }
-        answer = send(session, &call.clone().told(is.as_ref())).await?;
+        answer = send(session, &call.clone().told(is.as_ref()), &mut known).await?;
     }
     if let Some(call) =
         step.calls.last().filter(|it| it.waits || is_stale(session, step, it, answer.as_ref()))

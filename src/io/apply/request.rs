@@ -1,7 +1,10 @@
 //! One request at a time: the premise before it, the answer after it, and what is live where no
 //! answer comes.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use crate::{
     address::Address,
@@ -25,6 +28,12 @@ const SETTLING: Duration = Duration::from_secs(300);
 
 /// How often they are looked at.
 const PACE: Duration = Duration::from_millis(250);
+
+/// How long the first stream of an account may be refused while the folder of the last one goes.
+const PASSING: Duration = Duration::from_secs(2);
+
+/// How long somebody who wants it to end waits for a request that nobody has answered yet.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// Why a step failed.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +59,64 @@ pub enum Error {
     /// Somebody did not want to wait for it.
     #[error("interrupted while `{0}` was being moved; what is left is for the next apply")]
     Interrupted(String),
+    /// Nobody can say whether a request was carried out.
+    #[error(
+        "whether `{subject}` was carried out is not known: {cause}, and {then}; the next command \
+         reads what is live before it does anything"
+    )]
+    Open {
+        /// What stands behind the API prefix.
+        subject: String,
+        /// Why there was no answer.
+        cause: nats::error::Error,
+        /// How the question for what is live ended.
+        then: String,
+    },
+    /// What is live shows that a request was not carried out, however often it was sent.
+    #[error("`{subject}` was not carried out, as what is live shows: {cause}")]
+    Undone {
+        /// What stands behind the API prefix.
+        subject: String,
+        /// Why there was no answer to the last one.
+        cause: nats::error::Error,
+    },
+}
+
+/// What a step knows of the resources that it is about, from the last look or answer: `None` is known
+/// to be absent.
+///
+/// The time of creation is all that tells a resource from another of its name, so that every answer is
+/// held against it.
+#[derive(Default)]
+pub(super) struct Known(BTreeMap<Address, Option<Premise>>);
+
+impl Known {
+    /// What was found where the premise was checked. A step without a premise knows nothing.
+    pub(super) fn new(step: &Step, is: Option<&Observed>) -> Self {
+        let found = step.premise.iter().map(|_| (step.address.clone(), is.map(premise)));
+        Self(found.collect())
+    }
+
+    fn before(&self, address: &Address) -> Option<&Premise> {
+        self.0.get(address)?.as_ref()
+    }
+
+    /// Takes what an answer shows; that it shows another resource means that somebody made it anew
+    /// between the look and the request.
+    fn take(&mut self, address: &Address, is: Option<&Observed>) -> Result<(), Error> {
+        if let (Some(before), Some(is)) = (self.before(address), is) {
+            same(before, is)?;
+        }
+        self.0.insert(address.clone(), is.map(premise));
+        Ok(())
+    }
+}
+
+/// What is live, held against a request without an answer.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    Done,
+    Undone,
 }
 
 /// JetStream has no compare-and-set, so the live resource is read right before it is written.
@@ -88,7 +155,7 @@ async fn read_led(session: &Session, address: &Address) -> Result<Option<Observe
         found = session.read(address).await;
         !matches!(found, Err(nats::error::Error::NoLeader))
     };
-    clock::until(Instant::now() + nats::ELECTION, PACE, look).await;
+    clock::until(Instant::now() + nats::PATIENCE, PACE, look).await;
     Ok(found?)
 }
 
@@ -162,37 +229,153 @@ pub(super) async fn shown(session: &Session, call: &Call) -> Option<Observed> {
 }
 
 /// Sends one request; gives the read-back, where the answer is one.
-pub(super) async fn send(session: &Session, call: &Call) -> Result<Option<Observed>, Error> {
-    let body = if call.body.is_null() { Vec::new() } else { call.body.to_string().into_bytes() };
-    let mut reply = session.request(&call.subject, body.clone(), call.level).await;
+///
+/// What is deleted is only ever what is known: without that, it is read first.
+pub(super) async fn send(
+    session: &Session,
+    call: &Call,
+    known: &mut Known,
+) -> Result<Option<Observed>, Error> {
+    let address = &call.address;
+    if call.does == Does::Delete {
+        if !known.0.contains_key(address) {
+            let is = read_led(session, address).await?;
+            known.0.insert(address.clone(), is.as_ref().map(premise));
+        }
+        if known.before(address).is_none() {
+            return Ok(None);
+        }
+    }
+    let mut reply = request(session, call).await;
     if reply.as_ref().is_err_and(nats::error::Error::is_moving) {
         // It was refused, so it may be sent again.
-        settled(session, &call.address).await?;
-        reply = session.request(&call.subject, body, call.level).await;
+        settled(session, address).await?;
+        reply = request(session, call).await;
     }
+    let answer = match reply {
+        Err(error) if session.leaves_open(&error) => {
+            let before = known.before(address);
+            tokio::select! {
+                answer = settle(session, call, before, error.clone()) => answer?,
+                () = impatient() => {
+                    let then = "somebody asked for the end".to_owned();
+                    return Err(open(call, error, then));
+                }
+            }
+        }
+        answer => answer?,
+    };
+    match call.does {
+        Does::Set => {}
+        Does::Write | Does::Resume | Does::Delete => known.take(address, answer.as_ref())?,
+    }
+    Ok(answer)
+}
+
+/// One request and its answer. What is refused for the moment only was not carried out, and is sent
+/// again.
+async fn request(session: &Session, call: &Call) -> Result<Option<Observed>, nats::error::Error> {
+    let body = if call.body.is_null() { Vec::new() } else { call.body.to_string().into_bytes() };
+    let creates = call.subject.starts_with("STREAM.CREATE.");
+    let mut reply = Err(nats::error::Error::NoLeader);
+    let look = async || {
+        reply = session.request(&call.subject, body.clone(), call.level).await;
+        !(creates && reply.as_ref().is_err_and(nats::error::Error::is_passing))
+    };
+    clock::until(Instant::now() + PASSING, PACE, look).await;
     match (reply, call.does) {
         (Ok(answer), Does::Write | Does::Resume) => Ok(Some(answer.observed(&call.address)?)),
         (Ok(_), Does::Set | Does::Delete) => Ok(None),
         (Err(error), Does::Delete) if error.is_absence() => Ok(None),
-        (Err(error), _) if error.is_loss() => settle(session, call, error).await,
-        (Err(error), _) => Err(error.into()),
+        (Err(error), _) => Err(error),
     }
 }
 
-/// No answer does not mean not done: what is live decides, and nothing is sent twice.
+/// No answer does not mean not done: what is live decides. What was not done is sent again, and what
+/// destroys only where it would hit the resource that was meant.
 async fn settle(
     session: &Session,
     call: &Call,
-    error: nats::error::Error,
+    before: Option<&Premise>,
+    mut cause: nats::error::Error,
 ) -> Result<Option<Observed>, Error> {
-    match (session.read(&call.address).await?, call.does) {
-        (None, Does::Delete) => Ok(None),
-        (Some(is), Does::Write | Does::Resume) if as_sent(session, call, &is) => Ok(Some(is)),
-        (Some(is), Does::Set) if as_sent(session, call, &is) => Ok(None),
-        (None | Some(_), Does::Write | Does::Resume | Does::Set | Does::Delete) => {
-            Err(error.into())
+    let deadline = Instant::now() + nats::PATIENCE;
+    loop {
+        let is = definite(session, call, deadline, &cause).await?;
+        let verdict = judge(session, call, before, is.as_ref())?;
+        if verdict == Verdict::Done {
+            return Ok(is.filter(|_| matches!(call.does, Does::Write | Does::Resume)));
         }
+        if Instant::now() >= deadline {
+            return Err(Error::Undone { subject: call.subject.clone(), cause });
+        }
+        match request(session, call).await {
+            Err(error) if session.leaves_open(&error) => cause = error,
+            answer => return Ok(answer?),
+        }
+        clock::pause(PACE).await;
     }
+}
+
+/// Looks until the server says what is there.
+async fn definite(
+    session: &Session,
+    call: &Call,
+    deadline: Instant,
+    cause: &nats::error::Error,
+) -> Result<Option<Observed>, Error> {
+    let mut found = Err(nats::error::Error::NoLeader);
+    let look = async || {
+        found = session.glance(&call.address).await;
+        !found.as_ref().is_err_and(|it| session.leaves_open(it))
+    };
+    clock::until(deadline, PACE, look).await;
+    found.map_err(|it| open(call, cause.clone(), format!("what is live cannot be read: {it}")))
+}
+
+/// Whether a request was carried out, by what is live now and was before.
+fn judge(
+    session: &Session,
+    call: &Call,
+    before: Option<&Premise>,
+    is: Option<&Observed>,
+) -> Result<Verdict, Error> {
+    if let (Some(before), Some(is)) = (before, is) {
+        same(before, is)?;
+    }
+    match (is, call.does) {
+        (None, Does::Delete) => Ok(Verdict::Done),
+        (Some(_), Does::Delete) => Ok(Verdict::Undone),
+        (None, _) if before.is_some() => Err(Error::Moved("it is gone".to_owned())),
+        (None, Does::Write | Does::Resume | Does::Set) => Ok(Verdict::Undone),
+        (Some(is), Does::Write | Does::Resume | Does::Set) if as_sent(session, call, is) => {
+            Ok(Verdict::Done)
+        }
+        (Some(is), Does::Write) if before.is_some_and(|it| *it != premise(is)) => {
+            let text = "its configuration is neither what it was nor what was sent";
+            Err(Error::Moved(text.to_owned()))
+        }
+        // Where something else has been made meanwhile, the server says so when it is sent again.
+        (Some(_), Does::Write | Does::Resume | Does::Set) => Ok(Verdict::Undone),
+    }
+}
+
+/// Whether two readings are of one resource, and not of another that was made under its name.
+fn same(before: &Premise, is: &Observed) -> Result<(), Error> {
+    if before.created == is.created {
+        return Ok(());
+    }
+    Err(Error::Moved(format!("it was created anew at {}", is.created)))
+}
+
+fn open(call: &Call, cause: nats::error::Error, then: String) -> Error {
+    Error::Open { subject: call.subject.clone(), cause, then }
+}
+
+/// Ends a while after somebody asks for the end.
+async fn impatient() {
+    crate::io::interrupted().await;
+    clock::pause(GRACE).await;
 }
 
 fn as_sent(session: &Session, call: &Call, is: &Observed) -> bool {

@@ -230,6 +230,12 @@ impl Error {
         matches!(self, Self::Api { err_code: 10124 | 10226, .. })
     }
 
+    /// Whether a creation may succeed in a moment: while a server still removes the folder of an
+    /// account's last stream, the first one anew finds it gone under its feet (all releases).
+    pub(crate) fn is_passing(&self) -> bool {
+        matches!(self, Self::Api { code: 500, err_code: 10049, .. })
+    }
+
     /// Whether the server says that the resource is not there.
     pub(crate) fn is_absence(&self) -> bool {
         matches!(self, Self::Api { code: 404, err_code: 10059 | 10014, .. })

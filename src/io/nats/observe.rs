@@ -7,13 +7,13 @@
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     mem,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 
 use super::{
-    Session,
+    PATIENCE, Session,
     error::Error,
     wire::{self, Account, Entry, Page},
 };
@@ -36,7 +36,7 @@ const LIST: usize = 256;
 /// What is missing from a list often is an election that this outlasts.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Most times a page is asked for.
+/// Times that a page is asked for, however long the reading has taken by then.
 const TRIES: u8 = 3;
 
 /// Reads the account. See [`Session::observe`].
@@ -86,6 +86,7 @@ async fn read<'a>(
 /// A reading under way.
 struct Reading<'a> {
     session: &'a Session,
+    begun: Instant,
     expected: &'a BTreeSet<Address>,
     queue: VecDeque<Ask>,
     /// Pages on which something was missing.
@@ -138,6 +139,7 @@ impl<'a> Reading<'a> {
     fn new(session: &'a Session, expected: &'a BTreeSet<Address>) -> Self {
         Self {
             session,
+            begun: Instant::now(),
             expected,
             queue: VecDeque::new(),
             again: Vec::new(),
@@ -285,13 +287,14 @@ impl<'a> Reading<'a> {
 
     fn fail(&mut self, ask: Ask, error: Error) -> Result<(), Error> {
         let Ask { what, tries } = ask;
-        if error.is_loss() && tries + 1 < TRIES {
+        let again = tries + 1 < TRIES || self.begun.elapsed() < PATIENCE;
+        if error.is_loss() && again {
             // Too many bytes at once may be what ended the connection: from here on, one by one.
             if matches!(error, Error::Lost { .. }) {
                 self.page = Some(BYTES);
                 self.consumer = self.consumer.max(BYTES / LIST / 4);
             }
-            self.queue.push_front(Ask { what, tries: tries + 1 });
+            self.queue.push_front(Ask { what, tries: tries.saturating_add(1) });
             return Ok(());
         }
         let denied = matches!(error, Error::Denied { .. } | Error::DeniedInbox { .. });
