@@ -5,13 +5,18 @@
 
 mod request;
 
-use std::{pin::pin, time::Instant};
+use std::{
+    pin::pin,
+    time::{Duration, Instant},
+};
 
 use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
+use tokio::sync::mpsc;
 
 pub use self::request::Error;
 use self::request::{Known, check_premise, is_stale, send, settled, shown};
 use super::{
+    clock,
     nats::Session,
     store::{self, Journal},
 };
@@ -25,6 +30,9 @@ use crate::{
 
 /// Writes in flight: the knee of a single server, and enough to hide elections in a cluster.
 pub(crate) const PARALLELISM: u16 = 16;
+
+/// How often a step that takes long says so.
+const STILL: Duration = Duration::from_secs(10);
 
 /// Carries out the steps of a plan and changes the state with it. Each finished step is in the journal, on disk,
 /// before a new one is begun.
@@ -40,6 +48,7 @@ pub(crate) async fn apply(
 ) -> Result<Outcome, store::Error> {
     let mut outcome = Outcome::default();
     let mut interrupted = pin!(super::interrupted());
+    let (long, mut still) = mpsc::unbounded_channel();
     for wave in steps.chunk_by(|a, b| a.wave == b.wave) {
         let mut waiting = wave.iter();
         let mut in_flight = FuturesUnordered::new();
@@ -47,10 +56,14 @@ pub(crate) async fn apply(
             while in_flight.len() < usize::from(parallelism) && outcome.goes_on() {
                 let Some(step) = waiting.next() else { break };
                 tell(Event::Started { address: step.address.clone(), action: step.action });
-                in_flight.push(timed(session, step));
+                in_flight.push(timed(session, step, &long));
             }
             let first = tokio::select! {
                 ended = in_flight.next() => ended,
+                Some(event) = still.recv() => {
+                    tell(event);
+                    continue;
+                }
                 () = &mut interrupted, if !outcome.interrupted => {
                     outcome.interrupted = true;
                     tell(Event::Interrupted);
@@ -74,11 +87,26 @@ pub(crate) async fn apply(
 
 type Ended<'a> = (&'a Step, Result<Option<Recorded>, Error>, u64);
 
-async fn timed<'a>(session: &Session, step: &'a Step) -> Ended<'a> {
+/// One step, which says every now and then that it is not done yet.
+async fn timed<'a>(
+    session: &Session,
+    step: &'a Step,
+    long: &mpsc::UnboundedSender<Event>,
+) -> Ended<'a> {
     let begun = Instant::now();
-    let result = carry_out(session, step).await;
-    let took = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-    (step, result, took)
+    let elapsed_ms = || u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let mut work = pin!(carry_out(session, step));
+    let result = loop {
+        tokio::select! {
+            result = &mut work => break result,
+            () = clock::pause(STILL) => {
+                let (address, action) = (step.address.clone(), step.action);
+                // Nobody listens only where the whole apply is over.
+                let _ = long.send(Event::Waiting { address, action, elapsed_ms: elapsed_ms() });
+            }
+        }
+    };
+    (step, result, elapsed_ms())
 }
 
 /// Reports how a step ended, and gives what the state has to hold of it if it is done.
