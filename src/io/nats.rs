@@ -136,7 +136,8 @@ impl Session {
     /// Who answers, and for whom.
     pub async fn server(&self) -> Result<Server, Error> {
         let (account, info) = tokio::join!(self.account(), self.info());
-        Ok(self.describe(account, info?))
+        let info = info?;
+        Ok(self.describe(self.account_at_last(account).await, info))
     }
 
     /// Reads the whole account: every stream and consumer, each found, unknown, or absent.
@@ -183,10 +184,22 @@ impl Session {
         self.ask("INFO", "", wire::account).await
     }
 
-    /// The account's name, where the server says it: users may be denied the question.
-    async fn account(&self) -> Option<String> {
-        let reply = self.send("$SYS.REQ.USER.INFO", Request::new(), COURTESY).await.ok()?;
-        wire::user(&reply.payload)
+    /// The account's name, where the server says it: users may be denied the question. An error means
+    /// that the answer was lost.
+    async fn account(&self) -> Result<Option<String>, Error> {
+        match self.send("$SYS.REQ.USER.INFO", Request::new(), COURTESY).await {
+            Ok(reply) => Ok(wire::user(&reply.payload)),
+            Err(error) if error.is_loss() => Err(error),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// The same, asked once more where the answer was lost and others have come since.
+    async fn account_at_last(&self, first: Result<Option<String>, Error>) -> Option<String> {
+        match first {
+            Ok(account) => account,
+            Err(_) => self.account().await.ok().flatten(),
+        }
     }
 
     fn describe(&self, account: Option<String>, info: Account) -> Server {

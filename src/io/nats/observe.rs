@@ -47,6 +47,7 @@ pub(super) async fn observe(
     let at = clock::now();
     let (account, read) = tokio::join!(session.account(), read(session, expected));
     let (info, Reading { resources, unknown, .. }) = read?;
+    let account = session.account_at_last(account).await;
     let holds = live::Account { servers: session.servers(), ..info.holds.clone() };
     Ok(Live {
         server: session.describe(account, info),
