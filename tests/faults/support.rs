@@ -1,4 +1,9 @@
-//! What the suite has of servers, clients and projects.
+//! What the suite has of servers, clients and projects, and a few signals.
+
+use std::process::Child;
+
+use jsplan::io::server::Server;
+use rustix::process::Signal;
 
 #[path = "../suite/support/client.rs"]
 #[expect(dead_code, reason = "the suite asks for more")]
@@ -11,3 +16,13 @@ pub(crate) mod proxy;
 #[path = "../suite/support/server.rs"]
 #[expect(dead_code, reason = "the suite asks for more")]
 pub(crate) mod server;
+
+/// Makes a frozen server go on.
+pub(crate) fn thaw(frozen: &Server) {
+    server::signal(frozen.pid(), Signal::CONT);
+}
+
+/// What Ctrl-C does.
+pub(crate) fn interrupt(run: &Child) {
+    server::signal(run.id(), Signal::INT);
+}

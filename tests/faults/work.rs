@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    process::Child,
     sync::{Arc, Mutex, PoisonError},
     thread,
 };
@@ -15,6 +16,9 @@ use crate::support::{
     proxy::{Proxy, Then},
     server::{place, server},
 };
+
+/// What the subjects of requests begin with.
+const API: &str = "$JS.API.";
 
 /// A wait for an answer that is as short as can be.
 const TIMEOUT: &str = "timeout = \"4100ms\"\n";
@@ -85,7 +89,7 @@ impl Work {
         let work = Self::new();
         work.apply().ended(0);
         work.holds();
-        work.proxy.sent("$JS.API.")
+        work.proxy.sent(API)
     }
 
     /// Applies, through whatever stands before the server.
@@ -93,18 +97,32 @@ impl Work {
         self.project.run_as_the_spec_says(&APPLY)
     }
 
-    /// The server is killed, and started again on what it has on disk.
-    pub(crate) fn crash(&self) -> impl FnOnce() + Send + use<> {
+    /// Where the server itself is.
+    pub(crate) fn url(&self) -> String {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner).url().to_owned()
+    }
+
+    /// Kills the server, wherever it is called.
+    pub(crate) fn kill(&self) -> impl FnOnce() + Send + use<> {
+        let server = Arc::clone(&self.server);
+        move || server.lock().unwrap_or_else(PoisonError::into_inner).kill()
+    }
+
+    /// Starts it, on what it has on disk.
+    pub(crate) fn restart(&self) -> impl FnOnce() + Send + use<> {
         let server = Arc::clone(&self.server);
         move || {
             let mut server = server.lock().unwrap_or_else(PoisonError::into_inner);
-            server.kill();
             server.restart().expect("it starts again");
         }
     }
 
-    /// What is live is what the spec says and what the state says, nothing that was not meant is gone,
-    /// and nothing was destroyed twice.
+    /// Applies, and waits for nothing.
+    pub(crate) fn start(&self) -> Child {
+        self.project.start_as_the_spec_says(&APPLY)
+    }
+
+    /// What is live is what the spec says and what the state says, and no message was lost.
     #[track_caller]
     pub(crate) fn holds(&self) {
         let server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
@@ -118,7 +136,6 @@ impl Work {
         assert_eq!(info["config"]["max_waiting"], 5);
         let next = pull(&server, "KEPT", "MOVED", 1);
         assert_eq!(next.first().map(|it| it.sequence), Some(ACKNOWLEDGED + 1));
-        self.destroyed_once();
     }
 
     /// No request that destroys something has reached the server twice.
@@ -175,10 +192,15 @@ pub(crate) enum Loss {
     Reply,
 }
 
-/// Lets the n-th request of the API, or its reply, go that way.
-pub(crate) fn lose(proxy: &Proxy, number: usize, loss: Loss, then: Then) {
+/// Does something at the n-th request of the API, or at its reply.
+pub(crate) fn at(
+    proxy: &Proxy,
+    number: usize,
+    loss: Loss,
+    act: impl FnOnce() -> Then + Send + 'static,
+) {
     match loss {
-        Loss::Request => proxy.before("$JS.API.", number, move || then),
-        Loss::Reply => proxy.after("$JS.API.", number, move || then),
+        Loss::Request => proxy.before(API, number, act),
+        Loss::Reply => proxy.after(API, number, act),
     }
 }

@@ -20,6 +20,7 @@ use crate::{
         call::{Call, Does},
         premise,
     },
+    schema::Release,
 };
 
 /// How long the replicas of a stream are waited for: a large one may take hours to copy, and then
@@ -61,16 +62,14 @@ pub enum Error {
     Interrupted(String),
     /// Nobody can say whether a request was carried out.
     #[error(
-        "whether `{subject}` was carried out is not known: {cause}, and {then}; the next command \
-         reads what is live before it does anything"
+        "whether `{subject}` was carried out is not known: {why}; the next command reads what is live \
+         before it does anything"
     )]
     Open {
         /// What stands behind the API prefix.
         subject: String,
-        /// Why there was no answer.
-        cause: nats::error::Error,
-        /// How the question for what is live ended.
-        then: String,
+        /// Why nobody can.
+        why: String,
     },
     /// What is live shows that a request was not carried out, however often it was sent.
     #[error("`{subject}` was not carried out, as what is live shows: {cause}")]
@@ -101,14 +100,8 @@ impl Known {
         self.0.get(address)?.as_ref()
     }
 
-    /// Takes what an answer shows; that it shows another resource means that somebody made it anew
-    /// between the look and the request.
-    fn take(&mut self, address: &Address, is: Option<&Observed>) -> Result<(), Error> {
-        if let (Some(before), Some(is)) = (self.before(address), is) {
-            same(before, is)?;
-        }
+    fn take(&mut self, address: &Address, is: Option<&Observed>) {
         self.0.insert(address.clone(), is.map(premise));
-        Ok(())
     }
 }
 
@@ -138,8 +131,9 @@ pub(super) async fn check_premise(
         };
     };
     let found = premise(&is);
-    if found.created != expected.created {
-        return Err(Error::Moved(format!("it was created anew at {}", found.created)));
+    let told = keeps_created(session, &step.address) || step.destroys();
+    if found.created != expected.created && told {
+        return Err(anew(&is));
     }
     if found.fingerprint == expected.fingerprint || rescaled(step, &is, expected) {
         return Ok(Some(is));
@@ -239,37 +233,66 @@ pub(super) async fn send(
     let address = &call.address;
     if call.does == Does::Delete {
         if !known.0.contains_key(address) {
-            let is = read_led(session, address).await?;
-            known.0.insert(address.clone(), is.as_ref().map(premise));
+            known.take(address, read_led(session, address).await?.as_ref());
         }
         if known.before(address).is_none() {
             return Ok(None);
         }
     }
+    let answer = tokio::select! {
+        answer = answered(session, call, known.before(address)) => answer?,
+        () = impatient() => return Err(open(call, "interrupted before there was an answer".to_owned())),
+    };
+    if call.does == Does::Set {
+        return Ok(None);
+    }
+    let answer = match (known.before(address), answer) {
+        (Some(before), Some(is)) => Some(the_same(session, address, before, is).await?),
+        (_, answer) => answer,
+    };
+    known.take(address, answer.as_ref());
+    Ok(answer)
+}
+
+/// What an answer shows, where it is the resource that was changed, and not another that somebody made
+/// under its name between the look and the request.
+///
+/// The answer to the first update of a consumer since the server was started has the time of the
+/// update in the place of that of the creation (all releases).
+async fn the_same(
+    session: &Session,
+    address: &Address,
+    before: &Premise,
+    is: Observed,
+) -> Result<Observed, Error> {
+    if before.created == is.created {
+        return Ok(is);
+    }
+    let Some(is) = read_led(session, address).await? else {
+        return Err(Error::Moved("it is gone".to_owned()));
+    };
+    if before.created != is.created && keeps_created(session, address) {
+        return Err(anew(&is));
+    }
+    Ok(is)
+}
+
+/// What came of a request, settled where it got no answer.
+async fn answered(
+    session: &Session,
+    call: &Call,
+    before: Option<&Premise>,
+) -> Result<Option<Observed>, Error> {
     let mut reply = request(session, call).await;
     if reply.as_ref().is_err_and(nats::error::Error::is_moving) {
         // It was refused, so it may be sent again.
-        settled(session, address).await?;
+        settled(session, &call.address).await?;
         reply = request(session, call).await;
     }
-    let answer = match reply {
-        Err(error) if session.leaves_open(&error) => {
-            let before = known.before(address);
-            tokio::select! {
-                answer = settle(session, call, before, error.clone()) => answer?,
-                () = impatient() => {
-                    let then = "somebody asked for the end".to_owned();
-                    return Err(open(call, error, then));
-                }
-            }
-        }
-        answer => answer?,
-    };
-    match call.does {
-        Does::Set => {}
-        Does::Write | Does::Resume | Does::Delete => known.take(address, answer.as_ref())?,
+    match reply {
+        Err(error) if session.leaves_open(&error) => settle(session, call, before, error).await,
+        answer => Ok(answer?),
     }
-    Ok(answer)
 }
 
 /// One request and its answer. What is refused for the moment only was not carried out, and is sent
@@ -330,7 +353,7 @@ async fn definite(
         !found.as_ref().is_err_and(|it| session.leaves_open(it))
     };
     clock::until(deadline, PACE, look).await;
-    found.map_err(|it| open(call, cause.clone(), format!("what is live cannot be read: {it}")))
+    found.map_err(|it| open(call, format!("{cause}, and what is live cannot be read: {it}")))
 }
 
 /// Whether a request was carried out, by what is live now and was before.
@@ -340,9 +363,14 @@ fn judge(
     before: Option<&Premise>,
     is: Option<&Observed>,
 ) -> Result<Verdict, Error> {
-    if let (Some(before), Some(is)) = (before, is) {
-        same(before, is)?;
+    if let (Some(before), Some(is)) = (before, is)
+        && before.created != is.created
+        && (call.does == Does::Delete || keeps_created(session, &call.address))
+    {
+        return Err(anew(is));
     }
+    let another =
+        |is: &Observed| before.is_some_and(|it| it.fingerprint != premise(is).fingerprint);
     match (is, call.does) {
         (None, Does::Delete) => Ok(Verdict::Done),
         (Some(_), Does::Delete) => Ok(Verdict::Undone),
@@ -351,7 +379,7 @@ fn judge(
         (Some(is), Does::Write | Does::Resume | Does::Set) if as_sent(session, call, is) => {
             Ok(Verdict::Done)
         }
-        (Some(is), Does::Write) if before.is_some_and(|it| *it != premise(is)) => {
+        (Some(is), Does::Write) if another(is) => {
             let text = "its configuration is neither what it was nor what was sent";
             Err(Error::Moved(text.to_owned()))
         }
@@ -360,16 +388,22 @@ fn judge(
     }
 }
 
-/// Whether two readings are of one resource, and not of another that was made under its name.
-fn same(before: &Premise, is: &Observed) -> Result<(), Error> {
-    if before.created == is.created {
-        return Ok(());
-    }
-    Err(Error::Moved(format!("it was created anew at {}", is.created)))
+/// Whether the time of creation tells a resource from another of its name. Before, the next start
+/// gives what was updated the time of its update (2.10.26, 2.11.11, 2.12.8; consumers on 2.14.6 too).
+fn keeps_created(session: &Session, address: &Address) -> bool {
+    let since = match address {
+        Address::Stream(_) => Release(2, 14, 0),
+        Address::Consumer { .. } => Release(2, 15, 0),
+    };
+    session.release() >= since
 }
 
-fn open(call: &Call, cause: nats::error::Error, then: String) -> Error {
-    Error::Open { subject: call.subject.clone(), cause, then }
+fn anew(is: &Observed) -> Error {
+    Error::Moved(format!("it was created anew at {}", is.created))
+}
+
+fn open(call: &Call, why: String) -> Error {
+    Error::Open { subject: call.subject.clone(), why }
 }
 
 /// Ends a while after somebody asks for the end.

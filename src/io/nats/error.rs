@@ -230,8 +230,9 @@ impl Error {
         matches!(self, Self::Api { err_code: 10124 | 10226, .. })
     }
 
-    /// Whether a creation may succeed in a moment: while a server still removes the folder of an
-    /// account's last stream, the first one anew finds it gone under its feet (all releases).
+    /// Whether a creation may succeed in a moment: while a server still removes the folder of a stream,
+    /// or of an account with its last one, another cannot have its own (2.10.26, 2.11.11, 2.15.1: one of
+    /// a thousand, for some milliseconds).
     pub(crate) fn is_passing(&self) -> bool {
         matches!(self, Self::Api { code: 500, err_code: 10049, .. })
     }

@@ -28,6 +28,11 @@ impl Client {
         reply.expect("a reply").payload.to_vec()
     }
 
+    /// Sends a request that may go wrong in any way.
+    pub(crate) async fn try_ask(&self, subject: &str) {
+        drop(self.0.request(format!("$JS.API.{subject}"), "".into()).await);
+    }
+
     /// Makes a stream in memory that takes the subject of its own name.
     pub(crate) async fn stream(&self, name: &str) {
         let body = json!({ "name": name, "subjects": [name], "storage": "memory" });

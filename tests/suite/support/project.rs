@@ -163,9 +163,15 @@ impl Project {
 
     /// Runs jsplan to its end on the server that the spec names.
     pub(crate) fn run_as_the_spec_says(&self, arguments: &[&str]) -> Output {
+        Output::ending(self.start_as_the_spec_says(arguments))
+    }
+
+    /// Starts jsplan on the server that the spec names, and does not wait for it.
+    pub(crate) fn start_as_the_spec_says(&self, arguments: &[&str]) -> Child {
         let mut command = Command::new(JSPLAN);
         command.args(arguments).args(["--env", &self.env]).current_dir(self.folder.path());
-        Output::of(command.env_clear().stdin(Stdio::null()).output().expect("jsplan runs"))
+        command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().expect("jsplan runs")
     }
 
     /// Runs jsplan on a terminal of its own, with this typed into it.
@@ -216,6 +222,11 @@ impl Project {
 }
 
 impl Output {
+    /// Waits for the end of a run.
+    pub(crate) fn ending(run: Child) -> Self {
+        Self::of(run.wait_with_output().expect("it ends"))
+    }
+
     fn of(output: std::process::Output) -> Self {
         let text = |it: Vec<u8>| String::from_utf8(it).expect("jsplan writes UTF-8");
         Self {

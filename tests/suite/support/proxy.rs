@@ -32,6 +32,8 @@ pub(crate) enum Then {
     Swallow,
     /// It is lost, and both ends see the connection close.
     Cut,
+    /// It waits, and everything else with it, until [`Proxy::go_on`].
+    Hold,
 }
 
 type Act = Box<dyn FnOnce() -> Then + Send>;
@@ -124,9 +126,9 @@ impl Proxy {
         self.shared.ledger().reached.clone()
     }
 
-    /// Passes nothing on, either way, until [`Self::go_on`]; connections stay open.
-    pub(crate) fn hold(&self) {
-        self.shared.ledger().held = true;
+    /// Whether nothing is passed on.
+    pub(crate) fn is_held(&self) -> bool {
+        self.shared.ledger().held
     }
 
     /// Passes on what was held, and what comes.
@@ -190,7 +192,7 @@ impl Shared {
                 ledger.awaited.insert(reply.to_owned(), later);
             }
         }
-        let then = run(now);
+        let then = self.held(run(now));
         if then == Then::Pass {
             self.ledger().reached.push(subject.to_owned());
         }
@@ -200,7 +202,17 @@ impl Shared {
     /// What becomes of a message to this subject, which may be a reply.
     fn reply(&self, subject: &str) -> Then {
         let acts = self.ledger().awaited.remove(subject);
-        run(acts.unwrap_or_default())
+        self.held(run(acts.unwrap_or_default()))
+    }
+
+    /// What is held goes on in the end.
+    fn held(&self, then: Then) -> Then {
+        if then != Then::Hold {
+            return then;
+        }
+        self.ledger().held = true;
+        self.wait();
+        Then::Pass
     }
 }
 
@@ -246,7 +258,7 @@ fn relay(shared: &Shared, ends: [TcpStream; 2], there: bool) {
         match then {
             Then::Pass if to.write_all(&bytes).is_ok() => {}
             Then::Swallow => {}
-            Then::Pass | Then::Cut => break,
+            Then::Pass | Then::Cut | Then::Hold => break,
         }
     }
     close(&ends);
@@ -354,10 +366,11 @@ mod tests {
         let mut wire = Wire::new(&proxy);
         wire.ask("A");
         assert_eq!(wire.heard().as_deref(), Some("A"));
-        proxy.hold();
+        proxy.before("STREAM.INFO", 1, || Then::Hold);
         wire.ask("B");
         wire.0.get_mut().set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");
         assert_eq!((wire.heard(), proxy.reached("STREAM.INFO.B")), (None, 0));
+        assert!(proxy.is_held());
         wire.0.get_mut().set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
         proxy.go_on();
         assert_eq!(wire.heard().as_deref(), Some("B"));
