@@ -13,7 +13,7 @@ use std::{
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 
 use super::{
-    PATIENCE, Session,
+    ELECTION, PATIENCE, Session,
     error::Error,
     wire::{self, Account, Entry, Page},
 };
@@ -72,10 +72,16 @@ async fn read<'a>(
     reading.plan(names.total);
     reading.take_names(names);
     reading.drain().await?;
-    if !reading.again.is_empty() {
+    // Where one look finds what the last one missed, leaders are being elected; where none does,
+    // servers are gone.
+    while !reading.again.is_empty() {
+        let missing: Vec<Address> = reading.unknown.keys().cloned().collect();
         clock::pause(PAUSE).await;
         reading.queue.extend(mem::take(&mut reading.again));
         reading.drain().await?;
+        if reading.unknown.keys().eq(&missing) || reading.begun.elapsed() > ELECTION {
+            break;
+        }
     }
     reading.confirm_streams();
     reading.drain().await?;

@@ -28,9 +28,11 @@ impl Client {
         reply.expect("a reply").payload.to_vec()
     }
 
-    /// Sends a request that may go wrong in any way.
-    pub(crate) async fn try_ask(&self, subject: &str) {
-        drop(self.0.request(format!("$JS.API.{subject}"), "".into()).await);
+    /// Sends a request, and does not wait for what comes of it.
+    pub(crate) async fn tell(&self, subject: &str) {
+        let inbox = self.0.new_inbox();
+        let sent = self.0.publish_with_reply(format!("$JS.API.{subject}"), inbox, "".into());
+        sent.await.expect("it is sent");
     }
 
     /// Makes a stream in memory that takes the subject of its own name.

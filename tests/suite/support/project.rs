@@ -67,7 +67,8 @@ impl Project {
         Self::at(server.url(), spec)
     }
 
-    /// One environment, `test`, with this spec, on whatever answers there.
+    /// One environment, `test`, with this spec, on whatever answers at these addresses, with commas
+    /// between them.
     pub(crate) fn at(url: &str, spec: &str) -> Self {
         let project = Self {
             folder: tempfile::tempdir().expect("a folder can be made"),
@@ -95,7 +96,8 @@ impl Project {
 
     /// Replaces the spec of `test`; `[server]` is added.
     pub(crate) fn write_spec(&self, spec: &str) {
-        let text = format!("[server]\nurl = \"{}\"\n{spec}", self.url);
+        let urls: Vec<_> = self.url.split(',').map(|it| format!("\"{it}\"")).collect();
+        let text = format!("[server]\nurl = [{}]\n{spec}", urls.join(", "));
         fs::write(self.path("environments/test.toml"), text).expect("a file can be written");
     }
 
