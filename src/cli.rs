@@ -123,6 +123,12 @@ impl Failure {
         self
     }
 
+    /// The same, with this help where there is none yet.
+    fn or_help(self, remedy: &str) -> Self {
+        let help = self.help.or_else(|| Some(remedy.to_owned()));
+        Self { help, ..self }
+    }
+
     /// Findings were shown already; this only ends the command.
     fn shown() -> Self {
         Self::new("")
@@ -181,7 +187,9 @@ fn dispatch(cli: Cli, terminal: Terminal) -> Result<Exit, Failure> {
         Command::Validate(args) => validate::run(&project, &args),
         Command::Fmt(args) => fmt::run(&project, &args),
         Command::Plan(args) => crate::io::run(plan::run(&project, &args)),
-        Command::Apply(args) => crate::io::run(apply::run(&project, &args)),
+        Command::Apply(args) => {
+            crate::io::run(crate::io::ending_at_the_second(apply::run(&project, &args)))
+        }
         Command::Drift(args) => crate::io::run(drift::run(&project, &args)),
         Command::Import(args) => crate::io::run(import::run(&project, &args)),
         Command::Show(args) => crate::io::run(show::run(&project, &args)),

@@ -68,6 +68,17 @@ pub struct Outcome {
     pub counts: Counts,
 }
 
+/// Where what was done stands when an apply ends early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// In the state, of this serial.
+    State(u64),
+    /// In the journal, with so many steps of which nobody knows what became.
+    Journal(usize),
+    /// Neither could be written to its end.
+    Neither,
+}
+
 impl Outcome {
     /// Whether another step may begin.
     #[must_use]

@@ -29,6 +29,7 @@ pub mod sides;
 mod position;
 pub mod diff;
 pub mod drift;
+pub mod reconcile;
 pub mod plan;
 pub mod import;
 pub mod event;

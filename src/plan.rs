@@ -7,6 +7,7 @@ mod bucket;
 pub mod call;
 pub mod counts;
 pub mod file;
+mod intent;
 mod order;
 mod origin;
 mod preflight;

@@ -8,7 +8,7 @@ use jsplan::{
     address::Address,
     config::{Config, sha256},
     drift,
-    event::{Event, Outcome},
+    event::{Event, Kept, Outcome},
     finding::{Code, Finding, Place, Sources},
     live::{Account, Facts, Live, Observed, Server},
     plan::{Action, Ask, Mode, Plan, counts::Counts, plan},
@@ -738,7 +738,9 @@ fn an_apply_that_stops_says_what_was_done_and_what_was_not() {
         interrupted: false,
         counts: Counts { change: 1, ..Counts::default() },
     };
-    let told = |it: &Outcome| tidy(&render::progress::stopped(it, "--env prod", Mode::Normal));
+    let told = |it: &Outcome| {
+        tidy(&render::progress::stopped(it, "--env prod", Mode::Normal, Kept::State(43)))
+    };
     shows!(told(&outcome));
     let interrupted = Outcome { failed: Vec::new(), interrupted: true, ..outcome };
     let told = told(&interrupted);

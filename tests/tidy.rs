@@ -45,7 +45,7 @@ const ARGUMENTS: (&str, &str) = ("src/main.rs", "std::env::args_os");
 
 const PRINTS: &[&str] = &["println!", "print!", "eprintln!", "eprint!"];
 
-/// Where a format is promised: the record and its seal, the saved plan and what it is made of, the
+/// Where a format is promised: the record, its seal and its journal, the saved plan and what it is made of, the
 /// machine-readable output, and the words of the vocabulary that these are written in. What `io/`
 /// keeps on disk is its own affair.
 const SERIALIZED: &[&str] = &[
@@ -55,6 +55,7 @@ const SERIALIZED: &[&str] = &[
     "src/schema.rs",
     "src/seal.rs",
     "src/state.rs",
+    "src/state/journal.rs",
     "src/drift.rs",
     "src/plan.rs",
     "src/plan/call.rs",

@@ -6,7 +6,7 @@ use regex::Regex;
 
 use super::{
     Exit, Failure,
-    project::{Gathered, Project, refused},
+    project::{Gathered, Project, decided, refused},
 };
 use crate::{
     address::Address,
@@ -70,6 +70,7 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
     if next.lineage.is_empty() {
         next.lineage = store::lineage();
     }
+    decided(&state)?;
     store.settle(&state, &lock).await.map_err(Failure::of_store)?;
     spec.write(&described)?;
     if let Err(error) = store.save(&next, &lock).await {

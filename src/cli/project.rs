@@ -14,9 +14,11 @@ use crate::{
         who,
     },
     live::Live,
+    reconcile::{Reconciled, reconcile},
     render,
     spec::{self, Connection, Desired},
     state::State,
+    target,
 };
 
 /// A project folder, seen through the options of one command line.
@@ -110,6 +112,14 @@ impl Project {
         super::shown(&self.terminal, text)
     }
 
+    /// Says what a journal told of an apply that has not come to its end, and what became of the
+    /// steps that it leaves open; `None` where no server was asked.
+    pub(crate) fn tell_cut_short(&self, state: &State, found: Option<&Reconciled>) {
+        if let Some(cut) = &state.cut_short {
+            self.terminal.say(&render::talk::cut_short(cut, found));
+        }
+    }
+
     pub(crate) fn store(&self, environment: &str) -> Store {
         Store::new(&self.dir, environment)
     }
@@ -136,10 +146,19 @@ impl Project {
     /// Spec, state and server of the environment.
     pub(crate) async fn gather(&self, operation: &str) -> Result<Gathered, Failure> {
         let (desired, sources) = self.load()?;
-        let state =
-            self.store(&desired.environment.name).load().await.map_err(Failure::of_store)?;
+        let folder = self.dir.join("state");
+        if files::is_open_to_all(&folder) {
+            self.terminal.say(&render::talk::open_to_all(&folder.display().to_string()));
+        }
+        let store = self.store(&desired.environment.name);
+        let mut state = store.load().await.map_err(Failure::of_store)?;
         let session = self.connect(&desired, operation).await?;
         let live = observe(&session, &desired, &state).await?;
+        // Of another server nothing can be told: there everything would seem to be undone.
+        if target::check(&desired, &state, &live.server).is_empty() {
+            let found = reconcile(&mut state, &live);
+            self.tell_cut_short(&state, Some(&found));
+        }
         Ok(Gathered { desired, sources, state, live, session })
     }
 }
@@ -150,8 +169,9 @@ pub(crate) async fn observe(
     desired: &Desired,
     state: &State,
 ) -> Result<Live, Failure> {
-    let expected: BTreeSet<Address> =
-        desired.resources.keys().chain(state.resources.keys()).cloned().collect();
+    let undecided = state.cut_short.iter().flat_map(|it| &it.undecided).map(|it| &it.address);
+    let known = desired.resources.keys().chain(state.resources.keys());
+    let expected: BTreeSet<Address> = known.chain(undecided).cloned().collect();
     session.observe(&expected).await.map_err(Failure::of_server)
 }
 
@@ -166,6 +186,19 @@ fn without_secrets(urls: &str) -> String {
         }
     };
     urls.split(',').map(one).collect::<Vec<_>>().join(",")
+}
+
+/// A state is not written over steps of which nobody knows what became.
+pub(crate) fn decided(state: &State) -> Result<(), Failure> {
+    let mut undecided = state.cut_short.iter().flat_map(|it| &it.undecided);
+    match undecided.next() {
+        None => Ok(()),
+        Some(first) => Err(Failure::new(format!(
+            "an apply was cut short, and what became of `{}` is not known",
+            first.address
+        ))
+        .help("`jsplan apply` looks, once the server can be read, and records what it finds")),
+    }
 }
 
 /// Whether a finding ends the command.

@@ -12,7 +12,7 @@ use std::{
 use tempfile::TempDir;
 
 use super::{
-    apply::{self, PARALLELISM},
+    apply::{self, PARALLELISM, Walked as Ended},
     binary, files,
     nats::{self, Session},
     server::{self, Cluster, JETSTREAM_SIZES, Server, quoted},
@@ -221,8 +221,9 @@ impl There {
                 | Event::Interrupted
                 | Event::Verified { .. } => {}
             };
-            let outcome =
-                apply::apply(&steps, session, state, journal, parallelism, &mut note).await?;
+            let Ended { outcome, failure, undecided: _ } =
+                apply::apply(&steps, session, state, journal, parallelism, &mut note).await;
+            failure.map_or(Ok(()), Err)?;
             walked.done.extend(outcome.done);
             let failed: BTreeSet<_> = outcome.failed.into_iter().collect();
             for step in mem::take(&mut steps) {

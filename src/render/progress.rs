@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     address::Address,
-    event::{Event, Outcome},
+    event::{Event, Kept, Outcome},
     plan::{Action, Mode, Step, counts::Counts},
     units::{count_of, show_count, show_duration},
 };
@@ -84,7 +84,7 @@ pub fn complete(mode: Mode, counts: Counts) -> String {
 
 /// What came of an apply that stopped half-way, and how to go on.
 #[must_use]
-pub fn stopped(outcome: &Outcome, options: &str, mode: Mode) -> String {
+pub fn stopped(outcome: &Outcome, options: &str, mode: Mode, kept: Kept) -> String {
     let Outcome { done, failed, not_started, interrupted, counts: _ } = outcome;
     let word = if *interrupted { "interrupted" } else { "stopped" };
     let next =
@@ -109,7 +109,15 @@ pub fn stopped(outcome: &Outcome, options: &str, mode: Mode) -> String {
         }
     }
     let again = apply_command(options, mode).replacen("apply", "plan", 1);
-    text + &format!("\nThe state holds what was done. {next} {again}\n")
+    let stands = match kept {
+        Kept::State(serial) => format!("State saved (serial {}).", show_count(serial)),
+        Kept::Journal(undecided) => {
+            let undecided = count_of(undecided, "action");
+            format!("The journal is kept: {undecided} undecided, which the next command looks at.")
+        }
+        Kept::Neither => "The state is not saved.".to_owned(),
+    };
+    text + &format!("\n{next} {again}\n{} of {steps} applied. {stands}\n", number(done))
 }
 
 /// A word and the addresses it is about, over as many lines as they take.

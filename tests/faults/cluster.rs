@@ -14,8 +14,7 @@ use serde_json::{Value, json};
 use crate::support::{
     client::Client,
     project::{Output, Project, wait_for},
-    server::{cluster, cluster_with, freeze},
-    thaw,
+    server::{cluster, cluster_with, freeze, thaw},
 };
 
 /// How often a leader is killed, frozen, and so on; see docs/reliability.md.
@@ -147,14 +146,21 @@ fn leaders_step_down_all_the_time_while_streams_are_changed_and_nobody_notices()
 async fn step_down(url: &str, over: &AtomicBool) -> usize {
     const PAUSE: Duration = Duration::from_millis(500);
     let place = url.trim_start_matches("nats://");
-    let system = Client::connect(&format!("nats://sys:p@{place}")).await;
-    let account = Client::connect(url).await;
+    let system = async_nats::connect(format!("nats://sys:p@{place}")).await.expect("a connection");
+    let account = async_nats::connect(url).await.expect("a connection");
+    let client = Client::connect(url).await;
+    let tell = async |of: &async_nats::Client, leader: &str| {
+        let subject = format!("$JS.API.{leader}");
+        // Whether it did is not waited for: the answer may get lost with the leader.
+        let sent = of.publish_with_reply(subject, of.new_inbox(), "".into());
+        sent.await.expect("it is sent");
+    };
     let mut steps = 0;
     while !over.load(Ordering::Relaxed) {
         let stream = steps % STREAMS;
-        account.tell(&format!("STREAM.LEADER.STEPDOWN.S{stream:02}")).await;
-        system.tell("META.LEADER.STEPDOWN").await;
-        account.at_last("STREAM.NAMES", &json!({})).await;
+        tell(&account, &format!("STREAM.LEADER.STEPDOWN.S{stream:02}")).await;
+        tell(&system, "META.LEADER.STEPDOWN").await;
+        client.at_last("STREAM.NAMES", &json!({})).await;
         steps += 1;
         until(Instant::now() + PAUSE, PAUSE, async || over.load(Ordering::Relaxed)).await;
     }

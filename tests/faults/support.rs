@@ -2,7 +2,6 @@
 
 use std::process::Child;
 
-use jsplan::io::server::Server;
 use rustix::process::Signal;
 
 #[path = "../suite/support/client.rs"]
@@ -16,11 +15,6 @@ pub(crate) mod proxy;
 #[path = "../suite/support/server.rs"]
 #[expect(dead_code, reason = "the suite asks for more")]
 pub(crate) mod server;
-
-/// Makes a frozen server go on.
-pub(crate) fn thaw(frozen: &Server) {
-    server::signal(frozen.pid(), Signal::CONT);
-}
 
 /// What Ctrl-C does.
 pub(crate) fn interrupt(run: &Child) {

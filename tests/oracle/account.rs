@@ -15,7 +15,7 @@ use jsplan::{
     },
     schema::{Field, Kind, Verdict, Writer, stream::STREAM},
     spec::{self, Desired},
-    state::{Done, Origin, Recorded, State},
+    state::{Origin, Recorded, State, journal::Done},
 };
 use serde_json::{Value, json, value::RawValue};
 
@@ -197,7 +197,7 @@ impl<'a> Account<'a> {
             live_sha256: observed.sha256,
             config: observed.raw,
         };
-        self.state.take(Done { address, recorded: Some(recorded) });
+        self.state.take(Done { step: 1, address, recorded: Some(recorded) });
     }
 
     /// After every case there must be nothing left to do.

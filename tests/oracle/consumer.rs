@@ -15,7 +15,7 @@ use jsplan::{
     },
     schema::{Field, Unset, Verdict, Writer, complete, consumer::CONSUMER},
     spec::{self, Desired},
-    state::{Done, Origin, Recorded, State},
+    state::{Origin, Recorded, State, journal::Done},
 };
 use serde_json::{Value, json};
 
@@ -174,7 +174,7 @@ impl<'a> Account<'a> {
             live_sha256: sha256,
             config,
         };
-        self.state.take(Done { address: step.address.clone(), recorded: Some(recorded) });
+        self.state.take(Done { step: 1, address: step.address.clone(), recorded: Some(recorded) });
     }
 
     /// Declares a consumer, and holds what jsplan says of it against what the server does.

@@ -112,6 +112,14 @@ enum Verdict {
     Undone,
 }
 
+impl Error {
+    /// Whether the server was not reached by the request, or refused it: it did nothing.
+    pub(super) fn is_refusal(&self) -> bool {
+        use nats::error::Error::{Api, Denied, Unsendable};
+        matches!(self, Self::Server(Api { .. } | Denied { .. } | Unsendable { .. }))
+    }
+}
+
 /// JetStream has no compare-and-set, so the live resource is read right before it is written.
 /// A creation needs none: the server refuses to create over a different one.
 pub(super) async fn check_premise(

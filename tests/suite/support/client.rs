@@ -28,13 +28,6 @@ impl Client {
         reply.expect("a reply").payload.to_vec()
     }
 
-    /// Sends a request, and does not wait for what comes of it.
-    pub(crate) async fn tell(&self, subject: &str) {
-        let inbox = self.0.new_inbox();
-        let sent = self.0.publish_with_reply(format!("$JS.API.{subject}"), inbox, "".into());
-        sent.await.expect("it is sent");
-    }
-
     /// Makes a stream in memory that takes the subject of its own name.
     pub(crate) async fn stream(&self, name: &str) {
         let body = json!({ "name": name, "subjects": [name], "storage": "memory" });
@@ -110,6 +103,30 @@ pub(crate) fn publish(server: &Server, subject: &str, count: u64) {
             assert!(answer["error"].is_null(), "{answer}");
         }
     });
+}
+
+/// What the server did for its clients while something went on: each request with its answer.
+pub(crate) fn audited(server: &Server, act: impl FnOnce() + Send) -> Vec<(String, Value)> {
+    const LAST: &str = "$JS.API.STREAM.INFO.THE_LAST";
+    run(async {
+        let Client(client) = Client::connect(server.url()).await;
+        let mut told = client.subscribe("$JS.EVENT.ADVISORY.API").await.expect("a subscription");
+        client.flush().await.expect("the server knows of it");
+        // On a thread of its own, since it may well run what waits for answers itself.
+        std::thread::scope(|it| drop(it.spawn(act)));
+        client.request(LAST, "".into()).await.expect("an answer");
+        let mut found = Vec::new();
+        while let Some(message) = told.next().await {
+            let audit: Value = serde_json::from_slice(&message.payload).expect("it is JSON");
+            let subject = audit["subject"].as_str().expect("a subject").to_owned();
+            if subject == LAST {
+                break;
+            }
+            let response = audit["response"].as_str().expect("an answer");
+            found.push((subject, serde_json::from_str(response).expect("it is JSON")));
+        }
+        found
+    })
 }
 
 /// How many messages a stream holds.

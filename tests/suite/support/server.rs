@@ -61,6 +61,11 @@ pub(crate) fn freeze(server: &Server) {
     waitid(WaitId::Pid(pid), stopped).expect("it stops");
 }
 
+/// Lets it go on.
+pub(crate) fn thaw(server: &Server) {
+    signal(server.pid(), Signal::CONT);
+}
+
 /// Sends a signal to a process of ours.
 pub(crate) fn signal(pid: u32, signal: Signal) -> Pid {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("it runs");
