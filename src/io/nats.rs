@@ -149,7 +149,7 @@ impl Session {
 
     /// Reads one resource; `None` only where the server says that it is not there.
     pub async fn read(&self, address: &Address) -> Result<Option<Observed>, Error> {
-        let found = self.find(address).await?;
+        let found = self.find(address, Instant::now()).await?;
         let Some(entry) = found else { return Ok(None) };
         if entry.leaderless {
             return Err(Error::NoLeader);
@@ -175,9 +175,9 @@ impl Session {
         error.is_loss() || self.is_electing(error)
     }
 
-    async fn find(&self, address: &Address) -> Result<Option<wire::Entry>, Error> {
+    async fn find(&self, address: &Address, start: Instant) -> Result<Option<wire::Entry>, Error> {
         let read = |subject: &str, it: &[u8]| wire::one(address, subject, it);
-        present(self.ask(&info_of(address), "", read).await)
+        present(self.ask_on(start, &info_of(address), "", read).await)
     }
 
     async fn info(&self) -> Result<Account, Error> {
@@ -233,7 +233,17 @@ impl Session {
         body: &str,
         read: impl Fn(&str, &[u8]) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let start = Instant::now();
+        self.ask_on(Instant::now(), subject, body, read).await
+    }
+
+    /// The same, where the wait began earlier.
+    async fn ask_on<T>(
+        &self,
+        start: Instant,
+        subject: &str,
+        body: &str,
+        read: impl Fn(&str, &[u8]) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         loop {
             match self.ask_since(start, subject, body, &read).await {
                 Err(error) if error.is_loss() && start.elapsed() < PATIENCE => {
@@ -245,15 +255,7 @@ impl Session {
     }
 
     /// Asks what changes nothing, once; a cluster that is electing its leader is waited for.
-    async fn ask_once<T>(
-        &self,
-        subject: &str,
-        body: &str,
-        read: impl Fn(&str, &[u8]) -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        self.ask_since(Instant::now(), subject, body, &read).await
-    }
-
+    ///
     /// A server that does not yet know that the leader is gone gives no answer at all, so the time
     /// spent on that counts towards the wait for a new one.
     async fn ask_since<T>(

@@ -94,6 +94,8 @@ async fn read<'a>(
 struct Reading<'a> {
     session: &'a Session,
     begun: Instant,
+    /// Whether servers or leaders were missing.
+    troubled: bool,
     expected: &'a BTreeSet<Address>,
     queue: VecDeque<Ask>,
     /// Pages on which something was missing.
@@ -147,6 +149,7 @@ impl<'a> Reading<'a> {
         Self {
             session,
             begun: Instant::now(),
+            troubled: false,
             expected,
             queue: VecDeque::new(),
             again: Vec::new(),
@@ -189,7 +192,9 @@ impl<'a> Reading<'a> {
                     break;
                 }
                 expected += weight;
-                flying.push(async move { (weight, send(session, &ask.what).await, ask) });
+                // A cluster that has shown to be in trouble has had a part of its time already.
+                let start = if self.troubled { self.begun } else { Instant::now() };
+                flying.push(async move { (weight, send(session, &ask.what, start).await, ask) });
             }
             let Some((weight, reply, ask)) = flying.next().await else { return Ok(()) };
             expected -= weight;
@@ -268,6 +273,7 @@ impl<'a> Reading<'a> {
         if missing.is_empty() {
             return;
         }
+        self.troubled = true;
         for (name, reason) in missing {
             self.unknown.insert(address(name), reason);
         }
@@ -354,20 +360,22 @@ impl<'a> Reading<'a> {
     }
 }
 
-async fn send(session: &Session, what: &What) -> Result<Reply, Error> {
+async fn send(session: &Session, what: &What, start: Instant) -> Result<Reply, Error> {
     let from = |offset: &usize| format!(r#"{{"offset":{offset}}}"#);
     match what {
         What::Names { offset } => {
-            session.ask_once("STREAM.NAMES", &from(offset), wire::names).await.map(Reply::Names)
+            let page = session.ask_since(start, "STREAM.NAMES", &from(offset), wire::names).await;
+            page.map(Reply::Names)
         }
         What::Streams { offset, .. } => {
-            session.ask_once("STREAM.LIST", &from(offset), wire::streams).await.map(Reply::Streams)
+            let page = session.ask_since(start, "STREAM.LIST", &from(offset), wire::streams).await;
+            page.map(Reply::Streams)
         }
         What::Consumers { stream, offset, .. } => {
             let subject = format!("CONSUMER.LIST.{stream}");
-            let page = session.ask_once(&subject, &from(offset), wire::consumers).await;
+            let page = session.ask_since(start, &subject, &from(offset), wire::consumers).await;
             page.map(Reply::Consumers)
         }
-        What::One(address) => session.find(address).await.map(Reply::One),
+        What::One(address) => session.find(address, start).await.map(Reply::One),
     }
 }
