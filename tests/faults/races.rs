@@ -159,7 +159,7 @@ fn plans_under_churn_never_miss_what_nobody_touched() {
             while !plans.is_finished() {
                 // Names before and between ours, so that pages move under the reader.
                 let name = format!("N_{}", turns % OTHERS);
-                if turns / OTHERS % 2 == 0 {
+                if (turns / OTHERS).is_multiple_of(2) {
                     client.stream(&name).await;
                 } else {
                     client.done(&format!("STREAM.DELETE.{name}"), &Value::Null).await;
@@ -169,6 +169,23 @@ fn plans_under_churn_never_miss_what_nobody_touched() {
             assert!(turns > OTHERS, "{turns} changes while {PLANS} plans were made");
         });
     });
+}
+
+#[test]
+fn an_account_of_large_configurations_is_planned() {
+    const STREAMS: usize = 300;
+    let server = server();
+    let large = json!({ "large": "x".repeat(100_000) });
+    run(async {
+        let client = Client::connect(server.url()).await;
+        for name in (0..STREAMS).map(|it| format!("S{it}")) {
+            let config = json!({ "name": name, "storage": "memory", "metadata": large });
+            client.done(&format!("STREAM.CREATE.{name}"), &config).await;
+        }
+    });
+    let project = Project::new(&server, "[streams.OURS]\nsubjects = [\"ours\"]\n");
+    project.apply();
+    project.plans_empty();
 }
 
 #[test]

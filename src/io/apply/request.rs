@@ -30,9 +30,6 @@ const SETTLING: Duration = Duration::from_secs(300);
 /// How often they are looked at.
 const PACE: Duration = Duration::from_millis(250);
 
-/// How long the first stream of an account may be refused while the folder of the last one goes.
-const PASSING: Duration = Duration::from_secs(2);
-
 /// How long somebody who wants it to end waits for a request that nobody has answered yet.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -307,13 +304,15 @@ async fn answered(
 /// again.
 async fn request(session: &Session, call: &Call) -> Result<Option<Observed>, nats::error::Error> {
     let body = if call.body.is_null() { Vec::new() } else { call.body.to_string().into_bytes() };
-    let creates = call.subject.starts_with("STREAM.CREATE.");
-    let mut reply = Err(nats::error::Error::NoLeader);
-    let look = async || {
-        reply = session.request(&call.subject, body.clone(), call.level).await;
-        !(creates && reply.as_ref().is_err_and(nats::error::Error::is_passing))
+    let begun = Instant::now();
+    let reply = loop {
+        let reply = session.request(&call.subject, body.clone(), call.level).await;
+        let within = reply.as_ref().err().and_then(nats::error::Error::passes_within);
+        if within.is_none_or(|it| begun.elapsed() >= it) {
+            break reply;
+        }
+        clock::pause(PACE).await;
     };
-    clock::until(Instant::now() + PASSING, PACE, look).await;
     match (reply, call.does) {
         (Ok(answer), Does::Write | Does::Resume) => Ok(Some(answer.observed(&call.address)?)),
         (Ok(_), Does::Set | Does::Delete) => Ok(None),

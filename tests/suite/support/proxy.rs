@@ -36,6 +36,15 @@ pub(crate) enum Then {
     Hold,
 }
 
+/// Which way something goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// To the server.
+    There,
+    /// To the client.
+    Back,
+}
+
 type Act = Box<dyn FnOnce() -> Then + Send>;
 
 /// Something to do at one request.
@@ -45,8 +54,7 @@ struct Rule {
     /// How many of those are still to come before it is meant.
     left: usize,
     act: Option<Act>,
-    /// On the way there, or on the way back.
-    replies: bool,
+    way: Way,
 }
 
 #[derive(Default)]
@@ -98,7 +106,7 @@ impl Proxy {
         number: usize,
         act: impl FnOnce() -> Then + Send + 'static,
     ) {
-        self.add(which, number, Box::new(act), false);
+        self.add(which, number, Way::There, Box::new(act));
     }
 
     /// Acts when the server has replied to that request, and before the client hears of it.
@@ -108,7 +116,7 @@ impl Proxy {
         number: usize,
         act: impl FnOnce() -> Then + Send + 'static,
     ) {
-        self.add(which, number, Box::new(act), true);
+        self.add(which, number, Way::Back, Box::new(act));
     }
 
     /// How many requests with this text in their subjects clients have sent.
@@ -142,9 +150,8 @@ impl Proxy {
         close(&mem::take(&mut self.shared.ledger().sockets));
     }
 
-    fn add(&self, which: &str, number: usize, act: Act, replies: bool) {
-        let which = which.to_owned();
-        let rule = Rule { which, left: number, act: Some(act), replies };
+    fn add(&self, which: &str, number: usize, way: Way, act: Act) {
+        let rule = Rule { which: which.to_owned(), left: number, act: Some(act), way };
         self.shared.ledger().rules.push(rule);
     }
 }
@@ -186,7 +193,10 @@ impl Shared {
             for rule in ledger.rules.iter_mut().filter(|it| subject.contains(&it.which)) {
                 rule.left = rule.left.saturating_sub(1);
                 let act = if rule.left == 0 { rule.act.take() } else { None };
-                if rule.replies { &mut later } else { &mut now }.extend(act);
+                match rule.way {
+                    Way::There => now.extend(act),
+                    Way::Back => later.extend(act),
+                }
             }
             if !later.is_empty() {
                 ledger.awaited.insert(reply.to_owned(), later);
@@ -233,17 +243,20 @@ fn listen(shared: &Arc<Shared>, listener: &TcpListener, place: &str) {
         let (Ok(one), Ok(two), Ok(kept)) = (ends(), ends(), ends()) else { continue };
         let mut ledger = shared.ledger();
         ledger.sockets.extend(kept);
-        for (ends, there) in [(one, true), (two, false)] {
+        for (ends, way) in [(one, Way::There), (two, Way::Back)] {
             let shared = Arc::clone(shared);
-            ledger.threads.push(thread::spawn(move || relay(&shared, ends, there)));
+            ledger.threads.push(thread::spawn(move || relay(&shared, ends, way)));
         }
     }
 }
 
 /// Passes frames on in one direction, until either end closes.
-fn relay(shared: &Shared, ends: [TcpStream; 2], there: bool) {
+fn relay(shared: &Shared, ends: [TcpStream; 2], way: Way) {
     let [client, server] = &ends;
-    let (from, mut to) = if there { (client, server) } else { (server, client) };
+    let (from, mut to) = match way {
+        Way::There => (client, server),
+        Way::Back => (server, client),
+    };
     let mut from = BufReader::new(from);
     while let Some(Frame { words, bytes }) = frame(&mut from) {
         shared.wait();
