@@ -127,3 +127,86 @@ fn recorded(leaves: &Leaves, is: &Observed) -> Recorded {
         config: is.raw.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{json, value::RawValue};
+
+    use super::{Became, became};
+    use crate::{
+        address::Address,
+        config::Config,
+        live::{Facts, Observed},
+        schema::OLDEST,
+        state::{
+            Origin,
+            journal::{Aim, Intent, Leaves},
+        },
+    };
+
+    const AT: &str = "2026-01-01T00:00:00Z";
+
+    fn config(age: u64) -> serde_json::Value {
+        json!({ "name": "S", "subjects": ["s"], "max_age": age, "duplicate_window": age })
+    }
+
+    fn live(created: &str, age: u64) -> Observed {
+        let raw = RawValue::from_string(config(age).to_string()).expect("it is JSON");
+        Observed::new(
+            raw,
+            created.to_owned(),
+            Facts::Stream { messages: 0, bytes: 0, consumers: 0 },
+        )
+    }
+
+    /// A step that was decided from the stream of `created` and leaves an age of 2.
+    fn said(aim: Aim, created: Option<&str>, is: Option<&Observed>) -> &'static str {
+        let leaves = Leaves {
+            config: Config::of(&config(2)),
+            whole: true,
+            origin: Origin::Created,
+            prevent_destroy: None,
+            spec_sha256: "spec".to_owned(),
+        };
+        let intent = Intent {
+            step: 1,
+            address: Address::stream("S"),
+            aim,
+            created: created.map(ToOwned::to_owned),
+            leaves: Some(leaves).filter(|_| aim != Aim::End),
+        };
+        match became(&intent, is, OLDEST, AT) {
+            Became::Done(Some(it)) if it.origin == Origin::Created => "done",
+            Became::Done(Some(_)) => "adopted",
+            Became::Done(None) => "gone",
+            Became::Half => "half",
+            Became::NotDone => "not done",
+        }
+    }
+
+    #[test]
+    fn what_became_of_a_step_is_told_by_what_is_there_and_since_when() {
+        let (before, after) = (live("old", 1), live("old", 2));
+        let (anew, other) = (live("new", 2), live("new", 1));
+        let cases = [
+            (Aim::Make, None, None, "not done"),
+            (Aim::Make, None, Some(&anew), "done"),
+            (Aim::Make, None, Some(&other), "not done"),
+            (Aim::Change, Some("old"), None, "not done"),
+            (Aim::Change, Some("old"), Some(&before), "not done"),
+            (Aim::Change, Some("old"), Some(&after), "done"),
+            (Aim::Change, Some("old"), Some(&anew), "not done"),
+            (Aim::Remake, Some("old"), None, "half"),
+            (Aim::Remake, Some("old"), Some(&before), "not done"),
+            (Aim::Remake, Some("old"), Some(&after), "not done"),
+            (Aim::Remake, Some("old"), Some(&anew), "done"),
+            (Aim::Remake, Some("old"), Some(&other), "not done"),
+            (Aim::End, Some("old"), None, "gone"),
+            (Aim::End, Some("old"), Some(&before), "not done"),
+            (Aim::End, Some("old"), Some(&anew), "gone"),
+        ];
+        for (aim, created, is, expected) in cases {
+            assert_eq!(said(aim, created, is), expected, "{aim:?} of {created:?}, and {is:?}");
+        }
+    }
+}

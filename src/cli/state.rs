@@ -161,8 +161,7 @@ async fn push(project: &Project, store: &Store, args: &Push) -> Result<Exit, Fai
     let lock = store.lock("state push").await.map_err(Failure::of_store)?;
     let present = match store.load().await {
         Err(error) if !args.force => return Err(Failure::of_store(error)),
-        // A damaged one is no predecessor to go back to, and must not be in the way of a mended one.
-        present => present.ok(),
+        present => unless_damaged(present)?,
     };
     if let Some(present) = &present {
         if !args.force {
@@ -176,6 +175,15 @@ async fn push(project: &Project, store: &Store, args: &Push) -> Result<Exit, Fai
     store.save(&new, &lock).await?;
     project.terminal.say(&format!("The state was replaced. State serial {}.\n", new.serial));
     Ok(Exit::Done)
+}
+
+/// A damaged state is no predecessor to go back to, and must not be in the way of a mended one. One
+/// that the disk does not give may be whole.
+fn unless_damaged(present: Result<State, store::Error>) -> Result<Option<State>, Failure> {
+    match present {
+        Err(error @ store::Error::File(_)) => Err(Failure::of_store(error)),
+        present => Ok(present.ok()),
+    }
 }
 
 /// Refuses a state that is another one's, or no later than the present one.
@@ -222,7 +230,7 @@ async fn restore(project: &Project, store: &Store, serial: u64) -> Result<Exit, 
     let lock = store.lock("state restore").await.map_err(Failure::of_store)?;
     let mut state = store.load_kept(serial).await.map_err(Failure::of_store)?;
     let latest = store.kept().await?.last().copied().unwrap_or(serial);
-    let present = store.load().await.ok();
+    let present = unless_damaged(store.load().await)?;
     if let Some(present) = &present {
         decided(present)?;
         store.settle(present, &lock).await?;

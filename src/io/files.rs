@@ -66,10 +66,12 @@ pub(crate) fn read_torn(path: &Path) -> Result<Option<String>, Error> {
 /// written beside it, synced, renamed over it, the folder synced. Only the owner may read it.
 pub(crate) fn replace(path: &Path, text: &str) -> Result<(), Error> {
     let folder = above(path);
+    let name = unfinished(&path.file_name().unwrap_or_default().to_string_lossy()) + ".";
     let write = || -> io::Result<()> {
         fault::before(Operation::Create, folder)?;
         // Of the error only its kind: the name of the temporary file means nothing to anybody.
-        let mut file = tempfile::NamedTempFile::new_in(folder).map_err(|it| it.kind())?;
+        let mut file =
+            tempfile::Builder::new().prefix(&name).tempfile_in(folder).map_err(|it| it.kind())?;
         fault::before(Operation::Write(text.as_bytes()), file.path())?;
         file.write_all(text.as_bytes())?;
         fault::at(Point::TextWritten);
@@ -85,6 +87,21 @@ pub(crate) fn replace(path: &Path, text: &str) -> Result<(), Error> {
         Ok(())
     };
     write().map_err(|source| Error::new("write", path, source))
+}
+
+/// Removes what a crash left of replacements of the files in a folder whose names begin so. Nobody
+/// else may be replacing one of them.
+pub(crate) fn sweep(folder: &Path, names: &str) -> Result<(), Error> {
+    let Ok(entries) = fs::read_dir(folder) else { return Ok(()) };
+    let is_left =
+        |it: &fs::DirEntry| it.file_name().to_string_lossy().starts_with(&unfinished(names));
+    let left = entries.filter_map(Result::ok).filter(is_left);
+    left.map(|it| it.path()).try_for_each(|it| remove_if_there(&it))
+}
+
+/// What the name of a file begins with that is to replace another.
+fn unfinished(name: &str) -> String {
+    format!(".{name}")
 }
 
 /// Opens a file that is there, so that [`append`] can add to it. Where its name is a link, somebody

@@ -168,6 +168,8 @@ impl Store {
     /// Makes room for another state: what a killed apply left in its journal goes into the present
     /// one as it was loaded, and that is kept as a predecessor.
     pub(crate) async fn settle(&self, loaded: &State, lock: &Lock) -> Result<(), Error> {
+        files::sweep(&self.folder, &format!("{}.", self.environment))?;
+        files::sweep(&self.history(), "")?;
         if self.journal().exists() {
             self.save(loaded, lock).await?;
         }

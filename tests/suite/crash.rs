@@ -2,7 +2,7 @@
 
 #![expect(clippy::print_stdout, reason = "the figures are for `docs/reliability.md`")]
 
-use std::{collections::BTreeMap, sync::Mutex, thread, time::Instant};
+use std::{collections::BTreeMap, path::PathBuf, sync::Mutex, thread, time::Instant};
 
 use jsplan::io::{
     fault::{VARIABLE, names},
@@ -219,4 +219,18 @@ fn an_apply_that_dies_while_it_takes_in_another_that_died_loses_nothing() {
         }
     });
     println!("{} deaths", cases.len());
+}
+
+#[test]
+fn what_a_death_leaves_half_written_goes_with_the_next_apply() {
+    let (_server, project) = ready();
+    let hidden = |it: &PathBuf| it.file_name().is_some_and(|it| it.as_encoded_bytes()[0] == b'.');
+    // The predecessor of the state, and the first line of the journal.
+    for point in ["text-written:1", "text-written:2"] {
+        dies(&project, point);
+        assert!(project.files().iter().any(hidden), "{point}");
+    }
+    project.apply();
+    let left: Vec<_> = project.files().into_iter().filter(hidden).collect();
+    assert!(left.is_empty(), "{left:?}");
 }

@@ -122,6 +122,34 @@ fn whichever_operation_on_a_file_fails_nothing_is_lost_and_nothing_is_done_witho
 }
 
 #[test]
+fn whichever_operation_fails_a_saved_plan_and_a_state_changed_by_hand_are_whole() {
+    let server = server();
+    let project = project(&server, "S");
+    project.apply();
+    project.write_spec("[streams.S]\nsubjects = [\"other\"]\n");
+    let fails = |arguments: &[&str]| {
+        for number in 1.. {
+            let order = format!("disk={number}:{BROKEN}");
+            let output = project.run_with(&[(VARIABLE, &order)], arguments);
+            load(&project.path("")).unwrap_or_else(|error| panic!("{order}: {error}"));
+            if project.path("p.jsplan").exists() {
+                project.run(&["show", "p.jsplan"]).ended(0);
+            }
+            if output.code == 0 {
+                return number - 1;
+            }
+            assert!(output.ended(1).stderr.contains("os error"), "{order}");
+        }
+        0
+    };
+    let plan = fails(&["plan", "--out", "p.jsplan"]);
+    let changed = fails(&["state", "restore", "7"]);
+    assert!(plan > 5 && changed > 10, "{plan} and {changed}");
+    assert_eq!(project.run(&["state", "list"]).ended(0).stdout, "", "as it was then");
+    println!("{plan} operations of a plan, {changed} of a state command");
+}
+
+#[test]
 fn a_state_that_cannot_be_saved_goes_beside_the_project_then_to_the_temporary_folder_then_to_stdout()
  {
     let server = server();

@@ -1,12 +1,13 @@
 //! Ctrl-C and its like, once and twice, wherever an apply is.
 
 use std::{
+    fs,
     io::{BufReader, Read as _},
     process::Child,
     time::{Duration, Instant},
 };
 
-use jsplan::io::server::Server;
+use jsplan::io::{fault::VARIABLE, server::Server};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::{
@@ -38,10 +39,10 @@ fn hanging(server: &Server, project: &Project) -> Child {
     let point = "pause=before-request:1";
     let held = project.path("held");
     let order = format!("{point}:{}", held.display());
-    let apply = project.start_with(&[(jsplan::io::fault::VARIABLE, &order)], &APPLY);
+    let apply = project.start_with(&[(VARIABLE, &order)], &APPLY);
     wait_for("the first request is about to leave", || held.exists());
     freeze(server);
-    std::fs::remove_file(held).expect("it waits for that");
+    fs::remove_file(held).expect("it waits for that");
     apply
 }
 
@@ -98,7 +99,7 @@ fn a_signal_while_it_reads_or_asks_changes_nothing_and_frees_the_lock() {
     freeze(&server);
     let mut apply = project.start(&APPLY);
     wait_for("it holds the lock", || {
-        std::fs::read_to_string(project.path("state/test.lock")).is_ok_and(|it| !it.is_empty())
+        fs::read_to_string(project.path("state/test.lock")).is_ok_and(|it| !it.is_empty())
     });
     send(&apply, Signal::INT);
     let mut said = String::new();
@@ -108,4 +109,24 @@ fn a_signal_while_it_reads_or_asks_changes_nothing_and_frees_the_lock() {
     thaw(&server);
     assert!(streams(&server).is_empty());
     project.apply();
+}
+
+#[test]
+fn a_signal_once_all_is_done_keeps_what_was_done_and_says_that_it_was_not_looked_at_again() {
+    let server = server();
+    let project = Project::new(&server, SPEC);
+    let held = project.path("held");
+    let order = format!("pause=after-end:1:{}", held.display());
+    let mut apply = project.start_with(&[(VARIABLE, &order)], &APPLY);
+    wait_for("every step is done", || held.exists());
+    freeze(&server);
+    fs::remove_file(held).expect("it waits for that");
+    send(&apply, Signal::INT);
+    let mut said = String::new();
+    apply.stderr.take().expect("it was piped").read_to_string(&mut said).expect("it is text");
+    assert_eq!(apply.wait().expect("it ends").code(), Some(1), "{said}");
+    assert!(said.contains("interrupted before everything was read again"), "{said}");
+    thaw(&server);
+    assert_eq!(project.state()["serial"], 1);
+    project.plans_empty();
 }

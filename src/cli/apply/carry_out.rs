@@ -121,9 +121,8 @@ async fn stopped(
     project.terminal.say(&render::progress::stopped(&outcome, &options, plan.mode, kept));
     saved?;
     match failure {
-        Some(error) => {
-            Err(Failure::of_store(error).or_help("nothing was begun that it does not hold"))
-        }
+        Some(error) => Err(Failure::of_store(error)
+            .or_help("no step was begun without it; make room, and apply again")),
         None => Ok(Exit::Failed),
     }
 }
