@@ -15,6 +15,15 @@ pub enum Event {
         /// What happens to it.
         action: Action,
     },
+    /// A step is under way, and takes long.
+    Waiting {
+        /// The resource.
+        address: Address,
+        /// What happens to it.
+        action: Action,
+        /// Milliseconds since it began.
+        elapsed_ms: u64,
+    },
     /// A step is done and was read back.
     Finished {
         /// The resource.

@@ -867,6 +867,8 @@ fn an_apply_tells_what_it_does() {
     let mut page = String::new();
     for action in all {
         page += &render::progress::event(&Event::Started { address: of(), action });
+        let waiting = Event::Waiting { address: of(), action, elapsed_ms: 10_010 };
+        page += &render::progress::event(&waiting);
         let step = plan.steps.iter().find(|it| it.action == action);
         let note = step.and_then(render::progress::note);
         let done = Event::Finished { address: of(), action, took_ms: 1999, note };

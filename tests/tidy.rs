@@ -141,6 +141,12 @@ fn each_invariant_names_a_test_that_exists() {
     tidy(each(Path::new("docs"), "md", references));
 }
 
+#[test]
+fn each_fault_names_its_test_and_its_figure() {
+    let page = fs::read_to_string("docs/reliability.md").unwrap();
+    tidy(faults(&page));
+}
+
 /// Fails with all complaints at once.
 fn tidy(complaints: Vec<String>) {
     assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
@@ -395,6 +401,17 @@ fn references(file: &str, text: &str) -> Vec<String> {
     });
     let missing = missing.map(|(source, test)| format!("{file}: `{source}.rs::{test}` is no test"));
     missing.chain(cases).collect()
+}
+
+/// Every row of a table of faults has a test in its third cell, and something in its fourth.
+fn faults(page: &str) -> Vec<String> {
+    let rows = page.lines().filter_map(|it| it.strip_prefix("| ")?.strip_suffix(" |"));
+    let rows = rows.filter(|it| !it.starts_with("fault |"));
+    let whole = |row: &&str| match row.split(" | ").collect::<Vec<_>>().as_slice() {
+        [_, _, test, figure] => test.contains("::") && !figure.trim().is_empty(),
+        _ => false,
+    };
+    rows.filter(|it| !whole(it)).map(|it| format!("docs/reliability.md: `{it}`")).collect()
 }
 
 fn is_test(source: &str, name: &str) -> bool {
@@ -756,6 +773,16 @@ mod each_check_can_fail {
         assert!(stale(&file, "new"));
         renew(&file, "new");
         assert!(!stale(&file, "new") && stale(&file, "newer"));
+    }
+
+    #[test]
+    fn a_fault_without_its_test_is_seen() {
+        let count = |row: &str| {
+            faults(&format!("| fault | a | test | b |\n|---|---|---|---|\n{row}\n")).len()
+        };
+        assert_eq!(count("| It dies | goes on | `tests/a.rs::b` | 3 |"), 0);
+        assert_eq!(count("| It dies | goes on | | 3 |"), 1);
+        assert_eq!(count("| It dies | goes on | `tests/a.rs::b` | |"), 1);
     }
 
     #[test]

@@ -7,17 +7,22 @@ mod recount;
 mod request;
 mod walk;
 
-use std::{pin::pin, time::Instant};
+use std::{
+    pin::pin,
+    time::{Duration, Instant},
+};
 
 use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
+use tokio::sync::mpsc;
 
 pub use self::request::Error;
 use self::{
     recount::Held,
-    request::{check_premise, is_stale, send, settled, shown},
+    request::{Known, check_premise, is_stale, send, settled, shown},
     walk::{Ended, Walk},
 };
 use super::{
+    clock,
     fault::{self, Point},
     nats::Session,
     store::{self, Journal},
@@ -31,6 +36,9 @@ use crate::{
 
 /// Writes in flight: the knee of a single server, and enough to hide elections in a cluster.
 pub(crate) const PARALLELISM: u16 = 16;
+
+/// How often a step that takes long says so.
+const STILL: Duration = Duration::from_secs(10);
 
 /// How a walk ended.
 pub(crate) struct Walked {
@@ -64,6 +72,7 @@ pub(crate) async fn apply(
 ) -> Walked {
     let mut walk = Walk::new(steps, state, journal, tell);
     let mut interrupted = pin!(super::interrupted());
+    let (long, mut still) = mpsc::unbounded_channel();
     let numbered: Vec<(usize, &Step)> = (1..).zip(steps).collect();
     for wave in numbered.chunk_by(|a, b| a.1.wave == b.1.wave) {
         let mut waiting = wave.iter().copied();
@@ -75,9 +84,14 @@ pub(crate) async fn apply(
             let room = usize::from(parallelism).saturating_sub(in_flight.len());
             let next = if walk.goes_on() { waiting.by_ref().take(room).collect() } else { vec![] };
             let begun = walk.begin(next).await;
-            in_flight.extend(begun.into_iter().map(|(number, it)| timed(session, number, it)));
+            let begun = begun.into_iter().map(|(number, it)| told(session, number, it, &long));
+            in_flight.extend(begun);
             let first = tokio::select! {
                 ended = in_flight.next() => ended,
+                Some(event) = still.recv() => {
+                    walk.tell(event);
+                    continue;
+                }
                 () = &mut interrupted, if !walk.is_interrupted() => {
                     walk.interrupt();
                     continue;
@@ -94,6 +108,28 @@ pub(crate) async fn apply(
     walk.finish(session).await
 }
 
+/// One step, which says every now and then that it is not done yet.
+async fn told<'a>(
+    session: &Session,
+    number: usize,
+    step: &'a Step,
+    long: &mpsc::UnboundedSender<Event>,
+) -> Ended<'a> {
+    let begun = Instant::now();
+    let mut work = pin!(timed(session, number, step));
+    loop {
+        tokio::select! {
+            ended = &mut work => return ended,
+            () = clock::pause(STILL) => {
+                let (address, action) = (step.address.clone(), step.action);
+                let elapsed_ms = milliseconds(begun);
+                // Nobody listens only where the whole apply is over.
+                let _ = long.send(Event::Waiting { address, action, elapsed_ms });
+            }
+        }
+    }
+}
+
 async fn timed<'a>(session: &Session, number: usize, step: &'a Step) -> Ended<'a> {
     let begun = Instant::now();
     let (mut touched, mut held) = (false, None);
@@ -102,8 +138,11 @@ async fn timed<'a>(session: &Session, number: usize, step: &'a Step) -> Ended<'a
         Ok(recorded) => recount::after(session, step, held, recorded.as_ref()).await,
         Err(_) => None,
     };
-    let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-    Ended { number, step, result, touched, beyond, took_ms }
+    Ended { number, step, result, touched, beyond, took_ms: milliseconds(begun) }
+}
+
+fn milliseconds(begun: Instant) -> u64 {
+    u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 /// What the state holds afterwards; `None` where the resource is gone, or no longer ours. Says
@@ -115,6 +154,7 @@ async fn carry_out(
     held: &mut Option<Held>,
 ) -> Result<Option<Recorded>, Error> {
     let is = check_premise(session, step).await?;
+    let mut known = Known::new(step, is.as_ref());
     fault::at(Point::PremiseRead);
     let mut answer = None;
     for (number, call) in step.calls.iter().enumerate() {
@@ -125,7 +165,7 @@ async fn carry_out(
             *held = recount::before(session, step).await?;
         }
         fault::at(Point::BeforeRequest);
-        let sent = send(session, &call.clone().told(is.as_ref())).await;
+        let sent = send(session, &call.clone().told(is.as_ref()), &mut known).await;
         fault::at(Point::AfterRequest);
         *touched |= !sent.as_ref().is_err_and(Error::is_refusal);
         answer = sent?;

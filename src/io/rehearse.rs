@@ -216,7 +216,10 @@ impl There {
                 Event::Failed { address, action, error } => {
                     drop(ended.insert((address, action), Err(error)));
                 }
-                Event::Started { .. } | Event::Interrupted | Event::Verified { .. } => {}
+                Event::Started { .. }
+                | Event::Waiting { .. }
+                | Event::Interrupted
+                | Event::Verified { .. } => {}
             };
             let Ended { outcome, failure, undecided: _ } =
                 apply::apply(&steps, session, state, journal, parallelism, &mut note).await;

@@ -20,6 +20,10 @@ use crate::{
 pub fn event(event: &Event) -> String {
     let (about, rest) = match event {
         Event::Started { address, action } => (address, format!("{}...", doing(*action))),
+        Event::Waiting { address, action, elapsed_ms } => {
+            let still = doing(*action).to_lowercase();
+            (address, format!("Still {still}... [{} elapsed]", seconds(*elapsed_ms)))
+        }
         Event::Finished { address, action, took_ms, note } => {
             let note = note.iter().map(|it| format!(" [{}]", escape(it))).collect::<String>();
             (address, format!("{} complete after {}{note}", done(*action), seconds(*took_ms)))

@@ -77,6 +77,11 @@ impl<'a> Walk<'a> {
         self.outcome.interrupted
     }
 
+    /// Says what happens.
+    pub(super) fn tell(&mut self, event: Event) {
+        (self.tell)(event);
+    }
+
     pub(super) fn interrupt(&mut self) {
         self.outcome.interrupted = true;
         (self.tell)(Event::Interrupted);
@@ -140,10 +145,16 @@ impl<'a> Walk<'a> {
         self.outcome.not_started.extend(steps.map(|it| it.address.clone()));
     }
 
-    /// Looks what became of failed steps that may have been carried out, and ends the journal.
+    /// Looks what became of failed steps that may have been carried out, and ends the journal. Where
+    /// one look gets no answer, nobody waits for others: the next command looks again.
     pub(super) async fn finish(mut self, session: &Session) -> Walked {
         for intent in std::mem::take(&mut self.undecided) {
-            let Ok(is) = session.read(&intent.address).await else {
+            let found = if self.undecided.is_empty() {
+                session.glance(&intent.address).await.ok()
+            } else {
+                None
+            };
+            let Some(is) = found else {
                 self.undecided.push(intent);
                 continue;
             };
