@@ -84,7 +84,10 @@ impl Project {
 
     /// The spec of the environment; every finding is shown, and errors end the command.
     pub(crate) fn load(&self) -> Result<(Desired, Sources), Failure> {
-        let loaded = self.read_spec()?;
+        self.admit(self.read_spec()?)
+    }
+
+    fn admit(&self, loaded: spec::Loaded) -> Result<(Desired, Sources), Failure> {
         self.show_findings(&loaded.findings, &loaded.sources);
         match loaded.desired {
             Some(desired) => Ok((desired, loaded.sources)),
@@ -135,7 +138,16 @@ impl Project {
 
     /// Spec, state and server of the environment.
     pub(crate) async fn gather(&self, operation: &str) -> Result<Gathered, Failure> {
-        let (desired, sources) = self.load()?;
+        self.gather_from(self.read_spec()?, operation).await
+    }
+
+    /// State and server of the environment with this spec.
+    pub(crate) async fn gather_from(
+        &self,
+        loaded: spec::Loaded,
+        operation: &str,
+    ) -> Result<Gathered, Failure> {
+        let (desired, sources) = self.admit(loaded)?;
         let state =
             self.store(&desired.environment.name).load().await.map_err(Failure::of_store)?;
         let session = self.connect(&desired, operation).await?;

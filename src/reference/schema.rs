@@ -10,12 +10,13 @@ use crate::{
     schema::{Choice, Field, Kind, OLDEST, UNLIMITED, Unset, Writer},
     spec::{
         connection::{EXPECT, ONE_URL, SERVER, TLS},
+        environment::ENVIRONMENT,
         policy::{
             OFF,
             read::OWN,
             rules::{RULES, Rule},
         },
-        read::{ENVIRONMENT, EXTENDS, NAMING, OF_ONE, STATE, TOP},
+        read::{EXTENDS, NAMING, OF_ONE, STATE, TOP},
         resource::Resource,
         value::{Key, last},
     },

@@ -8,13 +8,14 @@ use super::{
     ADDED, ASIDE, CHANGED, DANGER, NAME, REMOVED,
     change::{Part, block, hidden},
     escape,
+    saved::codes,
     text::{WIDTH, address, beside, joined, width},
 };
 use crate::{
     address::Address,
     config::Config,
     diff::Delta,
-    finding::{Severity, Sources},
+    finding::Sources,
     forecast::Amount,
     plan::{Action, Cause, Change, Mode, Plan, Risk, Step},
     position,
@@ -359,17 +360,7 @@ fn remark(plan: &Plan, step: &Step, change: &Change) -> String {
 fn costs(plan: &Plan, step: &Step) -> Vec<String> {
     let mut lines: Vec<_> = step.risks.iter().flat_map(|it| cost(step, it)).collect();
     if step.blocked {
-        let about = |it: &&crate::finding::Finding| {
-            it.severity == Severity::Error && it.about.as_ref() == Some(&step.address)
-        };
-        let mut codes: Vec<String> = Vec::new();
-        for finding in plan.findings.iter().filter(about) {
-            let code = finding.code.to_string();
-            if !codes.contains(&code) {
-                codes.push(code);
-            }
-        }
-        let by = if codes.is_empty() { "conflict".to_owned() } else { codes.join(", ") };
+        let by = codes(plan, step);
         lines.push(format!("    {}  blocked by {by}", DANGER.style("guard")));
     }
     lines

@@ -72,6 +72,11 @@ fn data(plan: &Plan) -> String {
     text
 }
 
+/// The messages that a plan deletes, in words; `None` where it deletes none.
+pub(super) fn deleted(plan: &Plan) -> Option<String> {
+    total(plan, Harm::DataLoss).map(|it| it.0)
+}
+
 /// How many messages a class of harm concerns, and by how many actions.
 fn total(plan: &Plan, harm: Harm) -> Option<(String, String)> {
     let concerned = |it: &&Step| {
