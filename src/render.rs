@@ -25,7 +25,12 @@ use crate::{
     address::Address,
     finding::{Finding, Sources},
     live::{Live, Server},
-    plan::{Mode, Plan, file::Saved, rehearsal::Rehearsal, stale::Moved},
+    plan::{
+        Mode, Plan,
+        file::Saved,
+        rehearsal::Rehearsal,
+        stale::{Moved, Refusal},
+    },
     spec::{Desired, write::is_invisible},
     state::{Recorded, State},
 };
@@ -64,15 +69,11 @@ pub fn rehearsal(rehearsal: &Rehearsal) -> String {
 }
 
 /// A saved plan as its reviewer reads it: which one it is, and all of it.
+///
+/// `standing` is whether it can still be applied, as far as a state tells.
 #[must_use]
-pub fn saved(saved: &Saved) -> String {
-    saved::whole(saved)
-}
-
-/// Whether a saved plan can still be applied, as far as a state with this serial tells.
-#[must_use]
-pub(crate) fn standing(refusal: Option<&str>, serial: u64) -> String {
-    saved::standing(refusal, serial)
+pub fn saved(saved: &Saved, standing: Option<&Result<(), Refusal>>) -> String {
+    saved::whole(saved, standing)
 }
 
 /// A saved plan that was checked and is about to be applied, at an instant, to this server.

@@ -7,7 +7,10 @@ use super::{
     apply::saved::{next, read},
     project::Project,
 };
-use crate::{plan::Plan, render};
+use crate::{
+    plan::{Plan, stale::Refusal},
+    render,
+};
 
 /// What `show` takes.
 #[derive(Debug, clap::Args)]
@@ -42,21 +45,16 @@ async fn plan(project: &Project, args: &Args, path: &Path) -> Result<String, Fai
     let saved = read(project, path)?;
     let standing = standing(project, &saved.plan).await;
     if args.json {
-        let refusal = standing.and_then(Result::err);
+        let refusal = standing.and_then(Result::err).map(|it| it.to_string());
         return Ok(render::json::line(&render::json::saved(&saved, refusal.as_deref())));
     }
-    let standing = match standing {
-        Some(Err(refusal)) => render::standing(Some(&refusal), saved.plan.serial),
-        Some(Ok(())) => render::standing(None, saved.plan.serial),
-        None => String::new(),
-    };
-    Ok(format!("{}{standing}", render::saved(&saved)))
+    Ok(render::saved(&saved, standing.as_ref()))
 }
 
 /// What the state tells of a plan; `None` where no state is at hand.
-async fn standing(project: &Project, plan: &Plan) -> Option<Result<(), String>> {
+async fn standing(project: &Project, plan: &Plan) -> Option<Result<(), Refusal>> {
     let store = project.store(&plan.environment);
     let state = store.load().await.ok().filter(|it| it.serial > 0)?;
     let next = next(&store, &state, plan).await;
-    Some(plan.follows(&state, next.as_ref()).map_err(|it| it.to_string()))
+    Some(plan.follows(&state, next.as_ref()))
 }

@@ -9,13 +9,13 @@ use serde_json::Value;
 use self::hand_over::{
     Binding, HandOvers, bindings, hand_overs, name_takers, queues, takers, texts,
 };
-use super::{Action, Risk, Step, call};
+use super::{Action, Change, Risk, Step, call};
 use crate::{
     address::Address,
     finding::{Code, Finding},
     forecast::{Amount, Tally},
     live::Live,
-    schema::{Harm, stream::CONSUMER_LIMITS},
+    schema::{Harm, Loses, stream::CONSUMER_LIMITS},
     subject,
 };
 
@@ -71,8 +71,11 @@ fn groups(steps: &[Step], early: &BTreeSet<usize>, room: &BTreeSet<Address>) -> 
 /// Notes at each step what it takes for it to be carried out, and whether it makes room.
 fn name_needs(steps: &mut [Step], graph: &Graph, room: &BTreeSet<Address>) {
     let address = |it: usize| steps[it].address.clone();
-    let mut needs: Vec<BTreeSet<Address>> =
-        graph.before.iter().map(|it| it.iter().map(|it| address(*it)).collect()).collect();
+    let of = |(at, before): (usize, &Vec<usize>)| {
+        let needed = before.iter().filter(|it| !is_only_first(&steps[**it], &steps[at]));
+        needed.map(|it| address(*it)).collect()
+    };
+    let mut needs: Vec<BTreeSet<Address>> = graph.before.iter().enumerate().map(of).collect();
     for (from, to) in &graph.hand_overs {
         needs[*from].insert(address(*to));
     }
@@ -81,6 +84,15 @@ fn name_needs(steps: &mut [Step], graph: &Graph, room: &BTreeSet<Address>) {
         step.makes_room = makes_room(step, room);
         step.needs = needs;
     }
+}
+
+/// Whether the second of two steps comes later and could do without the first: nothing about a
+/// consumer hangs on how much its stream keeps.
+fn is_only_first(first: &Step, second: &Step) -> bool {
+    let limit = |it: &Change| matches!(it.delta.field.loses, Loses::Lowered | Loses::Released);
+    first.action == Action::Update
+        && first.changes.iter().all(limit)
+        && stands_on(&second.address, &first.address)
 }
 
 /// With a stream go its consumers.
@@ -255,7 +267,7 @@ fn precedes(first: &Step, second: &Step) -> bool {
 /// An interest stream drops what arrives, and from 2.15 what it holds, while it has no consumer.
 fn follows_its_consumers(step: &Step) -> bool {
     let interest = step.calls.last().is_some_and(|it| it.body["retention"] == "interest");
-    let named = |it: &super::Change| matches!(it.delta.field.name, "subjects" | "retention");
+    let named = |it: &Change| matches!(it.delta.field.name, "subjects" | "retention");
     match step.action {
         Action::Bind => true,
         Action::Update => interest && step.changes.iter().any(named),

@@ -12,25 +12,24 @@ use crate::{
     plan::{
         Mode, Plan,
         file::Saved,
-        stale::{How, Moved, Row},
+        stale::{How, Moved, Refusal, Row},
     },
     units::{count_of, elapsed, show_about},
 };
 
-/// As its reviewer reads it: which one it is, and all of it.
-pub(super) fn whole(saved: &Saved) -> String {
-    format!("{}\n{}", made(saved), plan(&saved.plan, &saved.sources))
-}
-
-/// Whether it can still be applied, as far as the state tells.
-pub(super) fn standing(refusal: Option<&str>, serial: u64) -> String {
-    match refusal {
-        Some(why) => format!("{} {}.\n", DANGER.style("It cannot be applied:"), escape(why)),
-        None => format!(
-            "{} the state is still at serial {serial}.\n",
-            ADDED.style("It was not applied yet:")
-        ),
-    }
+/// As its reviewer reads it: which one it is, what became of it, and all of it.
+pub(super) fn whole(saved: &Saved, standing: Option<&Result<(), Refusal>>) -> String {
+    let standing = match standing {
+        Some(Err(why)) => {
+            format!("{} {}.\n", DANGER.style("Cannot be applied:"), escape(&why.to_string()))
+        }
+        Some(Ok(())) => {
+            let serial = saved.plan.serial;
+            format!("{} the state is still at serial {serial}.\n", ADDED.style("Not applied yet:"))
+        }
+        None => String::new(),
+    };
+    format!("{}{standing}\n{}", made(saved), plan(&saved.plan, &saved.sources))
 }
 
 /// As it is about to be applied, after it was checked.
@@ -45,8 +44,10 @@ pub(super) fn checked(saved: &Saved, server: &Server, at: &str) -> String {
     addresses.sort();
     addresses.dedup();
     let resources = count_of(addresses.len(), "resource");
-    let line =
-        format!("Planned {age}. Checked: state serial {}, the spec, {resources}.", plan.serial);
+    let line = format!(
+        "Planned {age}. Checked: state serial {}, spec, {resources} as before.",
+        plan.serial
+    );
     let body = super::body(plan, &saved.sources);
     let head = head(&labelled(&plan.environment, label), server);
     format!("{head}{}{}\n\n{body}", made(saved), ASIDE.style(line))

@@ -66,9 +66,12 @@ pub(crate) fn blocked(plan: &Plan, planned: &str, applied: &str) -> String {
     }
     let rest = plan.clone().without_blocked().steps.len();
     if rest > 0 {
-        let rest = count_of(rest, "other action");
+        let rest = match rest {
+            1 => "action".to_owned(),
+            more => count_of(more, "action"),
+        };
         let command = format!("{applied} --skip-blocked");
-        text += &format!("Or apply the {rest} with\n    {}\n", escape(&command));
+        text += &format!("Or apply the other {rest} with\n    {}\n", escape(&command));
     }
     text
 }

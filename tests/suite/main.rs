@@ -14,5 +14,6 @@ mod peers;
 mod preflight;
 mod rehearse;
 mod sandbox;
+mod saved;
 mod state;
 mod support;
