@@ -45,18 +45,30 @@ pub(crate) fn sign(text: &str, seed: &str) -> Result<String, Error> {
     Ok(format!("{body}{BY}{key}{SIGNATURE}{signature}{END}"))
 }
 
-/// Parts a text from its signature: the text without it, and the key it is signed with if it is.
-///
-/// A signature that does not hold is an error, whether anybody asks for one or not.
-pub(crate) fn parted(text: &str) -> Result<(String, Option<String>), Error> {
+/// What stands at the end of a signed text.
+pub(crate) struct Signature {
+    key: String,
+    bytes: Vec<u8>,
+}
+
+/// Parts a text from its signature: the text without it, and the signature if there is one.
+pub(crate) fn parted(text: &str) -> Result<(String, Option<Signature>), Error> {
     let Some((body, signed)) = text.rsplit_once(BY) else { return Ok((text.to_owned(), None)) };
     let signed = signed.strip_suffix(END).and_then(|it| it.split_once(SIGNATURE));
     let (key, signature) = signed.ok_or(Error::Cut)?;
-    let pair = user(key).ok_or_else(|| Error::Key(key.to_owned()))?;
-    let signature = HEXLOWER.decode(signature.as_bytes()).map_err(|_| Error::Cut)?;
-    let text = format!("{body}\n}}\n");
-    pair.verify(text.as_bytes(), &signature).map_err(|_| Error::Mismatch)?;
-    Ok((text, Some(key.to_owned())))
+    let bytes = HEXLOWER.decode(signature.as_bytes()).map_err(|_| Error::Cut)?;
+    Ok((format!("{body}\n}}\n"), Some(Signature { key: key.to_owned(), bytes })))
+}
+
+impl Signature {
+    /// The key that signed this text. A signature that does not hold is an error, whether anybody
+    /// asks for one or not.
+    pub(crate) fn signer(self, text: &str) -> Result<String, Error> {
+        let Self { key, bytes } = self;
+        let Some(pair) = user(&key) else { return Err(Error::Key(key)) };
+        pair.verify(text.as_bytes(), &bytes).map_err(|_| Error::Mismatch)?;
+        Ok(key)
+    }
 }
 
 /// Whether a text is the public key of a user.
