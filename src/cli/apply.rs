@@ -11,8 +11,9 @@ use super::{
     project::{Gathered, Project},
 };
 use crate::{
-    io::apply::PARALLELISM,
-    plan::{self, Plan},
+    history,
+    io::{self, apply::PARALLELISM},
+    plan::{Mode, Plan},
     render,
     signature::is_public_key,
     units,
@@ -22,28 +23,28 @@ use crate::{
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// A saved plan, applied as it was reviewed; without it a plan is made, shown and asked about
-    file: Option<PathBuf>,
+    pub(crate) file: Option<PathBuf>,
     /// Do not ask; in a protected environment only together with `--expect`
     #[arg(long)]
-    auto_approve: bool,
+    pub(crate) auto_approve: bool,
     /// Leave out what is blocked and what needs that, and do the rest
     #[arg(long)]
-    skip_blocked: bool,
+    pub(crate) skip_blocked: bool,
     /// Only the plan with this id, or whose id begins with these 8 digits or more
     #[arg(long, value_name = "ID", value_parser = id)]
-    expect: Option<String>,
+    pub(crate) expect: Option<String>,
     /// The oldest a saved plan may be, or `unlimited`
     #[arg(long, value_name = "AGE", default_value = "24h", value_parser = age, requires = "file")]
-    max_age: i64,
+    pub(crate) max_age: i64,
     /// Only a saved plan that this public key signed; may be repeated, and then any of them will do
     #[arg(long, value_name = "PUBLIC_KEY", value_parser = public_key)]
-    require_signed_by: Vec<String>,
+    pub(crate) require_signed_by: Vec<String>,
     #[command(flatten)]
-    ask: Asked,
+    pub(crate) ask: Asked,
     /// Most steps at a time
     #[arg(long, value_name = "N", default_value_t = PARALLELISM,
         value_parser = clap::value_parser!(u16).range(1..=64))]
-    parallelism: u16,
+    pub(crate) parallelism: u16,
 }
 
 impl Args {
@@ -68,7 +69,7 @@ impl Args {
 }
 
 /// An id is hexadecimal; fewer than 8 digits could be those of another plan.
-fn id(text: &str) -> Result<String, String> {
+pub(super) fn id(text: &str) -> Result<String, String> {
     let id = text.to_ascii_lowercase();
     let digits = id.bytes().all(|it| it.is_ascii_hexdigit());
     if digits && (8..=64).contains(&id.len()) {
@@ -99,17 +100,29 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
     };
     let environment = project.environment()?;
     let store = project.store(&environment);
-    let lock = store.lock("apply").await.map_err(Failure::of_store)?;
-    let gathered = project.gather("apply").await?;
-    let plan = match saved {
-        Some(saved) => saved::checked(project, args, saved, &gathered, &store).await?,
-        None => made(project, args, &gathered)?,
+    let mode = match &saved {
+        Some(saved) => saved.plan.mode,
+        None => args.ask.ask()?.mode,
     };
+    let operation = history::operation(mode);
+    let lock = store.lock(&operation).await.map_err(Failure::of_store)?;
+    let interrupted = || Err(Failure::new("interrupted").help("nothing was changed"));
+    let deciding = async {
+        let mut gathered = project.gather_from(project.read_spec()?, mode, &operation).await?;
+        let plan = match saved {
+            Some(saved) => saved::checked(project, args, saved, &gathered, &store).await?,
+            None => made(project, args, &mut gathered).await?,
+        };
+        Ok((gathered, plan))
+    };
+    let (gathered, plan) = io::unless_interrupted(deciding, interrupted).await?;
     let plan = whole_or_part(project, args, plan)?;
+    carry_out::settle(&gathered.state, &store, &lock).await?;
     if plan.is_empty() {
         return Ok(Exit::Done);
     }
-    if args.file.is_none() && !args.auto_approve && !approved(project, &plan) {
+    let asks = args.file.is_none() && !args.auto_approve;
+    if asks && !io::unless_interrupted(approved(project, &plan), || false).await {
         project.terminal.say(&render::talk::cancelled(plan.mode));
         return Ok(Exit::Failed);
     }
@@ -118,10 +131,14 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
 }
 
 /// A plan made and shown, where one may be applied that nobody has saved.
-fn made(project: &Project, args: &Args, gathered: &Gathered) -> Result<Plan, Failure> {
+async fn made(project: &Project, args: &Args, gathered: &mut Gathered) -> Result<Plan, Failure> {
     let ask = args.ask.ask()?;
     let environment = &gathered.desired.environment;
-    let signed = "save it with `jsplan plan --out FILE --sign SECRET`, and apply that file";
+    let command = match ask.mode {
+        Mode::Rollback(serial) => format!("jsplan rollback --to {serial} --out FILE"),
+        Mode::Normal | Mode::Destroy | Mode::RefreshOnly => "jsplan plan --out FILE".to_owned(),
+    };
+    let signed = format!("save it with `{command} --sign SECRET`, and apply that file");
     if !environment.require_signed_by.is_empty() {
         let message = "the spec asks for a signed plan: `[environment] require_signed_by`";
         return Err(Failure::new(message).help(signed));
@@ -134,15 +151,14 @@ fn made(project: &Project, args: &Args, gathered: &Gathered) -> Result<Plan, Fai
             "environment `{}` is protected, and `--auto-approve` approves what nobody has seen",
             environment.name
         );
-        return Err(Failure::new(message).help(
-            "save a plan with `jsplan plan --out FILE` and apply that, or name the id of the plan \
-             that was seen: `--expect ID`",
-        ));
+        return Err(Failure::new(message).help(format!(
+            "save a plan with `{command}` and apply that, or name the id of the plan that was \
+             seen: `--expect ID`"
+        )));
     }
-    let Gathered { desired, sources, state, live, .. } = gathered;
-    let plan = plan::plan(desired, state, live, &ask);
-    show(project, &render::plan(&plan, sources))?;
-    project.show_findings(&plan.findings, sources);
+    let plan = gathered.plan(&ask).await;
+    show(project, &render::plan(&plan, &gathered.sources))?;
+    project.show_findings(&plan.findings, &gathered.sources);
     expected(args, &plan)?;
     Ok(plan)
 }
@@ -173,7 +189,8 @@ fn whole_or_part(project: &Project, args: &Args, plan: Plan) -> Result<Plan, Fai
         let (planned, applied) = match &args.file {
             Some(file) => {
                 let file = file.display();
-                let planned = format!("jsplan plan {options} --out {file}");
+                let planned = Asked::of_mode(plan.mode).commands(&options).0;
+                let planned = format!("{planned} --out {file}");
                 (planned, format!("jsplan apply {options} {file}"))
             }
             None => args.ask.commands(&options),
@@ -198,8 +215,9 @@ struct Order {
 
 /// Only the whole word passes; where the environment is protected or messages are deleted, only the
 /// environment's name.
-fn approved(project: &Project, plan: &Plan) -> bool {
+async fn approved(project: &Project, plan: &Plan) -> bool {
     let by_name = plan.protected || plan.deletes();
     let word = if by_name { plan.environment.as_str() } else { "yes" };
-    project.terminal.ask(&render::talk::question(plan, word)).as_deref() == Some(word)
+    let answer = project.terminal.ask(&render::talk::question(plan, word)).await;
+    answer.as_deref() == Some(word)
 }

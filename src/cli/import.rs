@@ -6,7 +6,7 @@ use regex::Regex;
 
 use super::{
     Exit, Failure,
-    project::{Gathered, Project, refused},
+    project::{Gathered, Project, decided, refused},
 };
 use crate::{
     address::Address,
@@ -16,6 +16,7 @@ use crate::{
     render,
     schema::Release,
     spec::{Desired, describe::Described},
+    state::{LastApply, Totals},
     target,
 };
 
@@ -70,6 +71,10 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
     if next.lineage.is_empty() {
         next.lineage = store::lineage();
     }
+    decided(&state)?;
+    let (imported, by_hand) = (described.resources.len(), super::state::by_hand("import"));
+    let totals = Totals { imported, ..Totals::default() };
+    next.last_apply = Some(LastApply { totals: Some(totals), ..by_hand });
     store.settle(&state, &lock).await.map_err(Failure::of_store)?;
     spec.write(&described)?;
     if let Err(error) = store.save(&next, &lock).await {

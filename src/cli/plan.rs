@@ -1,7 +1,7 @@
 //! `jsplan plan`: what an apply would do.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
@@ -17,7 +17,7 @@ use crate::{
         rehearse::{self, Piece},
         who,
     },
-    plan::{self, Ask, Mode, Plan, rehearsal::Rehearsal},
+    plan::{self, Ask, Mode, Plan, rehearsal::Rehearsal, risk::Reach},
     render,
     schema::Harm,
     spec::Secret,
@@ -30,19 +30,19 @@ pub(crate) struct Args {
     pub(crate) ask: Asked,
     /// Save the plan, so that exactly it can be applied
     #[arg(long, value_name = "FILE")]
-    out: Option<PathBuf>,
+    pub(crate) out: Option<PathBuf>,
     /// End with 2 where changes are present
     #[arg(long)]
-    detailed_exitcode: bool,
+    pub(crate) detailed_exitcode: bool,
     /// Sign what is saved with the seed of a user's nkey, at `env:NAME` or `file:PATH`
     #[arg(long, value_name = "SECRET", requires = "out")]
-    sign: Option<String>,
+    pub(crate) sign: Option<String>,
     /// One JSON object, in Terraform's plan representation, instead of text
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
     /// Apply the plan to a throw-away server first: what it refuses is said, and nothing is changed
     #[arg(long)]
-    rehearse: bool,
+    pub(crate) rehearse: bool,
 }
 
 /// What a plan can be asked, by `plan` and by `apply`.
@@ -58,51 +58,82 @@ pub(crate) struct Asked {
     #[arg(long)]
     destroy: bool,
     /// Consent to harm, such as `data-loss=stream.ORDERS`; may be repeated
-    #[arg(long, value_name = "CLASS=ADDR")]
+    #[arg(long, value_name = "CLASS=ADDR[:N]")]
     allow: Vec<String>,
+    /// Go back to the state with this serial, as `rollback --to` asks
+    #[arg(skip)]
+    rollback: Option<u64>,
 }
 
 impl Args {
     /// Plan, and save the plan.
-    pub(crate) fn into_file(path: &str) -> Self {
-        Self { out: Some(path.into()), ..Self::default() }
+    pub(crate) fn into_file(ask: Asked, path: impl Into<PathBuf>) -> Self {
+        Self { ask, out: Some(path.into()), ..Self::default() }
     }
 }
 
 impl Asked {
+    /// To go back to the state with this serial.
+    pub(crate) fn rollback(serial: u64, target: &[String], allow: &[String]) -> Self {
+        let (target, allow) = (target.to_owned(), allow.to_owned());
+        Self { rollback: Some(serial), target, allow, ..Self::default() }
+    }
+
     /// Reads addresses and classes.
     pub(crate) fn ask(&self) -> Result<Ask, Failure> {
-        let mode = match (self.destroy, self.refresh_only) {
-            (true, _) => Mode::Destroy,
-            (false, true) => Mode::RefreshOnly,
-            (false, false) => Mode::Normal,
+        let mode = match (self.rollback, self.destroy, self.refresh_only) {
+            (Some(serial), ..) => Mode::Rollback(serial),
+            (None, true, _) => Mode::Destroy,
+            (None, false, true) => Mode::RefreshOnly,
+            (None, false, false) => Mode::Normal,
         };
         let address = |it: &String| Ok(it.parse::<Address>()?);
         let targets: Result<BTreeSet<_>, Failure> = self.target.iter().map(address).collect();
-        let allow: Result<BTreeSet<_>, Failure> = self.allow.iter().map(|it| consent(it)).collect();
+        let allow: Result<BTreeMap<_, _>, Failure> =
+            self.allow.iter().map(|it| consent(it)).collect();
         Ok(Ask { mode, targets: targets?, allow: allow? })
+    }
+
+    /// What leads to a plan of this kind, of everything.
+    pub(crate) fn of_mode(mode: Mode) -> Self {
+        let none = Self::default();
+        match mode {
+            Mode::Normal => none,
+            Mode::Destroy => Self { destroy: true, ..none },
+            Mode::RefreshOnly => Self { refresh_only: true, ..none },
+            Mode::Rollback(serial) => Self { rollback: Some(serial), ..none },
+        }
     }
 
     /// The commands that plan and that apply the same: `plan` without consent, which is to be named
     /// anew.
     pub(crate) fn commands(&self, options: &str) -> (String, String) {
-        let mut flags: String = self.target.iter().map(|it| format!(" --target {it}")).collect();
-        flags += if self.refresh_only { " --refresh-only" } else { "" };
-        flags += if self.destroy { " --destroy" } else { "" };
-        let allow: String = self.allow.iter().map(|it| format!(" --allow {it}")).collect();
-        let planned = format!("jsplan plan {options}{flags}");
-        (planned, format!("jsplan apply {options}{flags}{allow}"))
+        let Self { target, refresh_only, destroy, allow, rollback } = self;
+        let mut flags: String = target.iter().map(|it| format!(" --target {it}")).collect();
+        flags += if *refresh_only { " --refresh-only" } else { "" };
+        flags += if *destroy { " --destroy" } else { "" };
+        let allow: String = allow.iter().map(|it| format!(" --allow {it}")).collect();
+        let (plan, apply) = match rollback {
+            None => (format!("plan {options}"), format!("apply {options}")),
+            Some(serial) => {
+                let both = format!("rollback {options} --to {serial}");
+                (both.clone(), both)
+            }
+        };
+        (format!("jsplan {plan}{flags}"), format!("jsplan {apply}{flags}{allow}"))
     }
 
     /// Whether anything is asked beyond the plain plan.
     pub(crate) fn is_plain(&self) -> bool {
-        self.target.is_empty() && self.allow.is_empty() && !self.refresh_only && !self.destroy
+        let Self { target, refresh_only, destroy, allow, rollback } = self;
+        target.is_empty() && allow.is_empty() && !refresh_only && !destroy && rollback.is_none()
     }
 }
 
-fn consent(text: &str) -> Result<(Harm, Address), Failure> {
+/// `CLASS=ADDR`, and behind that how far it reaches: `:300000` or `:unknown`.
+fn consent(text: &str) -> Result<((Harm, Address), Reach), Failure> {
     let classes = Harm::ALL.map(|it| it.to_string());
-    let Some((class, address)) = text.split_once('=') else {
+    let Some((class, rest)) = text.split_once('=') else {
         return Err(Failure::new(format!("`--allow {text}` names no resource"))
             .help("write `--allow data-loss=stream.NAME`"));
     };
@@ -111,7 +142,18 @@ fn consent(text: &str) -> Result<(Harm, Address), Failure> {
         return Err(Failure::new(format!("`{class}` is no class of harm"))
             .help(near.unwrap_or_else(|| format!("the classes are: {}", classes.join(", ")))));
     };
-    Ok((harm, address.parse()?))
+    let (address, reach) = match rest.split_once(':') {
+        None => (rest, Reach::Counted),
+        Some((address, "unknown")) => (address, Reach::Unknown),
+        Some((address, number)) => {
+            let number = number.parse().map_err(|_| {
+                Failure::new(format!("`{number}` in `--allow {text}` is no number of messages"))
+                    .help(format!("write `--allow {class}={address}:300000`, or `:unknown`"))
+            })?;
+            (address, Reach::UpTo(number))
+        }
+    };
+    Ok(((harm, address.parse()?), reach))
 }
 
 /// Plans, shows the plan, and saves it where that is asked.
@@ -119,8 +161,8 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
     let ask = args.ask.ask()?;
     let seed = args.sign.as_deref().map(seed).transpose()?;
     let told = |failure: Failure| tell(project, args, failure);
-    let gathered = gather(project, args).await.map_err(told)?;
-    let plan = plan::plan(&gathered.desired, &gathered.state, &gathered.live, &ask);
+    let mut gathered = gather(project, args, ask.mode).await.map_err(told)?;
+    let plan = gathered.plan(&ask).await;
     if !args.json {
         project.show(&render::plan(&plan, &gathered.sources))?;
     }
@@ -159,13 +201,13 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
 }
 
 /// What the plan is made of; a program is told of a spec with errors too.
-async fn gather(project: &Project, args: &Args) -> Result<Gathered, Failure> {
+async fn gather(project: &Project, args: &Args, mode: Mode) -> Result<Gathered, Failure> {
     let loaded = project.read_spec()?;
     if args.json && loaded.desired.is_none() {
         let said = render::json::unplanned(&loaded.findings, &loaded.sources);
         project.show(&render::json::line(&said))?;
     }
-    project.gather_from(loaded, "plan").await
+    project.gather_from(loaded, mode, "plan").await
 }
 
 /// Tells a program why there is no plan, where it was told nothing yet.

@@ -6,6 +6,8 @@ use super::{Failure, Global};
 use crate::{
     address::Address,
     finding::{Finding, Severity, Sources, did_you_mean},
+    forecast::Question,
+    history,
     io::{
         files,
         nats::{self, Session},
@@ -14,9 +16,12 @@ use crate::{
         who,
     },
     live::Live,
+    plan::{self, Ask, Mode, Plan},
+    reconcile::{Reconciled, reconcile},
     render,
     spec::{self, Connection, Desired},
     state::State,
+    target,
 };
 
 /// A project folder, seen through the options of one command line.
@@ -113,6 +118,14 @@ impl Project {
         super::shown(&self.terminal, text)
     }
 
+    /// Says what a journal told of an apply that has not come to its end, and what became of the
+    /// steps that it leaves open; `None` where no server was asked.
+    pub(crate) fn tell_cut_short(&self, state: &State, found: Option<&Reconciled>) {
+        if let Some(cut) = &state.cut_short {
+            self.terminal.say(&render::talk::cut_short(cut, found));
+        }
+    }
+
     pub(crate) fn store(&self, environment: &str) -> Store {
         Store::new(&self.dir, environment)
     }
@@ -138,21 +151,58 @@ impl Project {
 
     /// Spec, state and server of the environment.
     pub(crate) async fn gather(&self, operation: &str) -> Result<Gathered, Failure> {
-        self.gather_from(self.read_spec()?, operation).await
+        self.gather_from(self.read_spec()?, Mode::Normal, operation).await
     }
 
-    /// State and server of the environment with this spec.
+    /// State and server of the environment with this spec; where it is gone back to an earlier
+    /// state, that is what is wanted.
     pub(crate) async fn gather_from(
         &self,
         loaded: spec::Loaded,
+        mode: Mode,
         operation: &str,
     ) -> Result<Gathered, Failure> {
-        let (desired, sources) = self.admit(loaded)?;
-        let state =
-            self.store(&desired.environment.name).load().await.map_err(Failure::of_store)?;
+        let (mut desired, mut sources) = self.admit(loaded)?;
+        let folder = self.dir.join("state");
+        if files::is_open_to_all(&folder) {
+            self.terminal.say(&render::talk::open_to_all(&folder.display().to_string()));
+        }
+        let store = self.store(&desired.environment.name);
+        let mut state = store.load().await.map_err(Failure::of_store)?;
+        if let Mode::Rollback(serial) = mode {
+            let kept = super::rollback::kept(&store, &state, serial).await?;
+            desired = history::desired(&desired, &kept, &mut sources);
+        }
         let session = self.connect(&desired, operation).await?;
         let live = observe(&session, &desired, &state).await?;
+        // Of another server nothing can be told: there everything would seem to be undone.
+        if target::check(&desired, &state, &live.server).is_empty() {
+            let found = reconcile(&mut state, &live);
+            self.tell_cut_short(&state, Some(&found));
+        }
         Ok(Gathered { desired, sources, state, live, session })
+    }
+}
+
+impl Gathered {
+    /// Plans, asks what the plan cannot tell from what was gathered, and plans again with the
+    /// answers. Where nothing is to be counted nothing is asked.
+    pub(crate) async fn plan(&mut self, ask: &Ask) -> Plan {
+        /// An answer may lead to another question, and that to no third.
+        const ROUNDS: usize = 4;
+        let Self { desired, state, live, session, .. } = self;
+        let mut plan = plan::plan(desired, state, live, ask);
+        for _ in 0..ROUNDS {
+            let asked: BTreeSet<Question> = plan.questions.iter().cloned().collect();
+            let new: Vec<_> =
+                asked.into_iter().filter(|it| !live.tallies.contains_key(it)).collect();
+            if new.is_empty() {
+                break;
+            }
+            live.tallies.extend(session.tallies(new).await);
+            plan = plan::plan(desired, state, live, ask);
+        }
+        plan
     }
 }
 
@@ -162,8 +212,9 @@ pub(crate) async fn observe(
     desired: &Desired,
     state: &State,
 ) -> Result<Live, Failure> {
-    let expected: BTreeSet<Address> =
-        desired.resources.keys().chain(state.resources.keys()).cloned().collect();
+    let undecided = state.cut_short.iter().flat_map(|it| &it.undecided).map(|it| &it.address);
+    let known = desired.resources.keys().chain(state.resources.keys());
+    let expected: BTreeSet<Address> = known.chain(undecided).cloned().collect();
     session.observe(&expected).await.map_err(Failure::of_server)
 }
 
@@ -178,6 +229,19 @@ fn without_secrets(urls: &str) -> String {
         }
     };
     urls.split(',').map(one).collect::<Vec<_>>().join(",")
+}
+
+/// A state is not written over steps of which nobody knows what became.
+pub(crate) fn decided(state: &State) -> Result<(), Failure> {
+    let mut undecided = state.cut_short.iter().flat_map(|it| &it.undecided);
+    match undecided.next() {
+        None => Ok(()),
+        Some(first) => Err(Failure::new(format!(
+            "an apply was cut short, and what became of `{}` is not known",
+            first.address
+        ))
+        .help("`jsplan apply` looks, once the server can be read, and records what it finds")),
+    }
 }
 
 /// Whether a finding ends the command.

@@ -2,13 +2,16 @@
 
 use std::path::PathBuf;
 
-use super::{Exit, Failure, project::Project};
+use super::{
+    Exit, Failure,
+    project::{Project, decided},
+};
 use crate::{
     address::Address,
     finding::did_you_mean,
-    io::{files, store, store::Store},
+    io::{clock, files, store, store::Store, who},
     render,
-    state::State,
+    state::{LastApply, State},
 };
 
 /// What can be done with a state.
@@ -61,17 +64,17 @@ pub(crate) async fn run(project: &Project, command: &Command) -> Result<Exit, Fa
     let environment = project.environment()?;
     let store = project.store(&environment);
     let shown = match command {
-        Command::List => render::state_list(&load(&store).await?),
-        Command::Show { address } => show(&store, address).await?,
+        Command::List => render::state_list(&load(project, &store).await?),
+        Command::Show { address } => show(project, &store, address).await?,
         Command::Rm { address } => {
             return change(project, &store, "state rm", |state| remove(state, address)).await;
         }
         Command::Mv { from, to } => {
             return change(project, &store, "state mv", |state| rename(state, from, to)).await;
         }
-        Command::Pull => load(&store).await?.write(),
+        Command::Pull => load(project, &store).await?.write(),
         Command::Push(args) => return push(project, &store, args).await,
-        Command::Verify => verify(&store).await?,
+        Command::Verify => verify(project, &store).await?,
         Command::Restore { serial: None } => kept(project, &store).await?,
         Command::Restore { serial: Some(serial) } => {
             return restore(project, &store, *serial).await;
@@ -81,12 +84,14 @@ pub(crate) async fn run(project: &Project, command: &Command) -> Result<Exit, Fa
     Ok(Exit::Done)
 }
 
-async fn load(store: &Store) -> Result<State, Failure> {
-    store.load().await.map_err(Failure::of_store)
+async fn load(project: &Project, store: &Store) -> Result<State, Failure> {
+    let state = store.load().await.map_err(Failure::of_store)?;
+    project.tell_cut_short(&state, None);
+    Ok(state)
 }
 
-async fn show(store: &Store, address: &str) -> Result<String, Failure> {
-    let state = load(store).await?;
+async fn show(project: &Project, store: &Store, address: &str) -> Result<String, Failure> {
+    let state = load(project, store).await?;
     let address = owned(&state, address)?;
     Ok(render::resource(&address, &state.resources[&address]))
 }
@@ -112,16 +117,23 @@ async fn change(
     change: impl FnOnce(&mut State) -> Result<String, Failure>,
 ) -> Result<Exit, Failure> {
     let lock = store.lock(operation).await.map_err(Failure::of_store)?;
-    let mut state = load(store).await?;
+    let mut state = load(project, store).await?;
+    decided(&state)?;
     store.settle(&state, &lock).await?;
     let said = change(&mut state)?;
     state.serial += 1;
     if state.lineage.is_empty() {
         state.lineage = store::lineage();
     }
+    state.last_apply = Some(by_hand(operation));
     store.save(&state, &lock).await?;
     project.terminal.say(&format!("{said} State serial {}.\n", state.serial));
     Ok(Exit::Done)
+}
+
+/// A change of the state that no plan makes, as the state tells of it.
+pub(crate) fn by_hand(operation: &str) -> LastApply {
+    LastApply::by_hand(operation, clock::now(), who::user_at_host())
 }
 
 fn remove(state: &mut State, address: &str) -> Result<String, Failure> {
@@ -155,18 +167,29 @@ async fn push(project: &Project, store: &Store, args: &Push) -> Result<Exit, Fai
     let lock = store.lock("state push").await.map_err(Failure::of_store)?;
     let present = match store.load().await {
         Err(error) if !args.force => return Err(Failure::of_store(error)),
-        // A damaged one is no predecessor to go back to, and must not be in the way of a mended one.
-        present => present.ok(),
+        present => unless_damaged(present)?,
     };
     if let Some(present) = &present {
         if !args.force {
             loses_nothing(present, &new)?;
+        }
+        if !args.force && new.serial > present.serial {
+            decided(present)?;
         }
         store.settle(present, &lock).await?;
     }
     store.save(&new, &lock).await?;
     project.terminal.say(&format!("The state was replaced. State serial {}.\n", new.serial));
     Ok(Exit::Done)
+}
+
+/// A damaged state is no predecessor to go back to, and must not be in the way of a mended one. One
+/// that the disk does not give may be whole.
+fn unless_damaged(present: Result<State, store::Error>) -> Result<Option<State>, Failure> {
+    match present {
+        Err(error @ store::Error::File(_)) => Err(Failure::of_store(error)),
+        present => Ok(present.ok()),
+    }
 }
 
 /// Refuses a state that is another one's, or no later than the present one.
@@ -178,7 +201,9 @@ fn loses_nothing(present: &State, new: &State) -> Result<(), Failure> {
         return Err(Failure::new("the pushed state has another lineage")
             .help("it is the state of something else; `--force` replaces it all the same"));
     }
-    let differs = new.serial == present.serial && new.write() != present.write();
+    // What an apply that was cut short could not save is later than what its journal tells.
+    let known = present.cut_short.is_some() || new.write() == present.write();
+    let differs = new.serial == present.serial && !known;
     if new.serial < present.serial || differs {
         let (pushed, present) = (new.serial, present.serial);
         let message =
@@ -189,8 +214,8 @@ fn loses_nothing(present: &State, new: &State) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn verify(store: &Store) -> Result<String, Failure> {
-    let state = load(store).await?;
+async fn verify(project: &Project, store: &Store) -> Result<String, Failure> {
+    let state = load(project, store).await?;
     Ok(render::talk::whole(&state))
 }
 
@@ -211,12 +236,14 @@ async fn restore(project: &Project, store: &Store, serial: u64) -> Result<Exit, 
     let lock = store.lock("state restore").await.map_err(Failure::of_store)?;
     let mut state = store.load_kept(serial).await.map_err(Failure::of_store)?;
     let latest = store.kept().await?.last().copied().unwrap_or(serial);
-    let present = store.load().await.ok();
+    let present = unless_damaged(store.load().await)?;
     if let Some(present) = &present {
+        decided(present)?;
         store.settle(present, &lock).await?;
     }
     // A damaged one may have been a step ahead of the latest that was kept.
     state.serial = present.map_or(latest + 1, |it| it.serial).max(latest) + 1;
+    state.last_apply = Some(by_hand(&format!("state restore {serial}")));
     store.save(&state, &lock).await?;
     let now = state.serial;
     project.terminal.say(&format!("Serial {serial} was restored. State serial {now}.\n"));

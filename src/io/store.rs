@@ -11,7 +11,11 @@ use std::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{clock, files, who};
+use super::{
+    clock,
+    fault::{self, Point},
+    files, who,
+};
 use crate::state::{self, State};
 
 /// How many predecessors are kept.
@@ -155,12 +159,17 @@ impl Store {
     pub(crate) async fn save(&self, state: &State, _: &Lock) -> Result<(), Error> {
         files::make_folder(&self.folder)?;
         files::replace(&self.path(), &state.write())?;
-        Ok(files::remove_if_there(&self.journal())?)
+        fault::at(Point::BeforeRemoval);
+        files::remove_if_there(&self.journal())?;
+        fault::at(Point::AfterRemoval);
+        Ok(())
     }
 
     /// Makes room for another state: what a killed apply left in its journal goes into the present
     /// one as it was loaded, and that is kept as a predecessor.
     pub(crate) async fn settle(&self, loaded: &State, lock: &Lock) -> Result<(), Error> {
+        files::sweep(&self.folder, &format!("{}.", self.environment))?;
+        files::sweep(&self.history(), "")?;
         if self.journal().exists() {
             self.save(loaded, lock).await?;
         }
@@ -172,8 +181,8 @@ impl Store {
         let path = self.journal();
         files::make_folder(&self.folder)?;
         files::replace(&path, &next.journal())?;
-        let file = fs::OpenOptions::new().append(true).open(&path);
-        let file = file.map_err(|it| files::Error::new("open", &path, it))?;
+        let file = files::open_to_append(&path)?;
+        fault::at(Point::JournalBegun);
         Ok(Journal { file, path })
     }
 
@@ -186,9 +195,9 @@ impl Store {
         files::replace(&self.predecessor(state.serial), &text)?;
         let kept = self.kept().await?;
         for serial in &kept[..kept.len().saturating_sub(KEPT)] {
-            let path = self.predecessor(*serial);
-            fs::remove_file(&path).map_err(|it| files::Error::new("remove", &path, it))?;
+            files::remove_if_there(&self.predecessor(*serial))?;
         }
+        fault::at(Point::PredecessorKept);
         Ok(())
     }
 
@@ -223,14 +232,7 @@ impl Store {
     pub async fn lock(&self, operation: &str) -> Result<Lock, Error> {
         files::make_folder(&self.folder)?;
         let path = self.folder.join(format!("{}.lock", self.environment));
-        let error = |it| files::Error::new("lock", &path, it);
-        let file = fs::OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(error)?;
+        let file = files::open_to_lock(&path)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(fs::TryLockError::WouldBlock) => {
@@ -238,7 +240,9 @@ impl Store {
                 let holder = serde_json::from_str(&text).ok();
                 return Err(Error::Locked { environment: self.environment.clone(), holder });
             }
-            Err(fs::TryLockError::Error(it)) => return Err(error(it).into()),
+            Err(fs::TryLockError::Error(it)) => {
+                return Err(files::Error::new("lock", &path, it).into());
+            }
         }
         let holder = Holder {
             id: Uuid::new_v4().to_string(),
@@ -247,8 +251,8 @@ impl Store {
             since: clock::now(),
         };
         let text = serde_json::to_string(&holder).expect("a holder is always written");
-        file.set_len(0).map_err(error)?;
-        io::Write::write_all(&mut &file, text.as_bytes()).map_err(error)?;
+        files::overwrite(&file, &path, &text)?;
+        fault::at(Point::Locked);
         Ok(Lock { file })
     }
 }
@@ -256,11 +260,7 @@ impl Store {
 impl Journal {
     /// Adds whole lines; they are on disk when this returns.
     pub(crate) async fn append(&self, lines: &str) -> Result<(), Error> {
-        let write = || {
-            io::Write::write_all(&mut &self.file, lines.as_bytes())?;
-            self.file.sync_data()
-        };
-        Ok(write().map_err(|it| files::Error::new("write", &self.path, it))?)
+        Ok(files::append(&self.file, &self.path, lines)?)
     }
 }
 

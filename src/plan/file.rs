@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Action, Cause, Change, Intent, Mode, Plan, Premise, Risk, Step, call::Call};
+use super::{Action, Cause, Change, Intent, Mode, Plan, Premise, Step, call::Call, risk::Risk};
 use crate::{
     address::Address,
     diff::Delta,
@@ -219,12 +219,7 @@ fn load(document: Document) -> Result<Saved, Error> {
 }
 
 fn consent(plan: &Plan) -> BTreeSet<String> {
-    let of = |step: &Step| {
-        let allowed = step.risks.iter().filter(|it| it.allowed).map(|it| it.harm);
-        let address = step.address.clone();
-        allowed.map(move |harm| format!("{harm}={address}")).collect::<Vec<_>>()
-    };
-    plan.steps.iter().flat_map(of).collect()
+    plan.steps.iter().flat_map(|it| it.consents(|risk| risk.allowed)).collect()
 }
 
 fn save_step(step: &Step, sources: &Sources) -> SavedStep {

@@ -279,7 +279,7 @@ impl Plan {
         let mut seen = BTreeSet::new();
         let first = self.steps.iter().filter(|it| seen.insert(&it.address));
         let mut moved: Vec<Moved> = first.filter_map(|it| self.since(it, live)).collect();
-        if self.mode == Mode::Normal {
+        if matches!(self.mode, Mode::Normal | Mode::Rollback(_)) {
             moved.extend(self.edited(desired, state, live));
         }
         moved

@@ -5,12 +5,15 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use super::{Action, Plan, Risk, Step, counts::Counts};
+use super::{
+    Action, Plan, Step,
+    risk::{self, Risk},
+    total::Fate,
+};
 use crate::{
     address::Address,
     config::sha256,
     finding::{Code, Severity},
-    forecast::Amount,
     live::Server,
     schema::{Harm, Release},
 };
@@ -25,6 +28,16 @@ impl Step {
     /// Whether it sends what the spec says.
     pub(super) fn sends_fields(&self) -> bool {
         matches!(self.action, Action::Create | Action::Update | Action::Replace)
+    }
+
+    /// What `--allow` takes for some of its costs: of each class, what reaches furthest.
+    pub(super) fn consents(&self, which: impl Fn(&Risk) -> bool) -> Vec<String> {
+        let of = |harm: Harm| {
+            let risks = self.risks.iter().filter(|it| it.harm == harm && harm.needs_consent());
+            let consents = risks.filter(|it| which(it)).map(|it| it.consent(&self.address));
+            consents.max_by_key(String::len)
+        };
+        Harm::ALL.into_iter().filter_map(of).collect()
     }
 }
 
@@ -89,29 +102,27 @@ impl Plan {
         self
     }
 
-    /// What would have to be consented to for nothing to be blocked, as it is typed; `None` where
-    /// consent alone does not do it.
+    /// What would have to be consented to for nothing to be blocked, as it is typed, with what
+    /// was consented to already; `None` where consent alone does not do it.
     #[must_use]
     pub fn missing_consent(&self) -> Option<Vec<String>> {
         let mut errors = self.findings.iter().filter(|it| it.severity == Severity::Error);
-        if !errors.all(|it| it.code == Code::DataLoss) {
+        let consent = |code: Code| Harm::ALL.into_iter().any(|it| risk::code(it) == Some(code));
+        if !errors.all(|it| consent(it.code)) {
             return None;
         }
-        let missing = |step: &Step| {
-            let harm = step.risks.iter().filter(|it| it.harm.needs_consent());
-            let address = step.address.clone();
-            harm.map(move |it| format!("{}={address}", it.harm)).collect::<Vec<_>>()
-        };
-        let mut all: Vec<String> = self.steps.iter().flat_map(missing).collect();
-        all.dedup();
+        let all: Vec<String> = self
+            .steps
+            .iter()
+            .flat_map(|it| it.consents(|risk| risk.allowed || risk.is_stopped()))
+            .collect();
         (!all.is_empty()).then_some(all)
     }
 
-    /// Whether it deletes messages.
+    /// Whether it deletes messages, at once or later.
     #[must_use]
     pub fn deletes(&self) -> bool {
-        let deletes = |it: &Risk| it.harm == Harm::DataLoss && it.tally.messages != Amount::Nothing;
-        self.steps.iter().flat_map(|it| &it.risks).any(deletes)
+        [Fate::Deleted, Fate::DeletedLater].into_iter().any(|it| self.total(it).actions > 0)
     }
 
     /// What identifies the plan: a digest over its target, everything it would send or record, and
@@ -126,14 +137,6 @@ impl Plan {
         let Server { cluster, domain, account, .. } = &self.server;
         let target = json!([account, cluster, domain]);
         sha256(json!([self.environment, self.mode, target, self.lineage, steps]).to_string())
-    }
-
-    /// How many resources are added, changed, destroyed, adopted and forgotten.
-    #[must_use]
-    pub fn counts(&self) -> Counts {
-        let mut counts = Counts::default();
-        self.steps.iter().for_each(|it| counts.add(it));
-        counts
     }
 
     /// The release the plan was made for.

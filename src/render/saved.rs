@@ -3,11 +3,11 @@
 use super::{
     ADDED, ASIDE, CHANGED, DANGER, NAME, PROTECTED,
     change::value,
+    cost::codes,
     escape, head, labelled, plan,
     text::{address, columns, joined},
 };
 use crate::{
-    finding::Severity,
     live::Server,
     plan::{
         Mode, Plan,
@@ -58,7 +58,7 @@ pub(super) fn left_out(plan: &Plan) -> String {
     let mut rows = Vec::new();
     for step in &plan.left_out {
         let why = match step.blocked {
-            true => format!("{} by {}", DANGER.style("blocked"), codes(plan, step)),
+            true => format!("{} by {}", DANGER.style("blocked"), codes(plan, step).join(", ")),
             false => {
                 let out = |it: &&crate::address::Address| {
                     plan.left_out.iter().any(|other| other.address == **it)
@@ -74,21 +74,6 @@ pub(super) fn left_out(plan: &Plan) -> String {
     rows.dedup();
     let actions = count_of(plan.left_out.len(), "action");
     format!("\n{}\n{}", NAME.style(format!("Left out: {actions}.")), joined(&columns("  ", &rows)))
-}
-
-/// The codes of the errors about a step that is blocked.
-pub(super) fn codes(plan: &Plan, step: &crate::plan::Step) -> String {
-    let about = |it: &&crate::finding::Finding| {
-        it.severity == Severity::Error && it.about.as_ref() == Some(&step.address)
-    };
-    let mut codes: Vec<String> = Vec::new();
-    for finding in plan.findings.iter().filter(about) {
-        let code = finding.code.to_string();
-        if !codes.contains(&code) {
-            codes.push(code);
-        }
-    }
-    if codes.is_empty() { "conflict".to_owned() } else { codes.join(", ") }
 }
 
 /// Every resource that moved since a plan was made, field by field in three columns.
@@ -152,6 +137,9 @@ fn made(saved: &Saved) -> String {
         Mode::Normal => {}
         Mode::Destroy => remark("--destroy", "it destroys what the state owns"),
         Mode::RefreshOnly => remark("--refresh-only", "it changes the state alone"),
+        Mode::Rollback(serial) => {
+            remark(&format!("rollback --to {serial}"), "it goes back to what that state recorded");
+        }
     }
     joined(&lines)
 }

@@ -7,21 +7,26 @@ use crate::{
     address::Address,
     cli::{
         Exit, Failure,
-        project::{Gathered, Project, observe},
+        project::{Gathered, Project, decided, observe},
     },
-    event::Event,
+    event::{Event, Kept},
     finding::{Finding, Severity},
+    history,
     io::{
-        apply, clock,
+        self,
+        apply::{self, Walked},
+        clock,
+        fault::{self, Point},
+        files, git,
         nats::Session,
         store::{self, Lock, Store},
         who,
     },
     live::Live,
-    plan::{self, Ask, Plan},
+    plan::{self, Ask, Mode, Plan},
     render,
     spec::Desired,
-    state::{LastApply, State},
+    state::State,
     target,
 };
 
@@ -35,26 +40,40 @@ pub(super) async fn carry_out(
 ) -> Result<Exit, Failure> {
     let Gathered { desired, sources, state, live, session } = gathered;
     drop(live);
-    store.settle(&state, lock).await.map_err(Failure::of_store)?;
-    let mut state = begun(state, &order.plan);
-    let journal = store.begin(&state, lock).await?;
+    let untouched = |it| Failure::of_store(it).or_help("nothing was changed");
+    store.settle(&state, lock).await.map_err(untouched)?;
+    let mut state = begun(state, &order.plan, git::commit(&project.dir));
+    let journal = store.begin(&state, lock).await.map_err(untouched)?;
     let terminal = project.terminal;
     let mut tell = |event: Event| terminal.say(&render::progress::event(&event));
     terminal.say("\n");
     let Order { plan, parallelism } = order;
-    let outcome =
-        apply::apply(&plan.steps, &session, &mut state, &journal, *parallelism, &mut tell).await?;
-    if !outcome.is_complete() {
-        store.save(&state, lock).await?;
-        let options = project.options(&desired.environment.name);
-        terminal.say(&render::progress::stopped(&outcome, &options, plan.mode));
-        return Ok(Exit::Failed);
+    let walked =
+        apply::apply(&plan.steps, &session, &mut state, &journal, *parallelism, &mut tell).await;
+    if let Some(last) = &mut state.last_apply {
+        last.totals = Some(history::totals(walked.outcome.counts));
     }
-    let (live, again) = look_again(&session, &desired, &state, plan).await?;
+    let options = project.options(&desired.environment.name);
+    if !walked.is_complete() {
+        return stopped(project, plan, store, (&state, lock), walked).await;
+    }
+    let outcome = walked.outcome;
+    let look = look_again(&session, &desired, &state, plan);
+    let (live, again) =
+        match io::unless_interrupted(async { look.await.map(Some) }, || Ok(None)).await {
+            Ok(Some(seen)) => seen,
+            looked => {
+                save(project, store, (&state, lock)).await?;
+                looked?;
+                let left = "what was applied is recorded; `jsplan plan` looks at it again";
+                return Err(Failure::new("interrupted before everything was read again").help(left));
+            }
+        };
+    fault::at(Point::LookedAgain);
     let left: BTreeSet<_> = again.steps.iter().map(|it| &it.address).collect();
     state.recognise(outcome.done.iter().filter(|it| !left.contains(it)), &live);
     // Until here the journal holds what was done.
-    store.save(&state, lock).await?;
+    save(project, store, (&state, lock)).await?;
     if !is_settled(&again, plan) {
         terminal.say(&render::plan(&again, &sources));
         return Err(Failure::new(render::talk::unsettled(&again)).help(
@@ -67,9 +86,82 @@ pub(super) async fn carry_out(
     let path = store.path();
     let path = path.strip_prefix(&project.dir).unwrap_or(&path).display().to_string();
     terminal.say(&render::talk::recorded(order.plan.serial, state.serial, &path));
+    terminal.say(&render::history::way_back(plan, outcome.counts, &options));
+    if matches!(plan.mode, Mode::Rollback(_)) {
+        tell_of_spec(project, &desired, &options)?;
+    }
     let done = render::progress::complete(plan.mode, outcome.counts);
     project.show(&done)?;
     Ok(Exit::Done)
+}
+
+/// After a rollback the spec may say something else, and the next plan would go there again.
+fn tell_of_spec(project: &Project, wanted: &Desired, options: &str) -> Result<(), Failure> {
+    let spec = project.read_spec()?.desired;
+    if spec.is_some_and(|spec| history::differ(&spec, wanted)) {
+        project.terminal.say(&render::history::spec_differs(options));
+    }
+    Ok(())
+}
+
+/// What an apply that was cut short did is saved before anything else is begun.
+pub(super) async fn settle(state: &State, store: &Store, lock: &Lock) -> Result<(), Failure> {
+    if state.cut_short.is_none() {
+        return Ok(());
+    }
+    decided(state)?;
+    fault::at(Point::Reconciled);
+    store.save(state, lock).await.map_err(Failure::of_store)?;
+    fault::at(Point::Settled);
+    Ok(())
+}
+
+/// Saves what was done before an apply ended early, and says where things stand.
+async fn stopped(
+    project: &Project,
+    plan: &Plan,
+    store: &Store,
+    (state, lock): (&State, &Lock),
+    walked: Walked,
+) -> Result<Exit, Failure> {
+    let Walked { outcome, undecided, failure } = walked;
+    // Only the journal knows of steps that may have been carried out all the same.
+    let saved = match undecided {
+        0 => save(project, store, (state, lock)).await,
+        _ => Ok(()),
+    };
+    let options = project.options(&plan.environment);
+    let kept = match (&saved, undecided) {
+        (Ok(()), 0) => Kept::State(state.serial),
+        (Ok(()), _) => Kept::Journal(undecided),
+        (Err(_), _) => Kept::Neither,
+    };
+    project.terminal.say(&render::progress::stopped(&outcome, &options, plan.mode, kept));
+    project.terminal.say(&render::history::way_back(plan, outcome.counts, &options));
+    saved?;
+    match failure {
+        Some(error) => Err(Failure::of_store(error)
+            .or_help("no step was begun without it; make room, and apply again")),
+        None => Ok(Exit::Failed),
+    }
+}
+
+/// Saves the state; where that fails, sees that what it holds is not lost.
+async fn save(
+    project: &Project,
+    store: &Store,
+    (state, lock): (&State, &Lock),
+) -> Result<(), Failure> {
+    let Err(error) = store.save(state, lock).await else { return Ok(()) };
+    let name = format!("errored.{}.{}.json", state.environment, state.serial);
+    let failure = Failure::new(format!("the state could not be saved: {error}"));
+    for path in [project.dir.join(&name), files::temporary().join(&name)] {
+        if files::replace(&path, &state.write()).is_ok() {
+            return Err(failure.help(render::talk::rescued(&path.display().to_string())));
+        }
+    }
+    project.show(&state.write())?;
+    Err(failure.help(render::talk::rescued("FILE") + ", where FILE has what stands on stdout"))
 }
 
 /// Reads what there is now, and plans again. What was just moved or scaled has no leader for a moment,
@@ -98,14 +190,14 @@ async fn look_again(
 }
 
 /// The state that the first finished step is saved into.
-fn begun(mut state: State, plan: &Plan) -> State {
+fn begun(mut state: State, plan: &Plan, commit: Option<String>) -> State {
     if state.lineage.is_empty() {
         state.lineage = store::lineage();
     }
     state.serial += 1;
+    state.cut_short = None;
     state.target = Some(target::of(&plan.server));
-    state.last_apply =
-        Some(LastApply { at: clock::now(), by: who::user_at_host(), plan: plan.id() });
+    state.last_apply = Some(history::begun(plan, clock::now(), who::user_at_host(), commit));
     state
 }
 
