@@ -187,7 +187,7 @@ fn what_an_update_cannot_take_back_is_said_before_and_refused_after() {
 }
 
 #[test]
-fn a_rollback_may_be_saved_reviewed_and_applied_and_is_refused_once_stale() {
+fn a_rollback_may_be_saved_reviewed_and_applied_and_is_refused_once_used_or_stale() {
     let server = server();
     let project = Project::new(&server, FIRST);
     project.apply();
@@ -198,7 +198,10 @@ fn a_rollback_may_be_saved_reviewed_and_applied_and_is_refused_once_stale() {
     project.run(&["show", "back.jsplan"]).ended(0).says("go back to state serial 1");
     project.run(&["apply", "back.jsplan"]).ended(0).says("Rollback complete!");
     assert_eq!(recorded(&project), first);
-    project.run(&["apply", "back.jsplan"]).ended(1).says("stale");
+    project.run(&["apply", "back.jsplan"]).ended(1).says("used already");
+    project.run(&["rollback", "--to", "2", "--out", "forth.jsplan"]).ended(0);
+    project.apply();
+    project.run(&["apply", "forth.jsplan"]).ended(1).says("stale");
     project.run(&["rollback", "--to", "2"]).ended(1).says("save the plan with `--out FILE`");
 }
 
