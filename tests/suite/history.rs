@@ -206,6 +206,23 @@ fn a_rollback_may_be_saved_reviewed_and_applied_and_is_refused_once_used_or_stal
 }
 
 #[test]
+fn what_a_rollback_cannot_do_is_left_out_of_it_where_that_is_asked() {
+    let server = server();
+    let project = Project::new(&server, FIRST);
+    project.apply();
+    project.write_spec(SECOND);
+    project.apply();
+    publish(&server, "new", 2);
+    let back = project.run(&["rollback", "--to", "1", "--auto-approve"]).ended(1);
+    let command = back.says("Or apply the other").stderr;
+    assert!(command.contains("jsplan rollback") && command.contains("--to 1 --skip-blocked"));
+    let part = ["rollback", "--to", "1", "--auto-approve", "--skip-blocked"];
+    project.run(&part).ended(0).says("stream.NEW  blocked by protected");
+    assert_eq!(stream(&server, "KV_B")["max_msgs_per_subject"], 5);
+    assert_eq!(messages(&server, "NEW"), 2);
+}
+
+#[test]
 fn a_rollback_goes_back_with_one_target_alone() {
     let server = server();
     let project = Project::new(&server, FIRST);

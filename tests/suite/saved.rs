@@ -192,6 +192,31 @@ fn consent_changes_the_id_and_is_in_the_file() {
 }
 
 #[test]
+fn each_missing_consent_is_named_as_it_is_typed_and_a_saved_one_reaches_as_far_as_it_says() {
+    let server = server();
+    let old = "[streams.OLD]\nsubjects = [\"old\"]\nprevent_destroy = false\n";
+    let project = Project::new(&server, &format!("{ORDERS}{old}"));
+    project.apply();
+    publish(&server, "orders.a", 20);
+    publish(&server, "old", 5);
+    project.write_spec(&ORDERS.replace("max_age", "max_msgs = 10\nmax_age"));
+    let both = ["--allow", "data-loss=stream.ORDERS", "--allow", "destroy=stream.OLD"];
+    let plan = ["plan", "--out", "saved"];
+    project.run(&plan).ended(1).says(&format!("--out saved {}", both.join(" ")));
+    project.run(&[&plan[..], &both].concat()).ended(0);
+    publish(&server, "orders.a", 3);
+    project.run(&["apply", "saved"]).ended(1).says("13");
+    assert_eq!(messages(&server, "ORDERS"), 23);
+    let further = ["--allow", "data-loss=stream.ORDERS:300", "--allow", "destroy=stream.OLD"];
+    project.run(&[&plan[..], &further].concat()).ended(0);
+    assert!(project.read("saved").contains("\"data-loss=stream.ORDERS:300\""));
+    publish(&server, "orders.a", 3);
+    project.run(&["apply", "saved"]).ended(0);
+    assert_eq!(messages(&server, "ORDERS"), 10);
+    assert_eq!(streams(&server), ["ORDERS"]);
+}
+
+#[test]
 fn everything_that_moved_is_shown_at_once_field_by_field_and_nothing_is_changed() {
     let server = server();
     let spec = |age: &str| {
