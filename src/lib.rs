@@ -13,6 +13,7 @@
 // The vocabulary: what things are.
 pub mod config;
 pub mod seal;
+pub mod signature;
 mod units;
 mod subject;
 pub mod schema;

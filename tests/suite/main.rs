@@ -20,6 +20,7 @@ mod peers;
 mod preflight;
 mod rehearse;
 mod sandbox;
+mod saved;
 mod state;
 mod store;
 mod support;
