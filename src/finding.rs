@@ -290,6 +290,10 @@ pub enum Code {
     Origin,
     /// More than the account, or a stream, allows.
     Limit,
+    /// Messages would leave their stream in a way in which they did not.
+    Exposure,
+    /// Others can read or change what should be for one user alone.
+    Unprotected,
 }
 
 impl Code {
@@ -323,6 +327,8 @@ impl Code {
         Self::NotABucket,
         Self::Origin,
         Self::Limit,
+        Self::Exposure,
+        Self::Unprotected,
     ];
 
     /// One sentence for the reference page.
@@ -381,6 +387,15 @@ impl Code {
                 "A stream copies one that is not there, or that it cannot copy like this.",
             ),
             Self::Limit => ("limit", "It would be more than the account or the stream allows."),
+            Self::Exposure => (
+                "exposure",
+                "Messages would reach others: a copy, a republish, or a subject they are delivered on.",
+            ),
+            Self::Unprotected => (
+                "unprotected",
+                "Others can read or change what should be for one user alone: a file with a secret, \
+                 the folder of the state, or credentials on their way.",
+            ),
         }
     }
 }

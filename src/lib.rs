@@ -27,6 +27,7 @@ pub mod state;
 pub mod target;
 pub mod sides;
 mod position;
+pub mod permissions;
 pub mod diff;
 pub mod drift;
 pub mod plan;

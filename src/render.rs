@@ -9,6 +9,7 @@ mod drift;
 mod findings;
 pub(crate) mod import;
 pub mod json;
+pub mod permissions;
 pub mod progress;
 mod state;
 mod step;

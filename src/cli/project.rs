@@ -119,18 +119,29 @@ impl Project {
         let version = env!("CARGO_PKG_VERSION");
         let environment = &desired.environment.name;
         let name = format!("jsplan/{version} {environment} {operation} by {}", who::user_at_host());
-        let instead = match (&self.global.server, &self.global.context) {
+        let session = nats::connect(&self.connection(desired), &name).await;
+        let session = session.map_err(Failure::of_server)?;
+        self.show_findings(session.cautions(), &Sources::default());
+        Ok(session)
+    }
+
+    /// What subjects begin with: those of the API, and those of its answers.
+    pub(crate) fn subjects(&self, desired: &Desired) -> Result<(String, String), Failure> {
+        nats::subjects(&self.connection(desired)).map_err(Failure::of_server)
+    }
+
+    /// What the spec says of its server, or what the command line says instead.
+    fn connection(&self, desired: &Desired) -> Connection {
+        match (&self.global.server, &self.global.context) {
             (Some(urls), _) => {
                 let urls = urls.split(',').map(|it| it.trim().to_owned()).collect();
-                Some(Connection { urls, ..Connection::default() })
+                Connection { urls, ..Connection::default() }
             }
             (None, Some(context)) => {
-                Some(Connection { context: Some(context.clone()), ..Connection::default() })
+                Connection { context: Some(context.clone()), ..Connection::default() }
             }
-            (None, None) => None,
-        };
-        let connection = instead.as_ref().unwrap_or(&desired.environment.server);
-        nats::connect(connection, &name).await.map_err(Failure::of_server)
+            (None, None) => desired.environment.server.clone(),
+        }
     }
 
     /// Spec, state and server of the environment.
@@ -155,17 +166,9 @@ pub(crate) async fn observe(
     session.observe(&expected).await.map_err(Failure::of_server)
 }
 
-/// Urls as they may be repeated: who connects, and by what secret, stays out.
+/// Urls as they may be repeated.
 fn without_secrets(urls: &str) -> String {
-    let one = |url: &str| {
-        let (scheme, rest) = url.split_once("://").map_or(("", url), |(it, rest)| (it, rest));
-        let between = if scheme.is_empty() { "" } else { "://" };
-        match rest.rsplit_once('@') {
-            Some((_, host)) => format!("{scheme}{between}***@{host}"),
-            None => url.to_owned(),
-        }
-    };
-    urls.split(',').map(one).collect::<Vec<_>>().join(",")
+    urls.split(',').map(spec::connection::without_secrets).collect::<Vec<_>>().join(",")
 }
 
 /// Whether a finding ends the command.

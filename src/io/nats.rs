@@ -27,6 +27,7 @@ use self::{
 };
 use crate::{
     address::Address,
+    finding::Finding,
     io::clock,
     live::{Live, Observed, Server},
     schema::Release,
@@ -56,6 +57,8 @@ pub struct Session {
     timeout: Duration,
     /// Whether the API has ever answered: if so, silence is a restart and not a wrong prefix.
     answered: AtomicBool,
+    /// What others could read of what the connection was made with.
+    cautions: Vec<Finding>,
 }
 
 /// The reply to a request that was carried out.
@@ -85,11 +88,21 @@ pub async fn connect(connection: &Connection, name: &str) -> Result<Session, Err
             return Err(Error::ConnectTimeout { at, seconds });
         }
     };
-    let (prefix, timeout) = (route.prefix, route.timeout);
-    Ok(Session { client, reports, prefix, timeout, answered: AtomicBool::new(false) })
+    let (prefix, timeout, cautions) = (route.prefix, route.timeout, route.cautions);
+    Ok(Session { client, reports, prefix, timeout, answered: AtomicBool::new(false), cautions })
+}
+
+/// What the subjects of a connection begin with: those of the API, and those of its answers.
+pub(crate) fn subjects(connection: &Connection) -> Result<(String, String), Error> {
+    connect::subjects(connection)
 }
 
 impl Session {
+    /// What is to be said of how the connection came to be: files and networks that leak secrets.
+    pub(crate) fn cautions(&self) -> &[Finding] {
+        &self.cautions
+    }
+
     /// Sends one request and waits for its reply; it is never sent twice.
     ///
     /// `subject` is what stands behind the API prefix: `STREAM.CREATE.ORDERS`. A server whose API is

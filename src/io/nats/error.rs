@@ -1,6 +1,6 @@
 //! What can go wrong between here and a server: told apart, since each has its own remedy.
 
-use crate::{finding::did_you_mean, render::escape};
+use crate::{finding::did_you_mean, permissions, render::escape};
 
 /// What the server or the way to it did not do. No message holds a secret.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -207,11 +207,10 @@ impl Error {
                 "whether a change was carried out is unknown: run the command again, which reads \
                  first what was done"
             }
-            Self::Denied { subject } => {
-                return Some(format!("allow the user to publish to `{subject}`, or use another"));
-            }
+            Self::Denied { subject } => return Some(denied_help(subject)),
             Self::DeniedInbox { .. } => {
-                "set `inbox_prefix` under `[server]` to a prefix that the user may subscribe to"
+                "set `inbox_prefix` under `[server]`, or in the context, to a prefix that the user \
+                 may subscribe to"
             }
             Self::NoLeader => "wait for the election, and see that most of the servers run",
             Self::Unreadable { .. } => "check that `url` leads to nats-server",
@@ -243,6 +242,11 @@ pub(super) fn escaped(text: &str) -> String {
         Some((end, _)) => format!("{}…", escape(&text[..end])),
         None => escape(text).into_owned(),
     }
+}
+
+fn denied_help(subject: &str) -> String {
+    let role = permissions::role_for(subject);
+    format!("use a user who may: `jsplan permissions --role {role}` prints what the server has to allow")
 }
 
 fn secret_help(reference: &str) -> String {

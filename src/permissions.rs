@@ -1,0 +1,221 @@
+//! What a user of the server must be allowed so that jsplan can do one part of its work, and no more.
+//!
+//! The rows below are the subjects that jsplan sends on. A test collects those of whole runs and
+//! finds each in the list of its role, and another finds that no line can be left out.
+
+use std::{collections::BTreeSet, fmt, str::FromStr};
+
+use crate::{
+    address::Address,
+    position,
+    spec::Desired,
+};
+
+/// A part of the work, for which there is a user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// Plans and imports.
+    Planner,
+    /// Makes and changes what is planned.
+    Applier,
+    /// Deletes and makes again as well.
+    Destroyer,
+    /// Compares on a schedule.
+    Drift,
+    /// Plans, and reads messages so that it can count those a change would cost.
+    Verifier,
+}
+
+/// What the list of an environment depends on beside its spec.
+#[derive(Debug, Clone, Default)]
+pub struct Ground {
+    /// What API subjects begin with.
+    pub prefix: String,
+    /// What reply subjects begin with.
+    pub inbox: String,
+    /// Streams whose messages a verifier may read; those of the spec where it is empty.
+    pub streams: BTreeSet<String>,
+    /// What the state owns: it may be deleted though the spec no longer names it.
+    pub owned: BTreeSet<Address>,
+    /// Whether names stand where otherwise wildcards would.
+    pub only_listed: bool,
+}
+
+/// One permission.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// To publish or to subscribe.
+    pub way: Way,
+    /// The subject.
+    pub subject: String,
+    /// What jsplan needs it for.
+    pub why: &'static str,
+}
+
+/// What a user does with a subject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// It sends.
+    Publish,
+    /// It receives.
+    Subscribe,
+}
+
+/// A word that names no role.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` is no role: there are planner, applier, destroyer, drift and verifier")]
+pub struct UnknownRole(String);
+
+/// A request of jsplan, and who sends it.
+pub(crate) struct Row {
+    pub(crate) roles: &'static [Role],
+    pub(crate) subject: &'static str,
+    pub(crate) of: Of,
+    pub(crate) why: &'static str,
+}
+
+/// What the rest of a subject names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Of {
+    /// Nothing, and it is not behind the prefix of the API.
+    World,
+    /// Nothing.
+    Account,
+    /// Any stream of the account, whoever owns it.
+    AnyStream,
+    /// A stream of the environment.
+    Stream,
+    /// A consumer of the environment, or one that holds its position.
+    Consumer,
+    /// Any consumer of a stream whose messages are read.
+    Read,
+    /// A stream whose messages are read.
+    Message,
+}
+
+const ALL: &[Role] = &Role::ALL;
+const WRITERS: &[Role] = &[Role::Applier, Role::Destroyer];
+const DESTROYER: &[Role] = &[Role::Destroyer];
+const VERIFIER: &[Role] = &[Role::Verifier];
+
+/// Every request that jsplan sends.
+pub(crate) const ROWS: &[Row] = &[
+    row(ALL, "$SYS.REQ.USER.INFO", Of::World, "tells which account this is"),
+    row(ALL, "INFO", Of::Account, "tells the limits of the account, and what is left of them"),
+    row(ALL, "STREAM.NAMES", Of::Account, "tells which streams there are"),
+    row(ALL, "STREAM.LIST", Of::Account, "reads the streams, those of others too"),
+    row(ALL, "STREAM.INFO", Of::Stream, "confirms that a stream is missing, and follows a move"),
+    row(ALL, "CONSUMER.LIST", Of::AnyStream, "reads the consumers, those of others too"),
+    row(ALL, "CONSUMER.INFO", Of::Consumer, "confirms that a consumer is missing"),
+    row(WRITERS, "STREAM.CREATE", Of::Stream, "makes a stream"),
+    row(WRITERS, "STREAM.UPDATE", Of::Stream, "changes a stream"),
+    row(WRITERS, "CONSUMER.CREATE", Of::Consumer, "makes a consumer, and changes it"),
+    row(WRITERS, "CONSUMER.PAUSE", Of::Consumer, "pauses a consumer, and lets it go on"),
+    row(DESTROYER, "STREAM.DELETE", Of::Stream, "deletes a stream with its messages"),
+    row(DESTROYER, "CONSUMER.DELETE", Of::Consumer, "deletes a consumer, also to make it again"),
+    row(VERIFIER, "CONSUMER.CREATE", Of::Read, "makes a consumer that counts, gone when it has"),
+    row(VERIFIER, "CONSUMER.MSG.NEXT", Of::Read, "reads the headers of messages"),
+    row(VERIFIER, "CONSUMER.DELETE", Of::Read, "deletes the consumer that counted"),
+    row(VERIFIER, "STREAM.MSG.GET", Of::Message, "reads a message"),
+];
+
+const fn row(roles: &'static [Role], subject: &'static str, of: Of, why: &'static str) -> Row {
+    Row { roles, subject, of, why }
+}
+
+/// What a user of this role must be allowed, and nothing else.
+#[must_use]
+pub fn lines(desired: &Desired, ground: &Ground, role: Role) -> Vec<Line> {
+    let names: BTreeSet<&Address> = desired.resources.keys().chain(&ground.owned).collect();
+    let rows = ROWS.iter().filter(|it| it.roles.contains(&role));
+    let mut lines: Vec<Line> = Vec::new();
+    for Row { subject, of, why, .. } in rows {
+        let publish = |subject| Line { way: Way::Publish, subject, why };
+        lines.extend(subjects(subject, *of, ground, &names).into_iter().map(publish));
+    }
+    let why = "receives the answers";
+    let subject = format!("{}.>", ground.inbox);
+    lines.push(Line { way: Way::Subscribe, subject, why });
+    lines
+}
+
+/// The role for which there is a request, of those that are allowed the least.
+#[must_use]
+pub(crate) fn role_for(subject: &str) -> Role {
+    let sent = |it: &&Row| {
+        let at = subject.find(it.subject).map(|at| &subject[at + it.subject.len()..]);
+        at.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    ROWS.iter().find(sent).map_or(Role::Planner, |it| it.roles[0])
+}
+
+fn subjects(
+    subject: &str,
+    of: Of,
+    ground: &Ground,
+    names: &BTreeSet<&Address>,
+) -> BTreeSet<String> {
+    let full = format!("{}.{subject}", ground.prefix);
+    let listed = ground.only_listed;
+    let streams = || names.iter().map(|it| it.stream_name());
+    let read = || match ground.streams.is_empty() {
+        true => streams().collect::<BTreeSet<&str>>(),
+        false => ground.streams.iter().map(String::as_str).collect(),
+    };
+    let consumers = || names.iter().copied().filter(|it| !it.is_stream());
+    match of {
+        Of::World => [subject.to_owned()].into(),
+        Of::Account => [full].into(),
+        Of::AnyStream => [format!("{full}.*")].into(),
+        Of::Stream if listed => streams().map(|it| format!("{full}.{it}")).collect(),
+        Of::Stream => [format!("{full}.*")].into(),
+        Of::Consumer if listed => consumers()
+            .flat_map(|it| [it.clone(), position::holder(it)])
+            .map(|it| format!("{full}.{}.{}", it.stream_name(), it.name()))
+            .collect(),
+        Of::Consumer => [format!("{full}.*.*")].into(),
+        Of::Read => read().into_iter().map(|it| format!("{full}.{it}.*")).collect(),
+        Of::Message => read().into_iter().map(|it| format!("{full}.{it}")).collect(),
+    }
+}
+
+impl Role {
+    /// Every role, those that are allowed less before those that are allowed more.
+    pub const ALL: [Self; 5] =
+        [Self::Planner, Self::Applier, Self::Destroyer, Self::Drift, Self::Verifier];
+
+    /// What its user does, in a few words.
+    #[must_use]
+    pub fn does(self) -> &'static str {
+        match self {
+            Self::Planner => "reads all configurations and no message, and changes nothing",
+            Self::Applier => "makes and changes streams and consumers, and deletes nothing",
+            Self::Destroyer => "does what the applier does, and deletes",
+            Self::Drift => "reads all configurations and no message, on a schedule",
+            Self::Verifier => "does what the planner does, and reads messages to count them",
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Planner => "planner",
+            Self::Applier => "applier",
+            Self::Destroyer => "destroyer",
+            Self::Drift => "drift",
+            Self::Verifier => "verifier",
+        })
+    }
+}
+
+impl FromStr for Role {
+    type Err = UnknownRole;
+
+    fn from_str(text: &str) -> Result<Self, UnknownRole> {
+        Self::ALL
+            .into_iter()
+            .find(|it| it.to_string() == text)
+            .ok_or_else(|| UnknownRole(text.to_owned()))
+    }
+}
