@@ -29,8 +29,8 @@ pub enum Role {
 /// What the list of an environment depends on beside its spec.
 #[derive(Debug, Clone, Default)]
 pub struct Ground {
-    /// What API subjects begin with.
-    pub prefix: String,
+    /// What API subjects begin with, in each form in which the server may ask for it.
+    pub prefixes: Vec<String>,
     /// What reply subjects begin with.
     pub inbox: String,
     /// Streams whose messages a verifier may read; those of the spec where it is empty.
@@ -130,8 +130,14 @@ pub fn lines(desired: &Desired, ground: &Ground, role: Role) -> Vec<Line> {
     let rows = ROWS.iter().filter(|it| it.roles.contains(&role));
     let mut lines: Vec<Line> = Vec::new();
     for Row { subject, of, why, .. } in rows {
-        let publish = |subject| Line { way: Way::Publish, subject, why };
-        lines.extend(subjects(subject, *of, ground, &names).into_iter().map(publish));
+        let subjects = subjects(subject, *of, ground, &names);
+        let full: Vec<String> = if *of == Of::World {
+            subjects.into_iter().collect()
+        } else {
+            let under = |prefix| subjects.iter().map(move |it| format!("{prefix}.{it}"));
+            ground.prefixes.iter().flat_map(under).collect()
+        };
+        lines.extend(full.into_iter().map(|subject| Line { way: Way::Publish, subject, why }));
     }
     let why = "receives the answers";
     let subject = format!("{}.>", ground.inbox);
@@ -149,33 +155,44 @@ pub(crate) fn role_for(subject: &str) -> Role {
     ROWS.iter().find(sent).map_or(Role::Planner, |it| it.roles[0])
 }
 
+/// The prefixes under which a server may ask whether a user may send.
+///
+/// A server of the domain maps `$JS.DOMAIN.API` to `$JS.API` before it asks (measured on 2.15.1); one
+/// that leads there over a leaf node does not.
+#[must_use]
+pub(crate) fn prefixes(prefix: &str) -> Vec<String> {
+    match prefix.split('.').collect::<Vec<_>>().as_slice() {
+        ["$JS", _, "API"] => vec![prefix.to_owned(), "$JS.API".to_owned()],
+        _ => vec![prefix.to_owned()],
+    }
+}
+
+/// The subjects of one row, behind a prefix and a dot.
 fn subjects(
     subject: &str,
     of: Of,
     ground: &Ground,
     names: &BTreeSet<&Address>,
 ) -> BTreeSet<String> {
-    let full = format!("{}.{subject}", ground.prefix);
     let listed = ground.only_listed;
     let streams = || names.iter().map(|it| it.stream_name());
+    let consumers = || names.iter().copied().filter(|it| !it.is_stream());
     let read = || match ground.streams.is_empty() {
         true => streams().collect::<BTreeSet<&str>>(),
         false => ground.streams.iter().map(String::as_str).collect(),
     };
-    let consumers = || names.iter().copied().filter(|it| !it.is_stream());
     match of {
-        Of::World => [subject.to_owned()].into(),
-        Of::Account => [full].into(),
-        Of::AnyStream => [format!("{full}.*")].into(),
-        Of::Stream if listed => streams().map(|it| format!("{full}.{it}")).collect(),
-        Of::Stream => [format!("{full}.*")].into(),
+        Of::World | Of::Account => [subject.to_owned()].into(),
+        Of::AnyStream => [format!("{subject}.*")].into(),
+        Of::Stream if listed => streams().map(|it| format!("{subject}.{it}")).collect(),
+        Of::Stream => [format!("{subject}.*")].into(),
         Of::Consumer if listed => consumers()
             .flat_map(|it| [it.clone(), position::holder(it)])
-            .map(|it| format!("{full}.{}.{}", it.stream_name(), it.name()))
+            .map(|it| format!("{subject}.{}.{}", it.stream_name(), it.name()))
             .collect(),
-        Of::Consumer => [format!("{full}.*.*")].into(),
-        Of::Read => read().into_iter().map(|it| format!("{full}.{it}.*")).collect(),
-        Of::Message => read().into_iter().map(|it| format!("{full}.{it}")).collect(),
+        Of::Consumer => [format!("{subject}.*.*")].into(),
+        Of::Read => read().into_iter().map(|it| format!("{subject}.{it}.*")).collect(),
+        Of::Message => read().into_iter().map(|it| format!("{subject}.{it}")).collect(),
     }
 }
 

@@ -162,6 +162,15 @@ pub fn load(path: &str, text_of: impl Fn(&str) -> Result<String, String>) -> Loa
     Loaded { desired: desired.filter(|_| !refused), findings, sources }
 }
 
+/// Whether an environment may be called so: its name is part of the names of files, of clients and
+/// of keys.
+pub(crate) fn is_environment(name: &str) -> bool {
+    let fits = |it: u8| it.is_ascii_lowercase() || it.is_ascii_digit();
+    (1..=64).contains(&name.len())
+        && name.bytes().next().is_some_and(fits)
+        && name.bytes().all(|it| fits(it) || it == b'_' || it == b'-')
+}
+
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let urls: Vec<_> = self.urls.iter().map(|it| connection::without_secrets(it)).collect();

@@ -43,7 +43,8 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
     } else {
         Default::default()
     };
-    let ground = Ground { prefix, inbox, streams, owned, only_listed: *only_listed };
+    let prefixes = permissions::prefixes(&prefix);
+    let ground = Ground { prefixes, inbox, streams, owned, only_listed: *only_listed };
     let lines = permissions::lines(&desired, &ground, *role);
     project.show(&match format {
         Format::Conf => render::permissions::conf(environment, *role, &ground, &lines),

@@ -1,11 +1,11 @@
 //! The folder a command works in: which environment, its spec, its state, its server.
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{cell::Cell, collections::BTreeSet, path::PathBuf};
 
 use super::{Failure, Global};
 use crate::{
     address::Address,
-    finding::{Finding, Severity, Sources, did_you_mean},
+    finding::{Code, Finding, Severity, Sources, did_you_mean},
     io::{
         files,
         nats::{self, Session},
@@ -25,6 +25,8 @@ pub(crate) struct Project {
     pub(crate) terminal: Terminal,
     global: Global,
     is_staged: bool,
+    /// Whether it was said that others may write into the folder of the state.
+    warned: Cell<bool>,
 }
 
 /// What a plan is made of.
@@ -38,12 +40,12 @@ pub(crate) struct Gathered {
 
 impl Project {
     pub(crate) fn new(global: Global, terminal: Terminal) -> Self {
-        Self { dir: PathBuf::new(), terminal, global, is_staged: false }
+        Self { dir: PathBuf::new(), terminal, global, is_staged: false, warned: Cell::new(false) }
     }
 
     /// A project in a folder that what is said does not name, nor its server.
     pub(crate) fn staged(global: Global, terminal: Terminal, dir: PathBuf) -> Self {
-        Self { dir, terminal, global, is_staged: true }
+        Self { dir, terminal, global, is_staged: true, warned: Cell::new(false) }
     }
 
     /// The options that lead to the same environment, folder and server again, for hints.
@@ -56,8 +58,26 @@ impl Project {
         format!("--env {environment}{}", more.collect::<String>())
     }
 
-    /// The environment that was named, or the only one there is.
+    /// The environment that was named, or the only one there is; its files are where they seem.
     pub(crate) fn environment(&self) -> Result<String, Failure> {
+        let name = self.chosen()?;
+        let folder = self.dir.join("state");
+        let own = ["json", "journal", "lock"].map(|it| folder.join(format!("{name}.{it}")));
+        for path in own.into_iter().chain([folder.join("history"), folder.join("history").join(&name)]) {
+            files::stays_within(&folder, &path).map_err(|it| {
+                Failure::from(it).help("put the file itself there: a state is never written elsewhere")
+            })?;
+        }
+        if let Some(mode) = files::open_to_others(&folder).filter(|_| !self.warned.replace(true)) {
+            let message = format!("others may write into `{}/`: its mode is {mode:03o}", folder.display());
+            let caution = Finding::warning(Code::Unprotected, message);
+            let help = "take it from them, since a state says what may be deleted: `chmod go-w`";
+            self.show_findings(&[caution.help(help)], &Sources::default());
+        }
+        Ok(name)
+    }
+
+    fn chosen(&self) -> Result<String, Failure> {
         let known = files::environments(&self.dir).map_err(|it| {
             Failure::from(it).help("run jsplan where `environments/` is, or name it: `--chdir DIR`")
         })?;
@@ -66,7 +86,8 @@ impl Project {
             (Some(name), _) if known.contains(name) => Ok(name.clone()),
             (Some(name), _) => {
                 let list = format!("`environments/` has: {list}");
-                if files::read(&self.dir.join(format!("environments/{name}.toml"))).is_ok() {
+                let path = self.dir.join(format!("environments/{name}.toml"));
+                if spec::is_environment(name) && files::read(&path).is_ok() {
                     let why = "is no environment: another spec extends it";
                     return Err(Failure::new(format!("`{name}` {why}")).help(list));
                 }
@@ -95,7 +116,9 @@ impl Project {
     /// The spec of the environment with its findings, none of them shown.
     pub(crate) fn read_spec(&self) -> Result<spec::Loaded, Failure> {
         let path = format!("environments/{}.toml", self.environment()?);
-        let text_of = |path: &str| files::read(&self.dir.join(path)).map_err(|it| it.why());
+        let folder = self.dir.join("environments");
+        let text_of =
+            |path: &str| files::read_within(&folder, &self.dir.join(path)).map_err(|it| it.why());
         Ok(spec::load(&path, text_of))
     }
 

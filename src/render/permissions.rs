@@ -17,6 +17,7 @@ pub fn conf(environment: &Environment, role: Role, ground: &Ground, lines: &[Lin
     let mut text = head(environment, role);
     text += "# It goes into the entry of that user:\n";
     text += "#     users: [ { user: ..., password: ..., permissions: { ... } } ]\n";
+    text += &doubled(ground);
     text += "permissions: {\n";
     for (way, name) in [(Way::Publish, "publish"), (Way::Subscribe, "subscribe")] {
         if way == Way::Subscribe {
@@ -41,6 +42,7 @@ pub fn conf(environment: &Environment, role: Role, ground: &Ground, lines: &[Lin
 #[must_use]
 pub fn nsc(environment: &Environment, role: Role, ground: &Ground, lines: &[Line]) -> String {
     let mut text = head(environment, role);
+    text += &doubled(ground);
     text += &inbox(role, ground, "# ");
     text += &format!("nsc add user --name jsplan_{role}");
     for Line { way, subject, .. } in lines {
@@ -71,9 +73,19 @@ pub fn json(environment: &Environment, role: Role, ground: &Ground, lines: &[Lin
 fn head(environment: &Environment, role: Role) -> String {
     let name = escape(&environment.name);
     format!(
-        "# What a user of nats-server must be allowed to be the {role} of `{name}` for jsplan, and\n\
-         # nothing else: it {}.\n",
+        "# What nats-server has to allow jsplan's {role} of environment `{name}`, and nothing else:\n\
+         # it {}.\n",
         role.does()
+    )
+}
+
+/// A remark on subjects of which a server asks for one form or the other.
+fn doubled(ground: &Ground) -> String {
+    let [outer, inner] = ground.prefixes.as_slice() else { return String::new() };
+    format!(
+        "# A server of the domain asks for the subjects of `{inner}`, one that leads there over a leaf\n\
+         # node for those of `{outer}`: leave out the ones that yours does not ask for.\n",
+        outer = escape(outer),
     )
 }
 

@@ -121,7 +121,11 @@ pub enum Error {
         subject: String,
     },
     /// The user may not send this request.
-    #[error("permission denied: the user may not publish to `{subject}`")]
+    #[error(
+        "permission denied: the user may not publish to `{subject}` (see `jsplan permissions \
+         --role {}`)",
+        permissions::role_for(subject)
+    )]
     Denied {
         /// The whole subject of the request.
         subject: String,
@@ -207,7 +211,9 @@ impl Error {
                 "whether a change was carried out is unknown: run the command again, which reads \
                  first what was done"
             }
-            Self::Denied { subject } => return Some(denied_help(subject)),
+            Self::Denied { .. } => {
+                "use a user who may, or let the server's operator allow what `jsplan permissions` prints"
+            }
             Self::DeniedInbox { .. } => {
                 "set `inbox_prefix` under `[server]`, or in the context, to a prefix that the user \
                  may subscribe to"
@@ -242,11 +248,6 @@ pub(super) fn escaped(text: &str) -> String {
         Some((end, _)) => format!("{}…", escape(&text[..end])),
         None => escape(text).into_owned(),
     }
-}
-
-fn denied_help(subject: &str) -> String {
-    let role = permissions::role_for(subject);
-    format!("use a user who may: `jsplan permissions --role {role}` prints what the server has to allow")
 }
 
 fn secret_help(reference: &str) -> String {
