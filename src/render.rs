@@ -23,11 +23,13 @@ use owo_colors::Style;
 
 use crate::{
     address::Address,
+    config::sha256,
     finding::{Finding, Sources},
     live::{Live, Server},
     plan::{Mode, Plan, rehearsal::Rehearsal},
     spec::{Desired, write::is_invisible},
     state::{Recorded, State},
+    units::count_of,
 };
 
 const ADDED: Style = Style::new().green();
@@ -131,6 +133,18 @@ pub(crate) fn escape(text: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(safe)
+}
+
+/// The longest text of others that is shown whole.
+const LONGEST: usize = 1024;
+
+/// A text that is too long to be shown, cut; two that differ look different all the same.
+#[must_use]
+pub(crate) fn cut(text: &str) -> Cow<'_, str> {
+    let Some((end, _)) = text.char_indices().nth(LONGEST) else { return Cow::Borrowed(text) };
+    let (shown, rest) = text.split_at(end);
+    let more = count_of(rest.chars().count(), "more letter");
+    Cow::Owned(format!("{shown}... ({more}, sha256 {})", &sha256(text)[..8]))
 }
 
 const PROTECTED: &str = " (protected)";

@@ -64,6 +64,11 @@ pub(super) fn read(reader: &mut Reader<'_>, given: &Toml<'_>) -> Server {
     let inside: &[&str] =
         if single.is_some() { &["tls", "expect", "url"] } else { &["tls", "expect"] };
     let mut fields = reader.section("server", SERVER, inside, given);
+    // Under a key that nobody knows may stand a password whose key is misspelt.
+    let known = |name: &str| SERVER.iter().any(|it| it.0 == name) || inside.contains(&name);
+    for (_, value) in table.iter().filter(|it| !known(it.0.get_ref())) {
+        reader.secrets.push(reader.place(value.span()));
+    }
     if let Some(url) = single {
         let Written { value, place } = reader.key(&ONE_URL, url);
         fields.insert("url", Written { value: vec![value].into(), place });

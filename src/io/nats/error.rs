@@ -1,6 +1,6 @@
 //! What can go wrong between here and a server: told apart, since each has its own remedy.
 
-use crate::{finding::did_you_mean, permissions, render::escape};
+use crate::{finding::did_you_mean, permissions, render::{cut, escape}};
 
 /// What the server or the way to it did not do. No message holds a secret.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -243,11 +243,7 @@ impl Error {
 
 /// Text of a server or a file, made harmless and of bounded length.
 pub(super) fn escaped(text: &str) -> String {
-    const LONGEST: usize = 1024;
-    match text.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{}…", escape(&text[..end])),
-        None => escape(text).into_owned(),
-    }
+    escape(&cut(text)).into_owned()
 }
 
 fn secret_help(reference: &str) -> String {
