@@ -11,6 +11,7 @@
 //! The modules below stand in reading order; each names only those above it.
 
 // The vocabulary: what things are.
+mod letters;
 pub mod config;
 pub mod seal;
 mod units;

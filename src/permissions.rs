@@ -5,11 +5,7 @@
 
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
-use crate::{
-    address::Address,
-    position,
-    spec::Desired,
-};
+use crate::{address::Address, position, spec::Desired};
 
 /// A part of the work, for which there is a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

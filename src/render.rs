@@ -25,9 +25,10 @@ use crate::{
     address::Address,
     config::sha256,
     finding::{Finding, Sources},
+    letters::is_invisible,
     live::{Live, Server},
     plan::{Mode, Plan, rehearsal::Rehearsal},
-    spec::{Desired, write::is_invisible},
+    spec::Desired,
     state::{Recorded, State},
     units::count_of,
 };

@@ -63,13 +63,17 @@ impl Project {
         let name = self.chosen()?;
         let folder = self.dir.join("state");
         let own = ["json", "journal", "lock"].map(|it| folder.join(format!("{name}.{it}")));
-        for path in own.into_iter().chain([folder.join("history"), folder.join("history").join(&name)]) {
+        for path in
+            own.into_iter().chain([folder.join("history"), folder.join("history").join(&name)])
+        {
             files::stays_within(&folder, &path).map_err(|it| {
-                Failure::from(it).help("put the file itself there: a state is never written elsewhere")
+                Failure::from(it)
+                    .help("put the file itself there: a state is never written elsewhere")
             })?;
         }
         if let Some(mode) = files::open_to_others(&folder).filter(|_| !self.warned.replace(true)) {
-            let message = format!("others may write into `{}/`: its mode is {mode:03o}", folder.display());
+            let message =
+                format!("others may write into `{}/`: its mode is {mode:03o}", folder.display());
             let caution = Finding::warning(Code::Unprotected, message);
             let help = "take it from them, since a state says what may be deleted: `chmod go-w`";
             self.show_findings(&[caution.help(help)], &Sources::default());

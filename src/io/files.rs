@@ -58,7 +58,8 @@ pub(crate) fn stays_within(folder: &Path, path: &Path) -> Result<(), Error> {
     if !fs::symlink_metadata(path).is_ok_and(|it| it.is_symlink()) {
         return Ok(());
     }
-    let inside = fs::canonicalize(path).and_then(|it| Ok(it.starts_with(fs::canonicalize(folder)?)));
+    let inside =
+        fs::canonicalize(path).and_then(|it| Ok(it.starts_with(fs::canonicalize(folder)?)));
     match inside {
         Ok(true) => Ok(()),
         Ok(false) | Err(_) => {

@@ -15,7 +15,9 @@ use crate::{
 /// A remark for each new way out.
 pub(super) fn exposures(desired: &Desired, steps: &[Step]) -> Vec<Finding> {
     let sends = steps.iter().filter(|it| it.sends_fields());
-    sends.flat_map(|step| step.changes.iter().filter_map(|it| exposure(desired, step, it))).collect()
+    sends
+        .flat_map(|step| step.changes.iter().filter_map(|it| exposure(desired, step, it)))
+        .collect()
 }
 
 fn exposure(desired: &Desired, step: &Step, change: &Change) -> Option<Finding> {

@@ -4,8 +4,9 @@ use serde_json::{Map, Value, json};
 
 use super::escape;
 use crate::{
+    letters::is_invisible,
     permissions::{Ground, Line, Role, Way},
-    spec::{Environment, write::is_invisible},
+    spec::Environment,
 };
 
 /// Where the answers to every client arrive that is told nothing else.

@@ -65,11 +65,9 @@ pub(super) fn resource(of: &Address, recorded: &Recorded) -> String {
             continue;
         };
         let inside = field.kind.foreign(name, value).into_iter();
-        foreign.extend(
-            inside.map(|(path, it)| {
-                (escape(&path).into_owned(), escape(&cut(&it.to_string())).into_owned())
-            }),
-        );
+        foreign.extend(inside.map(|(path, it)| {
+            (escape(&path).into_owned(), escape(&cut(&it.to_string())).into_owned())
+        }));
     }
     let protect = match (recorded.prevent_destroy, of) {
         (Some(true), _) => ", protected",

@@ -11,8 +11,9 @@ use crate::{
 /// Why a command stopped, and what to do about it.
 #[must_use]
 pub(crate) fn failure(message: &str, help: Option<&str>) -> String {
-    let help =
-        help.map_or_else(String::new, |it| format!("  {} {}\n", NAME.style("= help:"), escape(&cut(it))));
+    let help = help.map_or_else(String::new, |it| {
+        format!("  {} {}\n", NAME.style("= help:"), escape(&cut(it)))
+    });
     let lines: Vec<_> = message.lines().map(|it| escape(&cut(it)).into_owned()).collect();
     format!("{}: {}\n{help}", DANGER.style("error"), NAME.style(lines.join("\n")))
 }

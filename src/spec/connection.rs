@@ -245,7 +245,8 @@ fn secret(text: &str) -> Option<Secret> {
 
 /// Credentials that would cross a network for everybody to read.
 fn protected(server: &Server, findings: &mut Vec<Finding>) {
-    let encrypted = TLS.iter().any(|it| server.get(it.0).is_some_and(|it| *it != Value::Bool(false)));
+    let encrypted =
+        TLS.iter().any(|it| server.get(it.0).is_some_and(|it| *it != Value::Bool(false)));
     let Some((_, place)) = server.first(&["url"]).filter(|_| !encrypted) else { return };
     if server.first(PROOFS).is_none() {
         return;

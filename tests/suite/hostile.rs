@@ -43,7 +43,8 @@ fn harmful(letter: char) -> bool {
 #[track_caller]
 fn harmless(text: &str, of: &str) {
     if let Some(at) = text.find(harmful) {
-        let around: String = text[..at].chars().rev().take(60).collect::<Vec<_>>().into_iter().rev().collect();
+        let around: String =
+            text[..at].chars().rev().take(60).collect::<Vec<_>>().into_iter().rev().collect();
         panic!("{of}: {:?} behind {around:?}", text[at..].chars().next());
     }
 }
@@ -85,13 +86,17 @@ fn hostile() -> Server {
     server
 }
 
-const SPEC: &str = "[streams.S]\nsubjects = [\"s\"]\n[streams.S.consumers.C]\nack_policy = \"explicit\"\n";
+const SPEC: &str =
+    "[streams.S]\nsubjects = [\"s\"]\n[streams.S.consumers.C]\nack_policy = \"explicit\"\n";
 
 #[test]
 fn no_output_about_a_hostile_account_is_harmful() {
     let server = hostile();
-    create(&server, &json!({ "name": "S", "subjects": ["s"], "description": EVIL,
-        "metadata": { EVIL: EVIL } }));
+    create(
+        &server,
+        &json!({ "name": "S", "subjects": ["s"], "description": EVIL,
+        "metadata": { EVIL: EVIL } }),
+    );
     let project = Project::new(&server, SPEC);
     run_safely(&project, &["plan"]).ended(0).says("\\u{1b}[2J");
     run_safely(&project, &["plan", "--json"]).ended(0);
@@ -145,7 +150,10 @@ fn a_long_text_is_cut_and_differs_all_the_same() {
     let server = server();
     let long = |last: &str| format!("{}{last}", "x".repeat(4000));
     create(&server, &json!({ "name": "S", "subjects": ["s"], "description": long("a") }));
-    let project = Project::new(&server, &format!("[streams.S]\nsubjects = [\"s\"]\ndescription = {:?}\n", long("b")));
+    let project = Project::new(
+        &server,
+        &format!("[streams.S]\nsubjects = [\"s\"]\ndescription = {:?}\n", long("b")),
+    );
     let plan = project.run(&["plan"]).ended(0);
     assert!(plan.stdout.len() < 6_000, "{plan}");
     plan.says("2,977 more letters, sha256 ");

@@ -5,10 +5,7 @@ use std::{
     os::unix::fs::{PermissionsExt as _, symlink},
 };
 
-use crate::support::{
-    project::Project,
-    server::server,
-};
+use crate::support::{project::Project, server::server};
 
 const SPEC: &str = "[streams.S]\nsubjects = [\"s\"]\n";
 
@@ -22,7 +19,9 @@ fn no_name_of_an_environment_leads_out_of_its_folder() {
     fs::write(project.path("secret.toml"), format!("# {OUTSIDE}\n")).expect("it can be written");
     let long = "a".repeat(10_000);
     let absolute = project.path("secret").display().to_string();
-    for name in ["../secret", "./test", "..", "", "test.toml", &absolute, &long, "te\nst", "\u{202e}"] {
+    for name in
+        ["../secret", "./test", "..", "", "test.toml", &absolute, &long, "te\nst", "\u{202e}"]
+    {
         for command in [&["plan"][..], &["state", "list"], &["validate"], &["apply"], &["show"]] {
             let output = project.run_in(name, command).ended(1).never_says(OUTSIDE);
             assert!(output.stderr.len() < 2_000, "{}", output.stderr);
@@ -72,9 +71,12 @@ fn an_environment_that_is_a_link_out_of_its_folder_is_refused() {
 #[test]
 fn a_state_that_is_a_link_out_of_its_folder_is_refused_and_left_alone() {
     let server = server();
-    for (name, target) in
-        [("test.json", "file"), ("test.lock", "file"), ("test.journal", "no-file"), ("history", "folder")]
-    {
+    for (name, target) in [
+        ("test.json", "file"),
+        ("test.lock", "file"),
+        ("test.journal", "no-file"),
+        ("history", "folder"),
+    ] {
         let project = Project::new(&server, SPEC);
         fs::create_dir(project.path("state")).expect("a folder");
         fs::create_dir(project.path("folder")).expect("a folder");
@@ -98,7 +100,8 @@ fn a_state_that_others_may_write_is_warned_of_once() {
         fs::set_permissions(project.path("state"), fs::Permissions::from_mode(mode)).expect("ours");
     };
     mode(0o777);
-    let output = project.run(&["plan"]).ended(0).says("others may write into `state/`: its mode is 777");
+    let output =
+        project.run(&["plan"]).ended(0).says("others may write into `state/`: its mode is 777");
     assert_eq!(output.stderr.matches("unprotected").count(), 1, "{output}");
     project.run(&["state", "list"]).ended(0).says("chmod go-w");
     mode(0o755);

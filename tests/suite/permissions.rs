@@ -139,9 +139,8 @@ fn denied(output: Output, subject: &str, role: &str) {
 #[test]
 fn each_role_does_its_part_and_no_more() {
     let (project, server) = roles();
-    let as_role = |role: &str, arguments: &[&str]| {
-        project.run_elsewhere(arguments, &as_user(&server, role))
-    };
+    let as_role =
+        |role: &str, arguments: &[&str]| project.run_elsewhere(arguments, &as_user(&server, role));
     let apply = ["apply", "--auto-approve"];
     for role in ROLES {
         as_role(role, &["plan"]).ended(0).says("Plan: 2 to add");
@@ -157,11 +156,7 @@ fn each_role_does_its_part_and_no_more() {
     as_role("planner", &["plan", "--detailed-exitcode"]).ended(0).says("No changes.");
     as_role("planner", &["import", "--all"]).ended(0);
     project.write_spec(GONE);
-    denied(
-        as_role("applier", &CONSENT),
-        "$JS.API.CONSUMER.DELETE.ORDERS.export",
-        "destroyer",
-    );
+    denied(as_role("applier", &CONSENT), "$JS.API.CONSUMER.DELETE.ORDERS.export", "destroyer");
     as_role("destroyer", &CONSENT).ended(0).says("2 destroyed");
 }
 
@@ -257,7 +252,10 @@ fn without_any_line_of_a_planner_every_command_names_what_is_denied() {
             };
             let output = project.run_elsewhere(arguments, &as_user(&server, &name(at)));
             // An import leaves out what it cannot read, and says so.
-            assert!(output.code != 0 || command == "import", "{command} without `{line}`: {output}");
+            assert!(
+                output.code != 0 || command == "import",
+                "{command} without `{line}`: {output}"
+            );
             let output = output.says(named).never_says("no answer");
             if *publish && line.starts_with("$JS.") {
                 output.says("the user may not publish to");
@@ -269,8 +267,7 @@ fn without_any_line_of_a_planner_every_command_names_what_is_denied() {
 #[test]
 fn without_any_line_of_a_writer_some_step_is_denied() {
     let project = Project::new(&server(), MADE);
-    let reads: BTreeSet<String> =
-        lines(&project, "planner").into_iter().map(|it| it.0).collect();
+    let reads: BTreeSet<String> = lines(&project, "planner").into_iter().map(|it| it.0).collect();
     let lines = lines(&project, "destroyer");
     let writes = || lines.iter().map(|it| &it.0).filter(|it| !reads.contains(*it));
     let accounts: String = (0..)

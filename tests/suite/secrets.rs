@@ -270,7 +270,8 @@ fn credentials_that_cross_a_network_unencrypted_are_warned_of() {
         .says("warning[unprotected]: credentials may go to `nats://prod.example:4222` unencrypted")
         .says("write `tls://HOST:4222`");
     validated("nats://127.evil.example", user).says("warning[unprotected]");
-    for quiet in ["tls://prod.example", "nats://127.0.0.1:4222", "nats://localhost", "nats://[::1]:4222"]
+    for quiet in
+        ["tls://prod.example", "nats://127.0.0.1:4222", "nats://localhost", "nats://[::1]:4222"]
     {
         validated(quiet, user).never_says("unprotected");
     }
@@ -292,7 +293,9 @@ fn a_secret_that_others_may_read_is_warned_of() {
     project
         .run_at_home(&[], &["plan"])
         .ended(0)
-        .says("warning[unprotected]: others may read the secret behind `file:word`: its mode is 640")
+        .says(
+            "warning[unprotected]: others may read the secret behind `file:word`: its mode is 640",
+        )
         .says("chmod 600");
     mode(&project.path("word"), 0o600);
     project.run_at_home(&[], &["plan"]).ended(0).never_says("unprotected");

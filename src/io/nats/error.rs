@@ -1,6 +1,10 @@
 //! What can go wrong between here and a server: told apart, since each has its own remedy.
 
-use crate::{finding::did_you_mean, permissions, render::{cut, escape}};
+use crate::{
+    finding::did_you_mean,
+    permissions,
+    render::{cut, escape},
+};
 
 /// What the server or the way to it did not do. No message holds a secret.
 #[derive(Debug, Clone, thiserror::Error)]

@@ -1,10 +1,6 @@
 //! References to secrets → the secrets. What holds one has no `Debug`, so that none is printed.
 
-use std::{
-    env, fs,
-    os::unix::fs::PermissionsExt as _,
-    path::Path,
-};
+use std::{env, fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use super::error::{Error, escaped};
 use crate::{
