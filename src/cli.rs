@@ -5,6 +5,7 @@ mod demo;
 mod drift;
 mod fmt;
 mod import;
+mod lock;
 mod permissions;
 mod plan;
 mod project;
@@ -98,6 +99,11 @@ enum Command {
     /// Look at the state, and mend it
     #[command(subcommand)]
     State(state::Command),
+    /// Look at the lock of the state
+    #[command(subcommand)]
+    Lock(lock::Command),
+    /// Take the lock away from a holder that is gone
+    ForceUnlock(lock::Force),
     /// Print what the users of the server must be allowed, role by role; no server is asked
     Permissions(permissions::Args),
     /// Run a throw-away nats-server, or a cluster of three
@@ -141,12 +147,51 @@ impl Failure {
     fn of_store(error: store::Error) -> Self {
         let help = match &error {
             store::Error::State { .. } => {
-                "`jsplan state restore` lists the kept predecessors; nothing was changed"
+                "`jsplan state restore` lists the kept predecessors, and `jsplan state rebuild` \
+                 makes it anew from what is live; nothing was changed"
             }
+            store::Error::Backwards { found: None, .. } => {
+                "`jsplan state restore` lists the kept predecessors, and `jsplan state rebuild` \
+                 makes it anew from what is live"
+            }
+            store::Error::Backwards { .. } => {
+                "an older one was put back: `jsplan state restore` lists what is kept; to go on \
+                 from it all the same: `jsplan state pull > FILE`, then `jsplan state push --force \
+                 FILE`"
+            }
+            store::Error::Server { source, .. } => {
+                let help = source.help();
+                return Self { help, ..Self::from(error) };
+            }
+            store::Error::NoBucket { bucket, .. } => {
+                let made = format!(
+                    "let somebody who may make it once: `nats kv add {bucket} --history 64 \
+                     --replicas 3`"
+                );
+                return Self::from(error).help(made);
+            }
+            store::Error::BadBucket { .. } => "name another by `bucket` under `[state]`",
+            store::Error::Raced { .. } => "`jsplan plan` shows where things stand",
+            store::Error::LockLost { .. } => {
+                "nothing more was begun; `jsplan plan` shows where things stand"
+            }
+            store::Error::NotLocked { .. } => "there is nothing to take away",
+            store::Error::OtherLock { .. } => "`jsplan lock status` says which id it has",
+            store::Error::HolderRuns { .. } => "end that process, and the lock ends with it",
             store::Error::OtherEnvironment { .. } => {
                 "check `--env`, or put the file back where it belongs"
             }
-            store::Error::Locked { .. } => "wait for it to end; the lock ends with that process",
+            store::Error::Locked { holder: Some(holder), outlives: true, .. } => {
+                let help = format!(
+                    "wait for it to end, with `--lock-timeout 5m` for one; if its holder is gone: \
+                     `jsplan force-unlock {}`",
+                    holder.id
+                );
+                return Self::from(error).help(help);
+            }
+            store::Error::Locked { .. } => {
+                "wait for it to end, with `--lock-timeout 5m` for one; the lock ends with that process"
+            }
             store::Error::NoSuchSerial { .. } => {
                 "`jsplan state restore` lists the kept predecessors"
             }
@@ -189,6 +234,8 @@ fn dispatch(cli: Cli, terminal: Terminal) -> Result<Exit, Failure> {
         Command::Import(args) => crate::io::run(import::run(&project, &args)),
         Command::Show(args) => crate::io::run(show::run(&project, &args)),
         Command::State(command) => crate::io::run(state::run(&project, &command)),
+        Command::Lock(command) => crate::io::run(lock::run(&project, &command)),
+        Command::ForceUnlock(args) => crate::io::run(lock::force(&project, &args)),
         Command::Permissions(args) => crate::io::run(permissions::run(&project, &args)),
         Command::Sandbox(command) => sandbox::run(&project, &command),
         Command::Schema => schema::run(&project),

@@ -84,10 +84,12 @@ pub fn compare(desired: &Desired, recorded: &State, live: &Live) -> Report {
         in_sync: 0,
         coverage: (0, live.resources.len() + live.unknown.len()),
     };
+    let keeping = &desired.environment.keeping;
     for sides in sides(&desired.resources, recorded, live) {
         let Sides { address, was, is, .. } = sides;
         if !sides.is_known() {
-            if position::is_holder(address) || is.is_some_and(Observed::is_ephemeral) {
+            let own = position::is_holder(address) || keeping.has(address);
+            if own || is.is_some_and(Observed::is_ephemeral) {
                 report.coverage.1 -= 1;
             } else {
                 report.unmanaged.push(address.clone());
@@ -116,7 +118,8 @@ pub fn compare(desired: &Desired, recorded: &State, live: &Live) -> Report {
     // What could not be read is there all the same.
     let known =
         |it: &Address| desired.resources.contains_key(it) || recorded.resources.contains_key(it);
-    report.unmanaged.extend(live.unknown.keys().filter(|it| !known(it)).cloned());
+    let unmanaged = live.unknown.keys().filter(|it| !known(it) && !keeping.has(it));
+    report.unmanaged.extend(unmanaged.cloned());
     report.unmanaged.sort();
     report
 }

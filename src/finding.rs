@@ -294,6 +294,8 @@ pub enum Code {
     Exposure,
     /// Others can read or change what should be for one user alone.
     Unprotected,
+    /// A resource that another state owns.
+    Owner,
 }
 
 impl Code {
@@ -329,6 +331,7 @@ impl Code {
         Self::Limit,
         Self::Exposure,
         Self::Unprotected,
+        Self::Owner,
     ];
 
     /// One sentence for the reference page.
@@ -396,6 +399,7 @@ impl Code {
                 "Others can read or change what should be for one user alone: a file with a secret, \
                  the folder of the state, or credentials on their way.",
             ),
+            Self::Owner => ("owner", "Another state has marked the resource as its own."),
         }
     }
 }

@@ -12,9 +12,10 @@ use crate::{
     config::Config,
     finding::{Code, Finding, Severity, closest},
     live::{Live, Observed},
+    mark::Mark,
     plan::{self, Action, Ask, Plan, Step},
     position,
-    schema::{Release, Writer, bucket::Bucket},
+    schema::{Harm, Release, Writer, bucket::Bucket},
     spec::{
         self, Desired, Loaded,
         describe::{self, Described},
@@ -100,10 +101,30 @@ impl Picker<'_> {
             }
         }
         for (address, is) in &self.live.resources {
-            if matches(address) && self.live.doubt(address).is_none() {
-                self.take(address, is);
+            if !matches(address) || self.live.doubt(address).is_some() {
+                continue;
+            }
+            match self.other_owner(address, is) {
+                Some(finding) => self.chosen.findings.push(finding),
+                None => self.take(address, is),
             }
         }
+    }
+
+    /// What another state owns is only imported by its name.
+    fn other_owner(&self, address: &Address, is: &Observed) -> Option<Finding> {
+        if self.recorded.resources.contains_key(address) || position::is_holder(address) {
+            return None;
+        }
+        let mark = Mark::on(&is.config()).filter(|it| it.lineage != self.recorded.lineage)?;
+        let owner = mark.environment;
+        let message = format!("`{address}` is not imported: environment `{owner}` owns it");
+        let help = if owner == self.recorded.environment && self.recorded.lineage.is_empty() {
+            "where its state is lost, `jsplan state rebuild` recovers it".to_owned()
+        } else {
+            format!("to take it over all the same: `jsplan import {address}`")
+        };
+        Some(Finding::warning(Code::Owner, message).about(address).help(help))
     }
 
     fn name(&mut self, address: &Address) {
@@ -153,6 +174,10 @@ impl Picker<'_> {
         if position::is_holder(address) {
             let help = "the apply that was cut short left it, and the next one ends it";
             return Some(("holds the position of another consumer", help.to_owned()));
+        }
+        if self.desired.environment.keeping.has(address) {
+            let help = "jsplan makes it and keeps it: there is nothing to manage";
+            return Some(("keeps the state of this environment", help.to_owned()));
         }
         if is_server_made(address, config) {
             let help = "the server makes and removes it: there is nothing to manage";
@@ -247,13 +272,16 @@ pub fn prove(composed: &Composed, recorded: &State, live: &Live) -> Result<Prove
     };
     let imported = &composed.described.resources;
     // With the record the plan would recognise what it recorded and compare nothing.
-    let plan = plan::plan(desired, recorded, live, &Ask::default());
+    // What is imported from another state was named for it.
+    let allow = imported.iter().map(|it| (Harm::Takeover, it.clone())).collect();
+    let ask = Ask { allow, ..Ask::default() };
+    let plan = plan::plan(desired, recorded, live, &ask);
     let found = objections(&plan, imported);
     if !found.is_empty() {
         return Err(found);
     }
     let state = recorded_with(recorded, desired, imported, live);
-    let rest = plan::plan(desired, &state, live, &Ask::default());
+    let rest = plan::plan(desired, &state, live, &ask);
     Ok(Proved { state, rest })
 }
 

@@ -5,7 +5,13 @@
 
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
-use crate::{address::Address, position, spec::Desired};
+use crate::{
+    address::Address,
+    position,
+    schema::bucket::Bucket,
+    spec::{Desired, Environment, Keeping},
+    subject,
+};
 
 /// A part of the work, for which there is a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,12 +35,26 @@ pub struct Ground {
     pub prefixes: Vec<String>,
     /// What reply subjects begin with.
     pub inbox: String,
-    /// Streams whose messages a verifier may read; those of the spec where it is empty.
+    /// Streams whose messages may be read; a verifier may read those of the spec where it is empty.
     pub streams: BTreeSet<String>,
     /// What the state owns: it may be deleted though the spec no longer names it.
     pub owned: BTreeSet<Address>,
     /// Whether names stand where otherwise wildcards would.
     pub only_listed: bool,
+    /// What of an environment is on the server.
+    pub part: Part,
+}
+
+/// What of an environment is on a server.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Part {
+    /// Its streams and consumers.
+    #[default]
+    Resources,
+    /// Its state, in a bucket.
+    State,
+    /// All of it.
+    Both,
 }
 
 /// One permission.
@@ -87,6 +107,10 @@ pub(crate) enum Of {
     Read,
     /// A stream whose messages are read.
     Message,
+    /// The stream behind the bucket of the state.
+    State,
+    /// The keys of the environment in that bucket.
+    Keys,
 }
 
 const ALL: &[Role] = &Role::ALL;
@@ -103,12 +127,16 @@ pub(crate) const ROWS: &[Row] = &[
     row(ALL, "STREAM.INFO", Of::Stream, "confirms that a stream is missing, and follows a move"),
     row(ALL, "CONSUMER.LIST", Of::AnyStream, "reads the consumers, those of others too"),
     row(ALL, "CONSUMER.INFO", Of::Consumer, "confirms that a consumer is missing"),
+    row(ALL, "STREAM.MSG.GET", Of::State, "reads the state"),
+    row(ALL, "STREAM.INFO", Of::State, "finds the bucket of the state, and a journal in it"),
     row(WRITERS, "STREAM.CREATE", Of::Stream, "makes a stream"),
     row(WRITERS, "STREAM.UPDATE", Of::Stream, "changes a stream"),
     row(WRITERS, "CONSUMER.CREATE", Of::Consumer, "makes a consumer, and changes it"),
     row(WRITERS, "CONSUMER.PAUSE", Of::Consumer, "pauses a consumer, and lets it go on"),
     row(DESTROYER, "STREAM.DELETE", Of::Stream, "deletes a stream with its messages"),
     row(DESTROYER, "CONSUMER.DELETE", Of::Consumer, "deletes a consumer, also to make it again"),
+    row(WRITERS, "STREAM.CREATE", Of::State, "makes the bucket of the state"),
+    row(WRITERS, "$KV", Of::Keys, "keeps the state, its journal and its lock"),
     row(VERIFIER, "CONSUMER.CREATE", Of::Read, "makes a consumer that counts, gone when it has"),
     row(VERIFIER, "CONSUMER.MSG.NEXT", Of::Read, "reads the headers of messages"),
     row(VERIFIER, "CONSUMER.DELETE", Of::Read, "deletes the consumer that counted"),
@@ -123,17 +151,25 @@ const fn row(roles: &'static [Role], subject: &'static str, of: Of, why: &'stati
 #[must_use]
 pub fn lines(desired: &Desired, ground: &Ground, role: Role) -> Vec<Line> {
     let names: BTreeSet<&Address> = desired.resources.keys().chain(&ground.owned).collect();
-    let rows = ROWS.iter().filter(|it| it.roles.contains(&role));
+    let read = |of: Of| matches!(of, Of::Read | Of::Message) && !ground.streams.is_empty();
+    let rows = ROWS.iter().filter(|it| it.roles.contains(&role) || read(it.of));
+    let rows = rows.filter(|it| ground.part.has(it.of));
     let mut lines: Vec<Line> = Vec::new();
     for Row { subject, of, why, .. } in rows {
-        let subjects = subjects(subject, *of, ground, &names);
-        let full: Vec<String> = if *of == Of::World {
-            subjects.into_iter().collect()
-        } else {
-            let under = |prefix| subjects.iter().map(move |it| format!("{prefix}.{it}"));
-            ground.prefixes.iter().flat_map(under).collect()
+        let subjects = subjects(subject, *of, desired, ground, &names);
+        let behind = |prefix: &String, it: &String| match (of, prefix.as_str()) {
+            // Keys are published as they are, and behind the prefix of another domain.
+            (Of::World, _) | (Of::Keys, "$JS.API") => it.clone(),
+            (_, prefix) => format!("{prefix}.{it}"),
         };
-        lines.extend(full.into_iter().map(|subject| Line { way: Way::Publish, subject, why }));
+        let under = |prefix| subjects.iter().map(move |it| behind(prefix, it));
+        let full: Vec<String> = ground.prefixes.iter().flat_map(under).collect();
+        // What a wildcard stands for already needs no line of its own.
+        let new: Vec<String> = full
+            .into_iter()
+            .filter(|it| !lines.iter().any(|line| subject::covers(&line.subject, it)))
+            .collect();
+        lines.extend(new.into_iter().map(|subject| Line { way: Way::Publish, subject, why }));
     }
     let why = "receives the answers";
     let subject = format!("{}.>", ground.inbox);
@@ -167,9 +203,15 @@ pub(crate) fn prefixes(prefix: &str) -> Vec<String> {
 fn subjects(
     subject: &str,
     of: Of,
+    desired: &Desired,
     ground: &Ground,
     names: &BTreeSet<&Address>,
 ) -> BTreeSet<String> {
+    let Environment { name: environment, keeping, .. } = &desired.environment;
+    let bucket = match keeping {
+        Keeping::File => None,
+        Keeping::Kv(kept) => Some(&kept.bucket),
+    };
     let listed = ground.only_listed;
     let streams = || names.iter().map(|it| it.stream_name());
     let consumers = || names.iter().copied().filter(|it| !it.is_stream());
@@ -188,7 +230,25 @@ fn subjects(
             .collect(),
         Of::Consumer => [format!("{subject}.*.*")].into(),
         Of::Read => read().into_iter().map(|it| format!("{subject}.{it}.*")).collect(),
+        Of::State => {
+            bucket.map(|it| format!("{subject}.{}", Bucket::Kv.stream(it))).into_iter().collect()
+        }
+        Of::Keys => {
+            bucket.map(|it| format!("{subject}.{it}.{environment}.>")).into_iter().collect()
+        }
         Of::Message => read().into_iter().map(|it| format!("{subject}.{it}")).collect(),
+    }
+}
+
+impl Part {
+    fn has(self, of: Of) -> bool {
+        match of {
+            Of::World => true,
+            Of::State | Of::Keys => self != Self::Resources,
+            Of::Account | Of::AnyStream | Of::Stream | Of::Consumer | Of::Read | Of::Message => {
+                self != Self::State
+            }
+        }
     }
 }
 

@@ -10,6 +10,7 @@ mod exposure;
 pub mod file;
 mod order;
 mod origin;
+mod owner;
 mod preflight;
 pub mod rehearsal;
 mod risk;
@@ -279,6 +280,10 @@ fn decide_each<'a>(
         let address = sides.address;
         let falls = gone.contains(address.stream_name());
         if !falls && scope.as_ref().is_some_and(|it| !it.contains(address)) {
+            continue;
+        }
+        if desired.environment.keeping.has(address) {
+            plan.findings.push(scope::own(address));
             continue;
         }
         if let Some(reason) = live.doubt(address) {

@@ -186,6 +186,8 @@ pub enum Harm {
     Destroy,
     /// Publishing, delivery or durability suffers.
     Availability,
+    /// What another state owns is changed, or taken.
+    Takeover,
 }
 
 /// Who decides a field's value.
@@ -245,19 +247,20 @@ impl fmt::Display for Release {
 
 impl Harm {
     /// Every class.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::DataLoss,
         Self::Delivery,
         Self::Redelivery,
         Self::OneWay,
         Self::Destroy,
         Self::Availability,
+        Self::Takeover,
     ];
 
     /// Whether an apply needs it to be allowed by name.
     pub(crate) fn needs_consent(self) -> bool {
         match self {
-            Self::DataLoss | Self::Delivery | Self::Destroy => true,
+            Self::DataLoss | Self::Delivery | Self::Destroy | Self::Takeover => true,
             Self::Redelivery | Self::OneWay | Self::Availability => false,
         }
     }
@@ -272,6 +275,7 @@ impl fmt::Display for Harm {
             Self::OneWay => "one-way",
             Self::Destroy => "destroy",
             Self::Availability => "availability",
+            Self::Takeover => "takeover",
         })
     }
 }

@@ -1,7 +1,7 @@
 //! What a person wrote, layered and checked: the desired side of a plan.
 //!
 //! `read` walks a file, `resource` knows what each kind of resource takes, `value` turns TOML into
-//! the wire's values against the rows, `connection` knows `[server]`, `layer` lays an environment
+//! the wire's values against the rows, `connection` knows `[server]`, `keeping` `[state]`, `layer` lays an environment
 //! over its base, `check` judges what no single row can, and `policy` what the environment asks of
 //! itself. After that a [`Desired`] is right, and nobody asks again.
 
@@ -9,6 +9,7 @@ pub(crate) mod check;
 pub(crate) mod connection;
 pub mod describe;
 pub mod format;
+pub(crate) mod keeping;
 mod layer;
 pub(crate) mod policy;
 pub(crate) mod read;
@@ -48,6 +49,28 @@ pub struct Environment {
     pub server: Connection,
     /// What its server must turn out to be.
     pub expect: Expect,
+    /// Where its state is kept.
+    pub keeping: Keeping,
+}
+
+/// Where it is kept what was last applied.
+#[derive(Debug, Clone)]
+pub enum Keeping {
+    /// In a file of the project.
+    File,
+    /// In a key-value bucket.
+    Kv(Kept),
+}
+
+/// A bucket that keeps a state.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    /// Its name.
+    pub bucket: String,
+    /// How many copies there are to be; `None` for as many as there can be.
+    pub replicas: Option<u64>,
+    /// How its server is reached, where it is not the environment's own.
+    pub server: Option<Box<Connection>>,
 }
 
 /// How a server is reached. Credentials are references, never the secrets themselves; only an
@@ -125,6 +148,17 @@ pub struct Declared {
     pub ignore: BTreeSet<&'static str>,
     /// Digest of all of the above that matters to the server or the state.
     pub sha256: String,
+}
+
+impl Keeping {
+    /// Whether a resource is part of what keeps the state: nobody's to change by a plan.
+    #[must_use]
+    pub fn has(&self, address: &Address) -> bool {
+        match self {
+            Self::File => false,
+            Self::Kv(kept) => address.stream_name() == Bucket::Kv.stream(&kept.bucket),
+        }
+    }
 }
 
 /// What reading an environment gave: a [`Desired`] unless a finding is an error.

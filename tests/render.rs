@@ -36,6 +36,7 @@ fn world() -> World {
         protected: true,
         server: Connection::default(),
         expect: Expect::default(),
+        keeping: jsplan::spec::Keeping::File,
     };
     let server = Server {
         release: RELEASE,

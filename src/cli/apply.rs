@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     Exit, Failure,
+    lock::{self, Patience},
     plan::Asked,
     project::{Gathered, Project, observe, refused},
 };
@@ -44,12 +45,20 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = PARALLELISM,
         value_parser = clap::value_parser!(u16).range(1..=64))]
     parallelism: u16,
+    #[command(flatten)]
+    patience: Patience,
 }
 
 impl Args {
     /// Plan, and do not ask.
     pub(crate) fn approved() -> Self {
-        Self { file: None, auto_approve: true, ask: Asked::default(), parallelism: PARALLELISM }
+        Self {
+            file: None,
+            auto_approve: true,
+            ask: Asked::default(),
+            parallelism: PARALLELISM,
+            patience: Patience::default(),
+        }
     }
 
     /// A saved plan.
@@ -70,9 +79,8 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
         Some(path) => Some(read_plan(project, path, &args.ask)?),
         None => None,
     };
-    let environment = project.environment()?;
-    let store = project.store(&environment);
-    let lock = store.lock("apply").await.map_err(Failure::of_store)?;
+    let store = project.store().await?;
+    let lock = lock::take(project, store, "apply", &args.patience).await?;
     let gathered = project.gather("apply").await?;
     let plan = match saved {
         Some(plan) => checked(plan, &gathered)?,
@@ -97,7 +105,7 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
         return Ok(Exit::Failed);
     }
     let order = Order { plan, parallelism: args.parallelism };
-    carry_out(project, gathered, &order, &store, &lock).await
+    carry_out(project, gathered, &order, store, &lock).await
 }
 
 /// What is to be carried out.
@@ -192,9 +200,7 @@ async fn carry_out(
     }
     let resources = outcome.done.iter().collect::<BTreeSet<_>>().len();
     tell(Event::Verified { resources });
-    let path = store.path();
-    let path = path.strip_prefix(&project.dir).unwrap_or(&path).display().to_string();
-    terminal.say(&render::talk::recorded(order.plan.serial, state.serial, &path));
+    terminal.say(&render::talk::recorded(order.plan.serial, state.serial, &store.place()));
     let done = render::progress::complete(plan.mode, outcome.counts);
     project.show(&done)?;
     Ok(Exit::Done)

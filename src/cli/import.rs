@@ -6,11 +6,12 @@ use regex::Regex;
 
 use super::{
     Exit, Failure,
-    project::{Gathered, Project, refused},
+    lock::{self, Patience},
+    project::{Gathered, Project},
 };
 use crate::{
     address::Address,
-    finding::{Finding, Sources},
+    finding::Finding,
     import::{self, Choice, Chosen, Composed, Proved},
     io::{files, store},
     render,
@@ -39,6 +40,8 @@ pub(crate) struct Args {
     /// Write to the spec and the state, instead of showing what would be written
     #[arg(long)]
     write: bool,
+    #[command(flatten)]
+    patience: Patience,
 }
 
 /// Shows what has to be written, or writes it once it is proved to plan empty.
@@ -47,16 +50,16 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
         return from_files(project, args);
     }
     let choice = args.choice()?;
-    let store = project.store(&project.environment()?);
+    let store = project.store().await?;
     let lock = if args.write {
-        Some(store.lock("import").await.map_err(Failure::of_store)?)
+        Some(lock::take(project, store, "import", &args.patience).await?)
     } else {
         None
     };
     let Gathered { desired, sources, state, live, .. } = project.gather("import").await?;
-    stop_at(project, &target::check(&desired, &state, &live.server), &sources)?;
+    project.stop_at(&target::check(&desired, &state, &live.server), &sources)?;
     let chosen = import::choose(&choice, &desired, &state, &live);
-    stop_at(project, &chosen.findings, &sources)?;
+    project.stop_at(&chosen.findings, &sources)?;
     project.terminal.say(&render::import::aside(&chosen));
     let spec = Spec::of(project, &desired)?;
     let release = live.server.release;
@@ -77,9 +80,8 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
         files::rewrite(&project.dir.join(&spec.path), &spec.text)?;
         return Err(Failure::of_store(error));
     }
-    let path = store.path();
-    let path = path.strip_prefix(&project.dir).unwrap_or(&path).display().to_string();
-    project.terminal.say(&render::talk::recorded(state.serial, next.serial, &path));
+    let place = store.place();
+    project.terminal.say(&render::talk::recorded(state.serial, next.serial, &place));
     project.show(&render::import::done(&described, &rest))?;
     Ok(Exit::Done)
 }
@@ -94,7 +96,7 @@ fn from_files(project: &Project, args: &Args) -> Result<Exit, Failure> {
         }
     }
     let chosen = import::saved::read(&texts, &desired);
-    stop_at(project, &chosen.findings, &sources)?;
+    project.stop_at(&chosen.findings, &sources)?;
     project.terminal.say(&render::import::aside(&chosen));
     let spec = Spec::of(project, &desired)?;
     let release = import::saved::RELEASE;
@@ -111,12 +113,6 @@ fn from_files(project: &Project, args: &Args) -> Result<Exit, Failure> {
     spec.write(&described)?;
     project.show(&render::import::written(&described, &project.options(&spec.environment)))?;
     Ok(Exit::Done)
-}
-
-/// Shows findings, and ends where one is an error.
-fn stop_at(project: &Project, findings: &[Finding], sources: &Sources) -> Result<(), Failure> {
-    project.show_findings(findings, sources);
-    if refused(findings) { Err(Failure::shown()) } else { Ok(()) }
 }
 
 impl Args {

@@ -1,6 +1,10 @@
 //! The folder a command works in: which environment, its spec, its state, its server.
 
-use std::{cell::Cell, collections::BTreeSet, path::PathBuf};
+use std::{
+    cell::{Cell, OnceCell, RefCell},
+    collections::BTreeSet,
+    path::PathBuf,
+};
 
 use super::{Failure, Global};
 use crate::{
@@ -15,7 +19,7 @@ use crate::{
     },
     live::Live,
     render,
-    spec::{self, Connection, Desired},
+    spec::{self, Connection, Desired, Environment, Keeping},
     state::State,
 };
 
@@ -25,6 +29,9 @@ pub(crate) struct Project {
     pub(crate) terminal: Terminal,
     global: Global,
     is_staged: bool,
+    /// The spec, where it was read to know where its state is.
+    spec: RefCell<Option<spec::Loaded>>,
+    store: OnceCell<Store>,
     /// Whether it was said that others may write into the folder of the state.
     warned: Cell<bool>,
 }
@@ -40,12 +47,20 @@ pub(crate) struct Gathered {
 
 impl Project {
     pub(crate) fn new(global: Global, terminal: Terminal) -> Self {
-        Self { dir: PathBuf::new(), terminal, global, is_staged: false, warned: Cell::new(false) }
+        Self {
+            dir: PathBuf::new(),
+            terminal,
+            global,
+            is_staged: false,
+            spec: RefCell::default(),
+            store: OnceCell::new(),
+            warned: Cell::new(false),
+        }
     }
 
     /// A project in a folder that what is said does not name, nor its server.
     pub(crate) fn staged(global: Global, terminal: Terminal, dir: PathBuf) -> Self {
-        Self { dir, terminal, global, is_staged: true, warned: Cell::new(false) }
+        Self { dir, is_staged: true, ..Self::new(global, terminal) }
     }
 
     /// The options that lead to the same environment, folder and server again, for hints.
@@ -119,6 +134,9 @@ impl Project {
 
     /// The spec of the environment with its findings, none of them shown.
     pub(crate) fn read_spec(&self) -> Result<spec::Loaded, Failure> {
+        if let Some(loaded) = self.spec.take() {
+            return Ok(loaded);
+        }
         let path = format!("environments/{}.toml", self.environment()?);
         let folder = self.dir.join("environments");
         let text_of =
@@ -132,33 +150,62 @@ impl Project {
         }
     }
 
+    /// Shows findings, and ends where one is an error.
+    pub(crate) fn stop_at(&self, findings: &[Finding], sources: &Sources) -> Result<(), Failure> {
+        self.show_findings(findings, sources);
+        if refused(findings) { Err(Failure::shown()) } else { Ok(()) }
+    }
+
     /// Writes data to stdout; see [`super::shown`].
     pub(crate) fn show(&self, text: &str) -> Result<(), Failure> {
         super::shown(&self.terminal, text)
     }
 
-    pub(crate) fn store(&self, environment: &str) -> Store {
-        Store::new(&self.dir, environment)
+    /// Where the state of the environment is kept, as the spec says.
+    pub(crate) async fn store(&self) -> Result<&Store, Failure> {
+        if let Some(store) = self.store.get() {
+            return Ok(store);
+        }
+        let loaded = self.read_spec()?;
+        let Some(desired) = &loaded.desired else {
+            self.show_findings(&loaded.findings, &loaded.sources);
+            return Err(Failure::shown());
+        };
+        let store = self.open(&desired.environment).await?;
+        self.spec.replace(Some(loaded));
+        Ok(self.store.get_or_init(|| store))
+    }
+
+    async fn open(&self, environment: &Environment) -> Result<Store, Failure> {
+        let name = &environment.name;
+        let kept = match &environment.keeping {
+            Keeping::File => return Ok(Store::new(&self.dir, name)),
+            Keeping::Kv(kept) => kept,
+        };
+        let session = match &kept.server {
+            Some(own) => {
+                let session = nats::connect(own, &client_name(name, "state")).await;
+                if let Ok(session) = &session {
+                    self.show_findings(session.cautions(), &Sources::default());
+                }
+                session
+            }
+            None => nats::connect(&self.connection(environment), &client_name(name, "state")).await,
+        };
+        Ok(Store::shared(&self.dir, name, kept, session.map_err(Failure::of_server)?))
     }
 
     /// A connection to the environment's server, or to the one the command line names.
     async fn connect(&self, desired: &Desired, operation: &str) -> Result<Session, Failure> {
-        let version = env!("CARGO_PKG_VERSION");
-        let environment = &desired.environment.name;
-        let name = format!("jsplan/{version} {environment} {operation} by {}", who::user_at_host());
-        let session = nats::connect(&self.connection(desired), &name).await;
-        let session = session.map_err(Failure::of_server)?;
+        let name = client_name(&desired.environment.name, operation);
+        let connection = self.connection(&desired.environment);
+        let session = nats::connect(&connection, &name).await.map_err(Failure::of_server)?;
         self.show_findings(session.cautions(), &Sources::default());
         Ok(session)
     }
 
-    /// What subjects begin with: those of the API, and those of its answers.
-    pub(crate) fn subjects(&self, desired: &Desired) -> Result<(String, String), Failure> {
-        nats::subjects(&self.connection(desired)).map_err(Failure::of_server)
-    }
-
     /// What the spec says of its server, or what the command line says instead.
-    fn connection(&self, desired: &Desired) -> Connection {
+    pub(crate) fn connection(&self, environment: &Environment) -> Connection {
         match (&self.global.server, &self.global.context) {
             (Some(urls), _) => {
                 let urls = urls.split(',').map(|it| it.trim().to_owned()).collect();
@@ -167,19 +214,34 @@ impl Project {
             (None, Some(context)) => {
                 Connection { context: Some(context.clone()), ..Connection::default() }
             }
-            (None, None) => desired.environment.server.clone(),
+            (None, None) => environment.server.clone(),
         }
+    }
+
+    /// What is live, with care for what the spec names.
+    pub(crate) async fn look(&self, desired: &Desired, operation: &str) -> Result<Live, Failure> {
+        let session = self.connect(desired, operation).await?;
+        observe(&session, desired, &State::new(&desired.environment.name)).await
     }
 
     /// Spec, state and server of the environment.
     pub(crate) async fn gather(&self, operation: &str) -> Result<Gathered, Failure> {
         let (desired, sources) = self.load()?;
-        let state =
-            self.store(&desired.environment.name).load().await.map_err(Failure::of_store)?;
+        if self.store.get().is_none() {
+            let store = self.open(&desired.environment).await?;
+            self.store.get_or_init(|| store);
+        }
+        let state = self.store().await?.load().await.map_err(Failure::of_store)?;
         let session = self.connect(&desired, operation).await?;
         let live = observe(&session, &desired, &state).await?;
         Ok(Gathered { desired, sources, state, live, session })
     }
+}
+
+/// What the server's operators see.
+fn client_name(environment: &str, operation: &str) -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    format!("jsplan/{version} {environment} {operation} by {}", who::user_at_host())
 }
 
 /// Reads everything; what the spec and the state name is looked for with care.

@@ -29,8 +29,7 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
             }
         }
         None => {
-            let state =
-                project.store(&project.environment()?).load().await.map_err(Failure::of_store)?;
+            let state = project.store().await?.load().await.map_err(Failure::of_store)?;
             if args.json {
                 render::json::line(&render::json::state(&state))
             } else {

@@ -1,14 +1,23 @@
 //! `jsplan state …`: looking at the state, and mending it. The server is never changed.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
-use super::{Exit, Failure, project::Project};
+use super::{
+    Exit, Failure,
+    lock::{self, Patience},
+    project::Project,
+};
 use crate::{
     address::Address,
     finding::did_you_mean,
-    io::{files, store, store::Store},
-    render,
+    io::{
+        files,
+        store::{self, Lock, Store},
+    },
+    rebuild, render,
     state::State,
+    target,
+    units::count_of,
 };
 
 /// What can be done with a state.
@@ -25,6 +34,8 @@ pub(crate) enum Command {
     Rm {
         /// Such as `stream.ORDERS`
         address: String,
+        #[command(flatten)]
+        patience: Patience,
     },
     /// Record a resource under another address
     Mv {
@@ -32,18 +43,37 @@ pub(crate) enum Command {
         from: String,
         /// The address it gets
         to: String,
+        #[command(flatten)]
+        patience: Patience,
     },
     /// Write the state to stdout
     Pull,
     /// Replace the state by a file; refused where that would lose something
     Push(Push),
+    /// Make a lost state anew, from the marks on what is live and the spec
+    Rebuild(Rebuild),
     /// Check that the state is whole and what jsplan wrote
     Verify,
     /// Go back to a kept predecessor; without a serial, list them
     Restore {
         /// The serial of the predecessor
         serial: Option<u64>,
+        #[command(flatten)]
+        patience: Patience,
     },
+}
+
+/// What `rebuild` takes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Rebuild {
+    /// The lineage to recover, where marks of several are live
+    #[arg(long, value_name = "ID")]
+    lineage: Option<String>,
+    /// Replace even a state that is whole
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    patience: Patience,
 }
 
 /// What `push` takes.
@@ -54,27 +84,33 @@ pub(crate) struct Push {
     /// Replace even another lineage or a later serial
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    patience: Patience,
 }
 
 /// Runs one of the state commands.
 pub(crate) async fn run(project: &Project, command: &Command) -> Result<Exit, Failure> {
-    let environment = project.environment()?;
-    let store = project.store(&environment);
+    let store = project.store().await?;
     let shown = match command {
-        Command::List => render::state_list(&load(&store).await?),
-        Command::Show { address } => show(&store, address).await?,
-        Command::Rm { address } => {
-            return change(project, &store, "state rm", |state| remove(state, address)).await;
+        Command::List => render::state_list(&load(store).await?),
+        Command::Show { address } => show(store, address).await?,
+        Command::Rm { address, patience } => {
+            let lock = lock::take(project, store, "state rm", patience).await?;
+            return change(project, store, &lock, |state| remove(state, address)).await;
         }
-        Command::Mv { from, to } => {
-            return change(project, &store, "state mv", |state| rename(state, from, to)).await;
+        Command::Mv { from, to, patience } => {
+            let lock = lock::take(project, store, "state mv", patience).await?;
+            return change(project, store, &lock, |state| rename(state, from, to)).await;
         }
-        Command::Pull => load(&store).await?.write(),
-        Command::Push(args) => return push(project, &store, args).await,
-        Command::Verify => verify(&store).await?,
-        Command::Restore { serial: None } => kept(project, &store).await?,
-        Command::Restore { serial: Some(serial) } => {
-            return restore(project, &store, *serial).await;
+        // Whoever mends a state needs it as it is.
+        Command::Pull => store.load_any().await.map_err(Failure::of_store)?.write(),
+        Command::Push(args) => return push(project, store, args).await,
+        Command::Rebuild(args) => return rebuild(project, store, args).await,
+        Command::Verify => verify(store).await?,
+        Command::Restore { serial: None, .. } => kept(project, store).await?,
+        Command::Restore { serial: Some(serial), patience } => {
+            let lock = lock::take(project, store, "state restore", patience).await?;
+            return restore(project, store, *serial, &lock).await;
         }
     };
     project.show(&shown)?;
@@ -108,18 +144,17 @@ fn owned(state: &State, text: &str) -> Result<Address, Failure> {
 async fn change(
     project: &Project,
     store: &Store,
-    operation: &str,
+    lock: &Lock,
     change: impl FnOnce(&mut State) -> Result<String, Failure>,
 ) -> Result<Exit, Failure> {
-    let lock = store.lock(operation).await.map_err(Failure::of_store)?;
     let mut state = load(store).await?;
-    store.settle(&state, &lock).await?;
+    store.settle(&state, lock).await.map_err(Failure::of_store)?;
     let said = change(&mut state)?;
     state.serial += 1;
     if state.lineage.is_empty() {
         state.lineage = store::lineage();
     }
-    store.save(&state, &lock).await?;
+    store.save(&state, lock).await.map_err(Failure::of_store)?;
     project.terminal.say(&format!("{said} State serial {}.\n", state.serial));
     Ok(Exit::Done)
 }
@@ -149,10 +184,11 @@ fn rename(state: &mut State, from: &str, to: &str) -> Result<String, Failure> {
 
 async fn push(project: &Project, store: &Store, args: &Push) -> Result<Exit, Failure> {
     let path = project.dir.join(&args.file);
-    let new = store.parse(&path, &files::read(&path)?).map_err(|it| {
+    let place = format!("`{}`", path.display());
+    let new = store.parse(&place, &files::read(&path)?).map_err(|it| {
         Failure::from(it).help("push what `jsplan state pull` writes; nothing was changed")
     })?;
-    let lock = store.lock("state push").await.map_err(Failure::of_store)?;
+    let lock = lock::take(project, store, "state push", &args.patience).await?;
     let present = match store.load().await {
         Err(error) if !args.force => return Err(Failure::of_store(error)),
         // A damaged one is no predecessor to go back to, and must not be in the way of a mended one.
@@ -162,11 +198,68 @@ async fn push(project: &Project, store: &Store, args: &Push) -> Result<Exit, Fai
         if !args.force {
             loses_nothing(present, &new)?;
         }
-        store.settle(present, &lock).await?;
+        store.settle(present, &lock).await.map_err(Failure::of_store)?;
     }
-    store.save(&new, &lock).await?;
+    store.save(&new, &lock).await.map_err(Failure::of_store)?;
     project.terminal.say(&format!("The state was replaced. State serial {}.\n", new.serial));
     Ok(Exit::Done)
+}
+
+/// Makes the state anew. One that is there is kept as a predecessor, or beside them if it is damaged.
+async fn rebuild(project: &Project, store: &Store, args: &Rebuild) -> Result<Exit, Failure> {
+    let lock = lock::take(project, store, "state rebuild", &args.patience).await?;
+    let present = match store.load().await {
+        Ok(state) if !state.lineage.is_empty() && !args.force => {
+            let message = format!("the state is whole: serial {}", state.serial);
+            return Err(Failure::new(message).help("`--force` makes it anew all the same"));
+        }
+        Ok(state) => Some(state),
+        Err(store::Error::State { .. } | store::Error::Backwards { .. }) => None,
+        Err(error) => return Err(Failure::of_store(error)),
+    };
+    let (desired, sources) = project.load()?;
+    let live = project.look(&desired, "state rebuild").await?;
+    let name = &desired.environment.name;
+    project.stop_at(&target::check(&desired, &State::new(name), &live.server), &sources)?;
+    if let Some((address, reason)) = live.unknown.iter().next() {
+        return Err(Failure::new(format!("`{address}` could not be read: {reason}"))
+            .help("rebuild once its servers answer; nothing was changed"));
+    }
+    let lineage = chosen(&rebuild::lineages(name, &live), args)?;
+    let latest = store.latest().await.map_err(Failure::of_store)?;
+    let serial = present.as_ref().map_or(latest, |it| it.serial.max(latest)) + 1;
+    let rebuilt = rebuild::rebuild(&desired, &live, &lineage, serial);
+    let aside = match &present {
+        Some(present) => {
+            store.settle(present, &lock).await.map_err(Failure::of_store)?;
+            None
+        }
+        None => store.set_aside(&lock).await.map_err(Failure::of_store)?,
+    };
+    store.save(&rebuilt.state, &lock).await.map_err(Failure::of_store)?;
+    project.terminal.say(&render::talk::rebuilt(&rebuilt, aside.as_deref()));
+    Ok(Exit::Done)
+}
+
+/// The lineage to recover: the only one that is marked, or that was asked for; a new one where
+/// nothing is marked.
+fn chosen(marked: &BTreeMap<String, usize>, args: &Rebuild) -> Result<String, Failure> {
+    let list: Vec<_> =
+        marked.iter().map(|(it, many)| format!("{it} ({})", count_of(*many, "resource"))).collect();
+    let list = list.join(", ");
+    match (&args.lineage, marked.len()) {
+        (Some(asked), _) if marked.contains_key(asked) => Ok(asked.clone()),
+        (Some(asked), _) => {
+            Err(Failure::new(format!("nothing live is marked by lineage `{asked}`"))
+                .help(format!("marked are: {list}")))
+        }
+        (None, 0) => Ok(store::lineage()),
+        (None, 1) => Ok(marked.keys().next().cloned().unwrap_or_default()),
+        (None, _) => {
+            Err(Failure::new("what is live is marked by several states of this environment")
+                .help(format!("choose one with `--lineage`: {list}")))
+        }
+    }
 }
 
 /// Refuses a state that is another one's, or no later than the present one.
@@ -199,25 +292,29 @@ async fn kept(project: &Project, store: &Store) -> Result<String, Failure> {
     let serials = store.kept().await?;
     if serials.is_empty() {
         project.terminal.say(
-            "No predecessor is kept yet. If the state is lost: move its file away, and the next \
-             apply adopts what the spec declares.\n",
+            "No predecessor is kept yet. If the state is lost: `jsplan state rebuild` makes it anew \
+             from what is live.\n",
         );
     }
     Ok(serials.iter().rev().map(|it| format!("{it}\n")).collect())
 }
 
 /// The predecessor becomes the present state under a new serial; a damaged present one goes.
-async fn restore(project: &Project, store: &Store, serial: u64) -> Result<Exit, Failure> {
-    let lock = store.lock("state restore").await.map_err(Failure::of_store)?;
+async fn restore(
+    project: &Project,
+    store: &Store,
+    serial: u64,
+    lock: &Lock,
+) -> Result<Exit, Failure> {
     let mut state = store.load_kept(serial).await.map_err(Failure::of_store)?;
-    let latest = store.kept().await?.last().copied().unwrap_or(serial);
-    let present = store.load().await.ok();
+    let latest = store.latest().await.map_err(Failure::of_store)?;
+    let present = store.load_any().await.ok();
     if let Some(present) = &present {
-        store.settle(present, &lock).await?;
+        store.settle(present, lock).await.map_err(Failure::of_store)?;
     }
     // A damaged one may have been a step ahead of the latest that was kept.
     state.serial = present.map_or(latest + 1, |it| it.serial).max(latest) + 1;
-    store.save(&state, &lock).await?;
+    store.save(&state, lock).await.map_err(Failure::of_store)?;
     let now = state.serial;
     project.terminal.say(&format!("Serial {serial} was restored. State serial {now}.\n"));
     Ok(Exit::Done)

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     event::{Event, Outcome},
     live::Observed,
+    mark::Mark,
     plan::{Action, Intent, Step},
     render::progress,
     state::{Done, Recorded, State},
@@ -39,6 +40,7 @@ pub(crate) async fn apply(
     tell: &mut dyn FnMut(Event),
 ) -> Result<Outcome, store::Error> {
     let mut outcome = Outcome::default();
+    let mark = Mark::of(state);
     let mut interrupted = pin!(super::interrupted());
     for wave in steps.chunk_by(|a, b| a.wave == b.wave) {
         let mut waiting = wave.iter();
@@ -47,7 +49,7 @@ pub(crate) async fn apply(
             while in_flight.len() < usize::from(parallelism) && outcome.goes_on() {
                 let Some(step) = waiting.next() else { break };
                 tell(Event::Started { address: step.address.clone(), action: step.action });
-                in_flight.push(timed(session, step));
+                in_flight.push(timed(session, step, mark.as_ref()));
             }
             let first = tokio::select! {
                 ended = in_flight.next() => ended,
@@ -74,9 +76,9 @@ pub(crate) async fn apply(
 
 type Ended<'a> = (&'a Step, Result<Option<Recorded>, Error>, u64);
 
-async fn timed<'a>(session: &Session, step: &'a Step) -> Ended<'a> {
+async fn timed<'a>(session: &Session, step: &'a Step, mark: Option<&Mark>) -> Ended<'a> {
     let begun = Instant::now();
-    let result = carry_out(session, step).await;
+    let result = carry_out(session, step, mark).await;
     let took = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     (step, result, took)
 }
@@ -106,14 +108,18 @@ fn tally(
 }
 
 /// What the state holds afterwards; `None` where the resource is gone, or no longer ours.
-async fn carry_out(session: &Session, step: &Step) -> Result<Option<Recorded>, Error> {
+async fn carry_out(
+    session: &Session,
+    step: &Step,
+    mark: Option<&Mark>,
+) -> Result<Option<Recorded>, Error> {
     let is = check_premise(session, step).await?;
     let mut answer = None;
     for call in &step.calls {
         if call.waits {
             settled(session, &step.address).await?;
         }
-        answer = send(session, &call.clone().told(is.as_ref())).await?;
+        answer = send(session, &call.clone().told(is.as_ref()).marked(mark)).await?;
     }
     if let Some(call) =
         step.calls.last().filter(|it| it.waits || is_stale(session, step, it, answer.as_ref()))

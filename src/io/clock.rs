@@ -2,6 +2,7 @@
 
 use std::{
     future::pending,
+    pin::pin,
     thread,
     time::{Duration, Instant},
 };
@@ -14,6 +15,13 @@ use tokio::time::timeout;
 pub(crate) fn now() -> String {
     let now = Timestamp::now();
     now.round(Unit::Second).unwrap_or(now).to_string()
+}
+
+/// How long ago an instant was, by this machine's clock; `None` where the text is none.
+#[must_use]
+pub(crate) fn seconds_since(instant: &str) -> Option<i64> {
+    let then: Timestamp = instant.parse().ok()?;
+    Some((Timestamp::now().as_second() - then.as_second()).max(0))
 }
 
 /// Waits until a condition holds; false where the deadline came first.
@@ -34,6 +42,20 @@ pub async fn until(
         }
         pause(pace.min(left)).await;
     }
+}
+
+/// Runs a future to its end, and remarks on it once it has taken this long.
+pub(crate) async fn remarked<T>(
+    future: impl Future<Output = T>,
+    after: Duration,
+    remark: impl FnOnce(),
+) -> T {
+    let mut future = pin!(future);
+    if let Ok(done) = timeout(after, &mut future).await {
+        return done;
+    }
+    remark();
+    future.await
 }
 
 /// Lets a time pass, for the sake of a server that asked for patience; for a condition there is

@@ -7,6 +7,7 @@ mod connect;
 mod context;
 pub mod error;
 mod event;
+pub(crate) mod message;
 mod observe;
 mod secret;
 mod wire;

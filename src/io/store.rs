@@ -1,42 +1,74 @@
-//! Where a state is kept: `state/<environment>.json`, its predecessors and its lock.
+//! Where a state is kept, its predecessors, its journal and its lock: in files of the project, or in
+//! a key-value bucket that those who apply share.
 //!
-//! The lock is a file of its own that is never renamed: a lock on the state file itself would
-//! stop protecting with the first atomic replacement.
+//! Both keep the same texts, sealed in the same way, and both are held to the same tests. What they
+//! have in common is here; `file` and `kv` know how a text is kept, and `seen` which was the last.
+
+mod file;
+mod kv;
+mod seen;
 
 use std::{
-    fs, io,
-    path::{Path, PathBuf},
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{clock, files, who};
-use crate::state::{self, State};
-
-/// How many predecessors are kept.
-const KEPT: usize = 50;
+use self::{file::Files, kv::Kv, seen::Seen};
+use super::{
+    clock, files,
+    nats::{self, Session},
+    who,
+};
+use crate::{
+    spec::Kept,
+    state::{self, State},
+    units::show_duration,
+};
 
 /// The states of one environment.
 #[derive(Debug)]
 pub struct Store {
-    folder: PathBuf,
     environment: String,
+    backend: Backend,
+    seen: Seen,
 }
 
-/// A lock on a store; it ends with this value, or with the process.
+#[derive(Debug)]
+enum Backend {
+    File(Files),
+    Kv(Arc<Kv>),
+}
+
+/// A lock on a store; it ends with this value.
+///
+/// One on files ends with the process too. One in a bucket does not: nobody can tell a holder that
+/// is gone from one that is slow, so somebody has to say so.
 #[derive(Debug)]
 pub struct Lock {
-    file: fs::File,
+    holder: Holder,
+    held: Held,
 }
 
-/// The journal of an apply: each finished step is on disk before a new one is begun.
+#[derive(Debug)]
+enum Held {
+    File(std::fs::File),
+    Kv { kv: Arc<Kv>, sequence: u64 },
+}
+
+/// The journal of an apply: each finished step is kept before a new one is begun.
 ///
 /// Writing the whole state after each step would cost time in proportion to all there is.
 #[derive(Debug)]
-pub struct Journal {
-    file: fs::File,
-    path: PathBuf,
+pub struct Journal(Pen);
+
+#[derive(Debug)]
+enum Pen {
+    File(file::Lines),
+    Kv(kv::Lines),
 }
 
 /// Who holds a lock, since when, for what.
@@ -52,29 +84,80 @@ pub struct Holder {
     pub since: String,
 }
 
+/// How a lock stands.
+#[derive(Debug)]
+pub enum Status {
+    /// Nobody holds it.
+    Free,
+    /// Nobody holds it; the last who did ended without letting go of it.
+    Left(Holder),
+    /// Somebody holds it; `None` where it does not say who.
+    Held(Option<Holder>),
+}
+
 /// What can go wrong with a store.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file could not be read or written.
     #[error(transparent)]
     File(#[from] files::Error),
+    /// The bucket could not be read or written.
+    #[error("the state in bucket `{bucket}`: {source}")]
+    Server {
+        /// The bucket.
+        bucket: String,
+        /// What happened.
+        source: nats::error::Error,
+    },
+    /// The bucket is not there, and cannot be made.
+    #[error("the bucket `{bucket}` for the state cannot be made: {source}")]
+    NoBucket {
+        /// The bucket.
+        bucket: String,
+        /// What happened.
+        source: nats::error::Error,
+    },
+    /// The bucket would not keep a state.
+    #[error("the bucket `{bucket}` cannot keep a state: {reason}")]
+    BadBucket {
+        /// The bucket.
+        bucket: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// The state is damaged, or of another format.
-    #[error("`{}`: {source}", path.display())]
+    #[error("{place}: {source}")]
     State {
-        /// The file.
-        path: PathBuf,
+        /// The file, or the key.
+        place: String,
         /// What is wrong with it.
         source: state::Error,
     },
-    /// The file belongs to another environment.
-    #[error("`{}` is the state of environment `{found}`, not of `{wanted}`", path.display())]
+    /// The state belongs to another environment.
+    #[error("{place} is the state of environment `{found}`, not of `{wanted}`")]
     OtherEnvironment {
-        /// The file.
-        path: PathBuf,
+        /// The file, or the key.
+        place: String,
         /// Whose it is.
         found: String,
         /// Whose it should be.
         wanted: String,
+    },
+    /// An older state stands where a later one was.
+    #[error("{place} {}, and serial {seen} of it was seen here before", went_back(*.found))]
+    Backwards {
+        /// The file, or the key.
+        place: String,
+        /// The serial that is there; `None` where there is no state at all.
+        found: Option<u64>,
+        /// The serial that was there.
+        seen: u64,
+    },
+    /// Somebody wrote the state without holding its lock.
+    #[error("the state of `{environment}` was written by somebody else meanwhile")]
+    Raced {
+        /// The environment.
+        environment: String,
     },
     /// Somebody else is at work.
     #[error("the state of `{environment}` is locked{}", held_by(holder.as_ref()))]
@@ -82,6 +165,36 @@ pub enum Error {
         /// The environment.
         environment: String,
         /// By whom, if the lock says so.
+        holder: Option<Holder>,
+        /// Whether the lock outlives its holder.
+        outlives: bool,
+    },
+    /// The lock was taken away while it was held.
+    #[error("the lock of `{environment}` was taken away by `force-unlock` (it was {id})")]
+    LockLost {
+        /// The environment.
+        environment: String,
+        /// The id it had.
+        id: String,
+    },
+    /// Nobody holds the lock that should be taken away.
+    #[error("the state of `{environment}` is not locked")]
+    NotLocked {
+        /// The environment.
+        environment: String,
+    },
+    /// The lock has another id.
+    #[error("the lock has another id than `{given}`: it is held{}", held_by(Some(holder)))]
+    OtherLock {
+        /// The id that was given.
+        given: String,
+        /// Who holds it.
+        holder: Holder,
+    },
+    /// The lock is held by a process that runs.
+    #[error("the lock is held by a process that runs{}", held_by(holder.as_ref()))]
+    HolderRuns {
+        /// Who holds it.
         holder: Option<Holder>,
     },
     /// There is no predecessor with this serial.
@@ -95,42 +208,93 @@ pub enum Error {
 }
 
 fn held_by(holder: Option<&Holder>) -> String {
-    holder.map_or_else(String::new, |Holder { id, operation, who, since }| {
-        format!(" by {who} for `{operation}` since {since} (lock {id})")
-    })
+    holder.map_or_else(String::new, |it| format!(" {}", it.described()))
+}
+
+fn went_back(found: Option<u64>) -> String {
+    found.map_or_else(|| "is gone".to_owned(), |it| format!("has serial {it}"))
+}
+
+impl Holder {
+    fn new(operation: &str) -> Self {
+        Self {
+            id: Uuid::new_v4().to_string(),
+            operation: operation.to_owned(),
+            who: format!("{}, process {}", who::user_at_host(), std::process::id()),
+            since: clock::now(),
+        }
+    }
+
+    /// Who, for what, since when and for how long, under which id.
+    #[must_use]
+    pub fn described(&self) -> String {
+        let Self { id, operation, who, since } = self;
+        let age = clock::seconds_since(since);
+        let age = age.map_or_else(String::new, |it| {
+            format!(", {} ago", show_duration(it.saturating_mul(1_000_000_000)))
+        });
+        format!("by {who} for `{operation}` since {since}{age} (lock {id})")
+    }
 }
 
 impl Store {
-    /// The store of an environment of a project.
+    /// The store of an environment in files of its project.
     #[must_use]
     pub fn new(project: &Path, environment: &str) -> Self {
-        Self { folder: project.join("state"), environment: environment.to_owned() }
+        let folder = project.join("state");
+        Self {
+            environment: environment.to_owned(),
+            seen: Seen::new(&folder, environment),
+            backend: Backend::File(Files::new(folder, environment)),
+        }
     }
 
-    /// The path of the state.
+    /// The store of an environment in a bucket; what was seen of it is remembered in the project.
     #[must_use]
-    pub fn path(&self) -> PathBuf {
-        self.folder.join(format!("{}.json", self.environment))
+    pub fn shared(project: &Path, environment: &str, kept: &Kept, session: Session) -> Self {
+        Self {
+            environment: environment.to_owned(),
+            seen: Seen::new(&project.join("state"), environment),
+            backend: Backend::Kv(Arc::new(Kv::new(session, kept, environment))),
+        }
     }
 
-    fn history(&self) -> PathBuf {
-        self.folder.join("history").join(&self.environment)
-    }
-
-    fn journal(&self) -> PathBuf {
-        self.folder.join(format!("{}.journal", self.environment))
+    /// Where the state is, for people.
+    #[must_use]
+    pub fn place(&self) -> String {
+        match &self.backend {
+            Backend::File(files) => files.place(),
+            Backend::Kv(kv) => kv.place(),
+        }
     }
 
     /// The state, or a new one where there is none yet; with what a killed apply left in its
-    /// journal.
+    /// journal. One that is older than what was seen here before is refused.
     pub async fn load(&self) -> Result<State, Error> {
+        self.load_with(|saved| self.seen.check(saved, || format!("`{}`", self.place()))).await
+    }
+
+    /// The state, even where a later one was seen before.
+    pub async fn load_any(&self) -> Result<State, Error> {
+        self.load_with(|_| Ok(())).await
+    }
+
+    async fn load_with(
+        &self,
+        check: impl FnOnce(Option<&State>) -> Result<(), Error>,
+    ) -> Result<State, Error> {
         // The journal first: a state that is saved in between has taken it in.
-        let journal = files::read_torn(&self.journal())?;
-        let path = self.path();
-        let state = match files::read_if_there(&path)? {
-            Some(text) => self.parse(&path, &text)?,
-            None => State::new(&self.environment),
+        let journal = match &self.backend {
+            Backend::File(files) => files.journal()?,
+            Backend::Kv(kv) => kv.journal().await?,
         };
+        let text = match &self.backend {
+            Backend::File(files) => files.text()?,
+            Backend::Kv(kv) => kv.text().await?,
+        };
+        let saved = text.map(|it| self.parse(&format!("`{}`", self.place()), &it)).transpose()?;
+        check(saved.as_ref())?;
+        let state = saved.unwrap_or_else(|| State::new(&self.environment));
         Ok(match journal {
             Some(journal) => state.replayed(&journal),
             None => state,
@@ -138,129 +302,223 @@ impl Store {
     }
 
     /// Reads a text as a state of this environment.
-    pub fn parse(&self, path: &Path, text: &str) -> Result<State, Error> {
-        let path = path.to_owned();
+    pub fn parse(&self, place: &str, text: &str) -> Result<State, Error> {
+        let place = place.to_owned();
         let state = match State::read(text) {
             Ok(state) => state,
-            Err(source) => return Err(Error::State { path, source }),
+            Err(source) => return Err(Error::State { place, source }),
         };
         if state.environment == self.environment {
             return Ok(state);
         }
         let (found, wanted) = (state.environment, self.environment.clone());
-        Err(Error::OtherEnvironment { path, found, wanted })
+        Err(Error::OtherEnvironment { place, found, wanted })
     }
 
     /// Replaces the state, and ends the journal that led to it.
-    pub(crate) async fn save(&self, state: &State, _: &Lock) -> Result<(), Error> {
-        files::make_folder(&self.folder)?;
-        files::replace(&self.path(), &state.write())?;
-        Ok(files::remove_if_there(&self.journal())?)
+    pub async fn save(&self, state: &State, lock: &Lock) -> Result<(), Error> {
+        lock.check(&self.environment).await?;
+        match &self.backend {
+            Backend::File(files) => {
+                files.replace(&state.write())?;
+                files.end_journal()?;
+            }
+            Backend::Kv(kv) => {
+                kv.replace(state.serial, &state.write()).await?;
+                kv.end_journal().await?;
+            }
+        }
+        self.seen.note(state)
     }
 
     /// Makes room for another state: what a killed apply left in its journal goes into the present
     /// one as it was loaded, and that is kept as a predecessor.
-    pub(crate) async fn settle(&self, loaded: &State, lock: &Lock) -> Result<(), Error> {
-        if self.journal().exists() {
+    pub async fn settle(&self, loaded: &State, lock: &Lock) -> Result<(), Error> {
+        let left = match &self.backend {
+            Backend::File(files) => files.journal()?,
+            Backend::Kv(kv) => kv.journal().await?,
+        };
+        if left.is_some() {
             self.save(loaded, lock).await?;
         }
-        self.keep_predecessor(lock).await
+        let Backend::File(files) = &self.backend else {
+            // A bucket keeps the past of its keys.
+            return Ok(());
+        };
+        let Some(text) = files.text()? else { return Ok(()) };
+        let serial = self.parse(&format!("`{}`", self.place()), &text)?.serial;
+        files.keep(serial, &text)
+    }
+
+    /// Keeps a state that cannot be read, before it is replaced by one that can; says where.
+    pub(crate) async fn set_aside(&self, _: &Lock) -> Result<Option<String>, Error> {
+        match &self.backend {
+            Backend::File(files) => files.set_aside(),
+            Backend::Kv(kv) => Ok(kv.text().await?.map(|_| format!("the past of {}", kv.place()))),
+        }
     }
 
     /// Opens the journal of an apply that leads to `next`.
-    pub(crate) async fn begin(&self, next: &State, _: &Lock) -> Result<Journal, Error> {
-        let path = self.journal();
-        files::make_folder(&self.folder)?;
-        files::replace(&path, &next.journal())?;
-        let file = fs::OpenOptions::new().append(true).open(&path);
-        let file = file.map_err(|it| files::Error::new("open", &path, it))?;
-        Ok(Journal { file, path })
-    }
-
-    /// Keeps a copy of the present state under its serial, before it is replaced by a later one.
-    async fn keep_predecessor(&self, _: &Lock) -> Result<(), Error> {
-        let path = self.path();
-        let Some(text) = files::read_if_there(&path)? else { return Ok(()) };
-        let state = self.parse(&path, &text)?;
-        files::make_folder(&self.history())?;
-        files::replace(&self.predecessor(state.serial), &text)?;
-        let kept = self.kept().await?;
-        for serial in &kept[..kept.len().saturating_sub(KEPT)] {
-            let path = self.predecessor(*serial);
-            fs::remove_file(&path).map_err(|it| files::Error::new("remove", &path, it))?;
-        }
-        Ok(())
-    }
-
-    fn predecessor(&self, serial: u64) -> PathBuf {
-        self.history().join(format!("{serial:06}.json"))
+    pub async fn begin(&self, next: &State, lock: &Lock) -> Result<Journal, Error> {
+        lock.check(&self.environment).await?;
+        Ok(Journal(match (&self.backend, &lock.held) {
+            (Backend::Kv(kv), Held::Kv { sequence, .. }) => {
+                let id = lock.holder.id.clone();
+                Pen::Kv(kv::Lines::begin(kv, &next.journal(), *sequence, id).await?)
+            }
+            (Backend::File(files), _) => Pen::File(files.begin(&next.journal())?),
+            (Backend::Kv(_), Held::File(_)) => {
+                return Err(Error::NotLocked { environment: self.environment.clone() });
+            }
+        }))
     }
 
     /// The serials of the kept predecessors, oldest first.
-    pub(crate) async fn kept(&self) -> Result<Vec<u64>, Error> {
-        let folder = self.history();
-        let entries = match fs::read_dir(&folder) {
-            Ok(entries) => entries,
-            Err(it) if it.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(it) => return Err(files::Error::new("read", &folder, it).into()),
-        };
-        let serial = |it: fs::DirEntry| it.path().file_stem()?.to_str()?.parse().ok();
-        let mut serials: Vec<u64> = entries.filter_map(Result::ok).filter_map(serial).collect();
-        serials.sort_unstable();
-        Ok(serials)
+    pub async fn kept(&self) -> Result<Vec<u64>, Error> {
+        match &self.backend {
+            Backend::File(files) => files.kept(),
+            Backend::Kv(kv) => kv.kept().await,
+        }
     }
 
     /// The kept predecessor with a serial.
-    pub(crate) async fn load_kept(&self, serial: u64) -> Result<State, Error> {
-        let path = self.predecessor(serial);
-        match files::read_if_there(&path)? {
-            Some(text) => self.parse(&path, &text),
+    pub async fn load_kept(&self, serial: u64) -> Result<State, Error> {
+        let text = match &self.backend {
+            Backend::File(files) => files.predecessor(serial)?,
+            Backend::Kv(kv) => kv.predecessor(serial).await?,
+        };
+        match text {
+            Some(text) => self.parse(&format!("serial {serial} of `{}`", self.place()), &text),
             None => Err(Error::NoSuchSerial { environment: self.environment.clone(), serial }),
         }
     }
 
+    /// The latest serial that is known of, damaged, gone or kept: the next is later than it.
+    pub(crate) async fn latest(&self) -> Result<u64, Error> {
+        let kept = self.kept().await?.last().copied();
+        Ok(kept.max(self.seen.serial()).unwrap_or_default())
+    }
+
     /// Takes the lock, or says who holds it.
     pub async fn lock(&self, operation: &str) -> Result<Lock, Error> {
-        files::make_folder(&self.folder)?;
-        let path = self.folder.join(format!("{}.lock", self.environment));
-        let error = |it| files::Error::new("lock", &path, it);
-        let file = fs::OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(error)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(fs::TryLockError::WouldBlock) => {
-                let text = fs::read_to_string(&path).unwrap_or_default();
-                let holder = serde_json::from_str(&text).ok();
-                return Err(Error::Locked { environment: self.environment.clone(), holder });
+        let holder = Holder::new(operation);
+        let held = match &self.backend {
+            Backend::File(files) => files.lock(&holder)?.map(Held::File),
+            Backend::Kv(kv) => {
+                let locked = kv.lock(&holder).await?;
+                locked.map(|sequence| Held::Kv { kv: Arc::clone(kv), sequence })
             }
-            Err(fs::TryLockError::Error(it)) => return Err(error(it).into()),
-        }
-        let holder = Holder {
-            id: Uuid::new_v4().to_string(),
-            operation: operation.to_owned(),
-            who: format!("{}, process {}", who::user_at_host(), std::process::id()),
-            since: clock::now(),
         };
-        let text = serde_json::to_string(&holder).expect("a holder is always written");
-        file.set_len(0).map_err(error)?;
-        io::Write::write_all(&mut &file, text.as_bytes()).map_err(error)?;
-        Ok(Lock { file })
+        match held {
+            Ok(held) => Ok(Lock { holder, held }),
+            Err(holder) => Err(Error::Locked {
+                environment: self.environment.clone(),
+                holder,
+                outlives: self.outlives_holders(),
+            }),
+        }
+    }
+
+    /// Takes the lock, and tries again for a while where somebody holds it.
+    pub async fn lock_within(&self, operation: &str, longest: Duration) -> Result<Lock, Error> {
+        const FIRST: Duration = Duration::from_millis(100);
+        const LONGEST: Duration = Duration::from_secs(16);
+        let deadline = Instant::now() + longest;
+        let mut pause = FIRST;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.lock(operation).await {
+                Err(Error::Locked { .. }) if !left.is_zero() => {}
+                answer => return answer,
+            }
+            clock::pause(pause.min(left)).await;
+            pause = (pause * 2).min(LONGEST);
+        }
+    }
+
+    /// Whether a lock outlives a holder that is killed.
+    #[must_use]
+    pub fn outlives_holders(&self) -> bool {
+        match &self.backend {
+            Backend::File(_) => false,
+            Backend::Kv(_) => true,
+        }
+    }
+
+    /// How the lock stands.
+    pub async fn status(&self) -> Result<Status, Error> {
+        match &self.backend {
+            Backend::File(files) => files.status(),
+            Backend::Kv(kv) => Ok(match kv.holder().await? {
+                Some((_, holder)) => Status::Held(holder),
+                None => Status::Free,
+            }),
+        }
+    }
+
+    /// Takes the lock away from a holder that is gone.
+    pub async fn force_unlock(&self, id: &str) -> Result<(), Error> {
+        let holder = match self.status().await? {
+            Status::Held(holder) => holder,
+            Status::Free | Status::Left(_) => {
+                return Err(Error::NotLocked { environment: self.environment.clone() });
+            }
+        };
+        if let Some(holder) = holder.clone().filter(|it| it.id != id) {
+            return Err(Error::OtherLock { given: id.to_owned(), holder });
+        }
+        match &self.backend {
+            // What the operating system holds ends with the process, and by nothing else.
+            Backend::File(_) => Err(Error::HolderRuns { holder }),
+            Backend::Kv(kv) => kv.force_unlock(id).await,
+        }
     }
 }
 
 impl Journal {
-    /// Adds whole lines; they are on disk when this returns.
-    pub(crate) async fn append(&self, lines: &str) -> Result<(), Error> {
-        let write = || {
-            io::Write::write_all(&mut &self.file, lines.as_bytes())?;
-            self.file.sync_data()
-        };
-        Ok(write().map_err(|it| files::Error::new("write", &self.path, it))?)
+    /// Adds whole lines; they are kept when this returns. An apply whose lock was taken away adds
+    /// nothing more.
+    pub async fn append(&self, lines: &str) -> Result<(), Error> {
+        match &self.0 {
+            Pen::File(pen) => pen.append(lines),
+            Pen::Kv(pen) => pen.append(lines).await,
+        }
+    }
+}
+
+impl Lock {
+    /// The id by which it can be taken away.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.holder.id
+    }
+
+    /// Whether it is still held: one in a bucket can be taken away.
+    pub async fn is_held(&self) -> Result<bool, Error> {
+        match &self.held {
+            Held::File(_) => Ok(true),
+            Held::Kv { kv, sequence } => kv.is_locked_by(*sequence).await,
+        }
+    }
+
+    async fn check(&self, environment: &str) -> Result<(), Error> {
+        if self.is_held().await? {
+            return Ok(());
+        }
+        Err(Error::LockLost { environment: environment.to_owned(), id: self.holder.id.clone() })
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        match &self.held {
+            // What is left in the file would only mislead; the lock itself ends with the handle.
+            Held::File(file) => drop(file.set_len(0)),
+            Held::Kv { kv, sequence } => {
+                let (kv, sequence) = (Arc::clone(kv), *sequence);
+                super::before_the_end(async move { kv.unlock(sequence).await });
+            }
+        }
     }
 }
 
@@ -268,11 +526,4 @@ impl Journal {
 #[must_use]
 pub(crate) fn lineage() -> String {
     Uuid::new_v4().to_string()
-}
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        // What is left in the file would only mislead; the lock itself ends with the handle.
-        let _ = self.file.set_len(0);
-    }
 }

@@ -2,6 +2,12 @@
 
 use std::{env, fs};
 
+/// Whether a pipeline runs this program: then nobody waits in front of it.
+#[must_use]
+pub(crate) fn is_ci() -> bool {
+    env::var_os("CI").is_some_and(|it| !it.is_empty() && it != "false" && it != "0")
+}
+
 /// `user@host`, as far as the environment says.
 #[must_use]
 pub(crate) fn user_at_host() -> String {

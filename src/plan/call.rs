@@ -11,6 +11,7 @@ use crate::{
     config::Config,
     diff::{Delta, overlay},
     live::Observed,
+    mark::Mark,
     position,
     schema::{Field, OLDEST, Update, api_level, consumer::START},
     sides::Sides,
@@ -137,6 +138,20 @@ impl Step {
 }
 
 impl Call {
+    /// The request as it is sent: what it writes bears the mark of the state that owns it.
+    #[must_use]
+    pub fn marked(mut self, mark: Option<&Mark>) -> Self {
+        let config = match (self.does, &self.address) {
+            (Does::Set | Does::Delete, _) => None,
+            (Does::Write | Does::Resume, Address::Stream(_)) => Some(&mut self.body),
+            (Does::Write | Does::Resume, Address::Consumer { .. }) => self.body.get_mut("config"),
+        };
+        if let (Some(mark), Some(config)) = (mark, config) {
+            mark.put(config);
+        }
+        self
+    }
+
     /// The request as it is sent: what goes on where a consumer stands is told where that is.
     #[must_use]
     pub fn told(mut self, is: Option<&Observed>) -> Self {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::{Action, Ask, Change, Mode, Risk, Step, bucket, origin};
+use super::{Action, Ask, Change, Mode, Risk, Step, bucket, origin, owner};
 use crate::{
     address::{Address, consumers_of},
     config::Config,
@@ -47,6 +47,7 @@ impl Around<'_> {
         let mut replacement = None;
         if let Some(is) = self.live.resources.get(&address) {
             step.risks = self.risks(step, is);
+            step.risks.extend(owner::taken_over(step, is, self.recorded));
             if step.destroys() {
                 stops.extend(self.protection(step, wanted, is));
             }
@@ -82,7 +83,8 @@ fn no_consent(address: &Address, risk: &Risk) -> Finding {
         Amount::AtMost(messages) => format!(" (at most {})", count(*messages, "message")),
         Amount::Unknown(why) => format!(" (nobody knows how many: {why})"),
     };
-    Finding::error(Code::DataLoss, format!("`{address}`: {}{amount}", risk.why))
+    let code = if risk.harm == Harm::Takeover { Code::Owner } else { Code::DataLoss };
+    Finding::error(code, format!("`{address}`: {}{amount}", risk.why))
         .help(format!("to do it all the same, plan with `--allow {}={address}`", risk.harm))
 }
 
@@ -488,7 +490,9 @@ fn cost(change: &Change, step: &Step, is: &Observed, stored: u64) -> Option<Cost
             let messages = match harm {
                 Harm::DataLoss | Harm::Delivery | Harm::Redelivery if stored == 0 => return None,
                 Harm::DataLoss | Harm::Delivery | Harm::Redelivery => Amount::AtMost(stored),
-                Harm::OneWay | Harm::Destroy | Harm::Availability => Amount::Nothing,
+                Harm::OneWay | Harm::Destroy | Harm::Availability | Harm::Takeover => {
+                    Amount::Nothing
+                }
             };
             Some((harm, messages, why.to_owned()))
         }

@@ -41,6 +41,13 @@ fn no_such_target(flag: &str, address: &Address, all: &BTreeSet<&Address>) -> Fi
     Finding::error(Code::NoSuchTarget, message).help(near.unwrap_or_else(otherwise))
 }
 
+/// What keeps the state is not a plan's to change, whatever the state itself says.
+pub(super) fn own(address: &Address) -> Finding {
+    let message = format!("`{address}` keeps the state of this environment, and is left alone");
+    let help = format!("let go of it: `jsplan state rm {address}`");
+    Finding::warning(Code::Protected, message).about(address).help(help)
+}
+
 pub(super) fn unreadable(address: &Address, reason: &str) -> Finding {
     Finding::error(Code::Unreadable, format!("`{address}` could not be read: {reason}"))
         .about(address)

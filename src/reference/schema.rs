@@ -10,12 +10,13 @@ use crate::{
     schema::{Choice, Field, Kind, OLDEST, UNLIMITED, Unset, Writer},
     spec::{
         connection::{EXPECT, ONE_URL, SERVER, TLS},
+        keeping::{self, STATE},
         policy::{
             OFF,
             read::OWN,
             rules::{RULES, Rule},
         },
-        read::{ENVIRONMENT, EXTENDS, NAMING, OF_ONE, STATE, TOP},
+        read::{ENVIRONMENT, EXTENDS, NAMING, OF_ONE, TOP},
         resource::Resource,
         value::{Key, last},
     },
@@ -70,7 +71,7 @@ fn section(name: &str) -> Value {
     match name {
         "environment" => table(ENVIRONMENT.iter()),
         "server" => server(),
-        "state" => table(STATE.iter()),
+        "state" => state(),
         "naming" => table(NAMING.iter()),
         "policy" => policy(),
         "defaults" | "override" => {
@@ -93,6 +94,16 @@ fn server() -> Value {
     properties["tls"] = table(TLS.iter());
     properties["expect"] = table(EXPECT.iter());
     server
+}
+
+fn state() -> Value {
+    let mut of_state = server();
+    if let Value::Object(properties) = &mut of_state["properties"] {
+        properties.remove("expect");
+    }
+    let mut state = table(STATE.iter());
+    state["properties"][keeping::SERVER] = described(of_state, keeping::SERVER_DOC);
+    state
 }
 
 fn policy() -> Value {

@@ -286,7 +286,7 @@ fn gutter(step: &Step) -> String {
 fn endangers(step: &Step) -> bool {
     step.risks.iter().any(|it| match it.harm {
         Harm::DataLoss | Harm::Delivery | Harm::OneWay => true,
-        Harm::Redelivery | Harm::Destroy | Harm::Availability => false,
+        Harm::Redelivery | Harm::Destroy | Harm::Availability | Harm::Takeover => false,
     })
 }
 
@@ -388,6 +388,7 @@ fn cost(step: &Step, risk: &Risk) -> Vec<String> {
         Harm::Destroy => ("data ", format!("destroys {amount}: {why}")),
         Harm::OneWay => ("undo ", format!("not possible: {why}")),
         Harm::Availability => ("risk ", why.into_owned()),
+        Harm::Takeover => ("owner", why.into_owned()),
     };
     let style = if endangers(step) { DANGER } else { Style::new() };
     let mut lines = vec![format!("    {}  {what}", style.style(label))];

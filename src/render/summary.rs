@@ -129,9 +129,12 @@ fn of_stream<'a>(steps: impl Iterator<Item = &'a Step>, harm: Harm) -> (u64, boo
     match harm {
         // What one consumer skips, another may still deliver: these do not overlap.
         Harm::Delivery => (sum, exact),
-        Harm::DataLoss | Harm::Redelivery | Harm::OneWay | Harm::Destroy | Harm::Availability => {
-            (sum.min(stored), exact && terms <= 1)
-        }
+        Harm::DataLoss
+        | Harm::Redelivery
+        | Harm::OneWay
+        | Harm::Destroy
+        | Harm::Availability
+        | Harm::Takeover => (sum.min(stored), exact && terms <= 1),
     }
 }
 

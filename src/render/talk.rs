@@ -3,10 +3,57 @@
 use super::{ASIDE, CHANGED, DANGER, NAME, cut, escape};
 use crate::{
     plan::{Mode, Plan},
+    rebuild::Rebuilt,
     spec::Desired,
     state::State,
     units::{count_of, show_count},
 };
+
+/// A state that was made anew: what it took in, and what it could not.
+#[must_use]
+pub(crate) fn rebuilt(rebuilt: &Rebuilt, aside: Option<&str>) -> String {
+    let Rebuilt { state, unmarked, others } = rebuilt;
+    let taken = count_of(state.resources.len(), "resource");
+    let mut text =
+        format!("The state was rebuilt: {taken} with its mark. State serial {}.\n", state.serial);
+    if let Some(aside) = aside {
+        text += &format!("What it replaces is kept: {}\n", escape(aside));
+    }
+    if !unmarked.is_empty() {
+        text += "Declared and live, without a mark; the next apply adopts them:\n";
+        text.extend(unmarked.iter().map(|it| format!("  {}\n", escape(&it.to_string()))));
+    }
+    if !others.is_empty() {
+        text += "Declared, and marked by another state:\n";
+        text.extend(others.iter().map(|(address, mark)| {
+            let address = address.to_string();
+            format!("  {}, by environment {}\n", escape(&address), escape(&mark.environment))
+        }));
+    }
+    text
+}
+
+/// The lock takes a while to come by.
+#[must_use]
+pub(crate) fn acquiring() -> String {
+    format!("{}\n", ASIDE.style("Acquiring state lock..."))
+}
+
+/// The question before a lock is taken away from somebody; only `yes` passes.
+#[must_use]
+pub(crate) fn unlocking(environment: &str, holder: &str) -> String {
+    format!(
+        "\n{}\n  The state is locked {}.\n  Two applies at work at once can damage what they \
+         manage, so see first that this one has ended.\n  Only 'yes' will be accepted to \
+         confirm.\n\n  {} ",
+        NAME.style(format!(
+            "Do you want to take away the lock of environment \"{}\"?",
+            escape(environment)
+        )),
+        escape(holder),
+        NAME.style("Enter a value:")
+    )
+}
 
 /// Why a command stopped, and what to do about it.
 #[must_use]

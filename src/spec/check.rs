@@ -32,6 +32,12 @@ pub(super) fn check(desired: &Desired, sources: &Sources, findings: &mut Vec<Fin
         if let Some(kind) = declared.bucket {
             check.bucket(kind, address, declared);
         }
+        if address.is_stream() && desired.environment.keeping.has(address) {
+            let message = format!("`{}` keeps the state of this environment", address.name());
+            let finding = Finding::error(Code::Conflict, message).about(address);
+            let help = "jsplan makes it by itself and never deletes it: remove this block";
+            check.findings.push(finding.at(declared.place).help(help));
+        }
     }
     check.origins();
     check.subjects();

@@ -1,4 +1,5 @@
-//! `[server]`: how a server is reached, by whom, and what it must turn out to be.
+//! `[server]`: how a server is reached, by whom, and what it must turn out to be; and
+//! `[state.server]`, which is another one.
 
 use serde_json::Value;
 use toml::de::DeValue;
@@ -59,11 +60,25 @@ const SECRETS: &[&str] = &["password", "token", "creds", "nkey"];
 
 /// Reads `[server]` of one file. What looks like a secret is refused, and kept from being shown.
 pub(super) fn read(reader: &mut Reader<'_>, given: &Toml<'_>) -> Server {
-    let Some(table) = reader.table_of("server", given) else { return Server::default() };
+    read_at("server", &[("tls", TLS), ("expect", EXPECT)], reader, given)
+}
+
+/// Reads `[state.server]` of one file.
+pub(super) fn read_of_state(reader: &mut Reader<'_>, given: &Toml<'_>) -> Server {
+    read_at("state.server", &[("tls", TLS)], reader, given)
+}
+
+fn read_at(
+    path: &str,
+    tables: &[(&'static str, &'static [Key])],
+    reader: &mut Reader<'_>,
+    given: &Toml<'_>,
+) -> Server {
+    let Some(table) = reader.table_of(path, given) else { return Server::default() };
     let single = table.get("url").filter(|it| matches!(it.get_ref(), DeValue::String(_)));
-    let inside: &[&str] =
-        if single.is_some() { &["tls", "expect", "url"] } else { &["tls", "expect"] };
-    let mut fields = reader.section("server", SERVER, inside, given);
+    let inside = tables.iter().map(|it| it.0).chain(single.map(|_| "url"));
+    let inside: Vec<_> = inside.collect();
+    let mut fields = reader.section(path, SERVER, &inside, given);
     // Under a key that nobody knows may stand a password whose key is misspelt.
     let known = |name: &str| SERVER.iter().any(|it| it.0 == name) || inside.contains(&name);
     for (_, value) in table.iter().filter(|it| !known(it.0.get_ref())) {
@@ -73,9 +88,9 @@ pub(super) fn read(reader: &mut Reader<'_>, given: &Toml<'_>) -> Server {
         let Written { value, place } = reader.key(&ONE_URL, url);
         fields.insert("url", Written { value: vec![value].into(), place });
     }
-    for (name, keys) in [("tls", TLS), ("expect", EXPECT)] {
-        if let Some(inner) = table.get(name) {
-            fields.append(&mut reader.section(&format!("server.{name}"), keys, &[], inner));
+    for (name, keys) in tables {
+        if let Some(inner) = table.get(*name) {
+            fields.append(&mut reader.section(&format!("{path}.{name}"), keys, &[], inner));
         }
     }
     judge(reader, &mut fields);
@@ -99,13 +114,45 @@ pub(super) fn connection(
     spec: Place,
     findings: &mut Vec<Finding>,
 ) -> (Connection, Expect) {
+    if server.first(WAYS).is_none() {
+        let message = "the spec does not say which server it is for";
+        let help = "under `[server]`, add `url = \"nats://HOST:4222\"`, or `context = \"NAME\"` of \
+                    the `nats` CLI";
+        let place = server.place.unwrap_or(spec);
+        findings.push(Finding::error(Code::Missing, message).at(place).help(help));
+    }
+    let text = |name: &str| server.get(name).and_then(Value::as_str).map(str::to_owned);
+    let expect = Expect {
+        cluster: text("expect.cluster"),
+        account: text("expect.account"),
+        domain: text("expect.domain"),
+    };
+    (judged(server, findings), expect)
+}
+
+/// The connection of a state that is kept on a server of its own.
+pub(super) fn connection_of_state(
+    server: &Server,
+    spec: Place,
+    findings: &mut Vec<Finding>,
+) -> Connection {
+    if server.first(WAYS).is_none() {
+        let message = "`[state.server]` does not say which server it is";
+        let help = "add `url` or `context`; without the table it is the environment's own server";
+        let place = server.place.unwrap_or(spec);
+        findings.push(Finding::error(Code::Missing, message).at(place).help(help));
+    }
+    judged(server, findings)
+}
+
+fn judged(server: &Server, findings: &mut Vec<Finding>) -> Connection {
     exclusive(server, findings);
     protected(server, findings);
-    required(server, server.place.unwrap_or(spec), findings);
+    required(server, findings);
     let text = |name: &str| server.get(name).and_then(Value::as_str).map(str::to_owned);
     let hidden = |name: &str| server.get(name).and_then(Value::as_str).and_then(secret);
     let urls = server.get("url").and_then(Value::as_array).into_iter().flatten();
-    let connection = Connection {
+    Connection {
         urls: urls.filter_map(|it| it.as_str().map(str::to_owned)).collect(),
         context: text("context"),
         user: text("user"),
@@ -121,13 +168,7 @@ pub(super) fn connection(
         api_prefix: text("api_prefix"),
         inbox_prefix: text("inbox_prefix"),
         timeout: server.get("timeout").and_then(Value::as_i64),
-    };
-    let expect = Expect {
-        cluster: text("expect.cluster"),
-        account: text("expect.account"),
-        domain: text("expect.domain"),
-    };
-    (connection, expect)
+    }
 }
 
 impl Server {
@@ -325,13 +366,7 @@ fn exclusive(server: &Server, findings: &mut Vec<Finding>) {
 }
 
 /// Settings that need another.
-fn required(server: &Server, place: Place, findings: &mut Vec<Finding>) {
-    if server.first(WAYS).is_none() {
-        let message = "the spec does not say which server it is for";
-        let help = "under `[server]`, add `url = \"nats://HOST:4222\"`, or `context = \"NAME\"` of \
-                    the `nats` CLI";
-        findings.push(Finding::error(Code::Missing, message).at(place).help(help));
-    }
+fn required(server: &Server, findings: &mut Vec<Finding>) {
     let pairs = [
         (
             "user",

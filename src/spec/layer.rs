@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 use serde_json::{Value, json};
 
 use super::{
-    Declared, Desired, Environment, connection, is_environment,
+    Declared, Desired, Environment, connection, is_environment, keeping,
     policy::{self, Policy, Stance},
     read::{Blanket, Block, Layer, Stream, is_name},
     resource::Resource,
@@ -37,14 +37,15 @@ pub(super) fn merge(
     sources: &Sources,
     findings: &mut Vec<Finding>,
 ) -> (Desired, Policy, Stances) {
-    let Layer { environment, server, naming, policy, defaults, overrides, streams, buckets } =
+    let Layer { environment, server, state, naming, policy, defaults, overrides, streams, buckets } =
         flatten(layers, findings);
     let spec = sources.first_line();
     let name = name_of(path, spec, findings);
     let (server, expect) = connection::connection(&server, spec, findings);
+    let keeping = keeping::keeping(&state, spec, findings);
     let protected = environment.get("protected").map(|it| &it.value);
     let protected = protected == Some(&Value::Bool(true));
-    let environment = Environment { name, protected, server, expect };
+    let environment = Environment { name, protected, server, expect, keeping };
     let naming = Naming::of(&naming);
     let mut resources =
         Resources { declared: BTreeMap::new(), stances: Stances::new(), sources, findings };
@@ -81,10 +82,11 @@ fn name_of(path: &str, spec: Place, findings: &mut Vec<Finding>) -> String {
 }
 
 fn lay(below: &mut Layer, above: Layer, findings: &mut Vec<Finding>) {
-    let Layer { environment, server, naming, policy, defaults, overrides, streams, buckets } =
+    let Layer { environment, server, state, naming, policy, defaults, overrides, streams, buckets } =
         above;
     below.environment.extend(environment);
     connection::lay(&mut below.server, server);
+    keeping::lay(&mut below.state, state);
     below.naming.extend(naming);
     policy::lay(&mut below.policy, policy);
     for (kind, fields) in defaults {

@@ -7,6 +7,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::{
     connection::{self, Server},
+    keeping::{self, State},
     policy::{self, Policy},
     resource::Resource,
     value::{Fields, Key, Reader, Toml, TomlKey, Written, quoted},
@@ -14,7 +15,7 @@ use super::{
 use crate::{
     finding::{Code, Finding, Place, Sources, closest},
     schema::{
-        Choice, Field, Kind, Writer,
+        Field, Kind, Writer,
         bucket::{Bucket, is_bucket_name},
     },
 };
@@ -24,6 +25,7 @@ use crate::{
 pub(super) struct Layer {
     pub(super) environment: Fields,
     pub(super) server: Server,
+    pub(super) state: State,
     pub(super) naming: Fields,
     pub(super) policy: Policy,
     pub(super) defaults: Blanket,
@@ -67,8 +69,6 @@ pub(crate) const TOP: &[(&str, &str)] = &[
 pub(crate) const EXTENDS: Key = ("extends", Kind::Text, TOP[0].1);
 pub(crate) const ENVIRONMENT: &[Key] =
     &[("protected", Kind::Bool, "An apply asks for the name of the environment to be typed.")];
-pub(crate) const STATE: &[Key] =
-    &[("backend", Kind::OneOf(&[Choice::new("file")]), "`file`: one file in `state/`.")];
 pub(crate) const NAMING: &[Key] = &[(
     "durable",
     Kind::Text,
@@ -205,7 +205,7 @@ impl Reader<'_> {
                     layer.environment = self.section("environment", ENVIRONMENT, &[], &value);
                 }
                 "server" => layer.server = connection::read(self, &value),
-                "state" => drop(self.section("state", STATE, &[], &value)),
+                "state" => layer.state = keeping::read(self, &value),
                 "naming" => {
                     layer.naming = self.section("naming", NAMING, &[], &value);
                     self.naming(&mut layer.naming);

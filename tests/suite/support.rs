@@ -3,4 +3,5 @@
 pub(crate) mod client;
 pub(crate) mod identity;
 pub(crate) mod project;
+pub(crate) mod proxy;
 pub(crate) mod server;

@@ -239,6 +239,21 @@ impl Error {
         matches!(self, Self::Api { err_code: 10124 | 10226, .. })
     }
 
+    /// Whether another resource has the name.
+    pub(crate) fn is_taken(&self) -> bool {
+        matches!(self, Self::Api { err_code: 10058, .. })
+    }
+
+    /// Whether there are not as many servers as copies are asked for.
+    pub(crate) fn is_too_many_replicas(&self) -> bool {
+        matches!(self, Self::Api { err_code: 10005 | 10023 | 10074, .. })
+    }
+
+    /// Whether a message was not stored because another came before it.
+    pub(crate) fn is_conflict(&self) -> bool {
+        matches!(self, Self::Api { err_code: 10071 | 10164, .. })
+    }
+
     /// Whether the server says that the resource is not there.
     pub(crate) fn is_absence(&self) -> bool {
         matches!(self, Self::Api { code: 404, err_code: 10059 | 10014, .. })

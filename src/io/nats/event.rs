@@ -85,6 +85,7 @@ impl Reports {
 /// A subject of the API of some domain as that domain's own servers say it.
 fn within(subject: &str) -> String {
     match subject.split('.').collect::<Vec<_>>().as_slice() {
+        ["$JS", _, "API", "$KV", rest @ ..] => format!("$KV.{}", rest.join(".")),
         ["$JS", _, "API", rest @ ..] => format!("$JS.API.{}", rest.join(".")),
         _ => subject.to_owned(),
     }

@@ -378,7 +378,7 @@ impl Consumer<'_> {
     }
 }
 
-fn parse<'a, T: Deserialize<'a>>(subject: &str, payload: &'a [u8]) -> Result<T, Error> {
+pub(super) fn parse<'a, T: Deserialize<'a>>(subject: &str, payload: &'a [u8]) -> Result<T, Error> {
     serde_json::from_slice(payload).map_err(|it| unreadable(subject, &it.to_string()))
 }
 

@@ -64,9 +64,14 @@ impl Output {
 impl Project {
     /// One environment, `test`, with this spec, on this server.
     pub(crate) fn new(server: &Server, spec: &str) -> Self {
+        Self::at(server.url(), spec)
+    }
+
+    /// One environment, `test`, with this spec, on whatever answers there.
+    pub(crate) fn at(url: &str, spec: &str) -> Self {
         let project = Self {
             folder: tempfile::tempdir().expect("a folder can be made"),
-            url: server.url().to_owned(),
+            url: url.to_owned(),
             env: "test".to_owned(),
         };
         fs::create_dir(project.path("environments")).expect("a folder can be made");
