@@ -151,8 +151,9 @@ impl Failure {
                  makes it anew from what is live; nothing was changed"
             }
             store::Error::Backwards { found: None, .. } => {
-                "`jsplan state restore` lists the kept predecessors, and `jsplan state rebuild` \
-                 makes it anew from what is live"
+                "if it was kept elsewhere: `jsplan state push FILE`; if it is lost: `jsplan state \
+                 restore` lists what is kept, and `jsplan state rebuild` makes it anew from what is \
+                 live"
             }
             store::Error::Backwards { .. } => {
                 "an older one was put back: `jsplan state restore` lists what is kept; to go on \

@@ -74,10 +74,11 @@ pub(crate) async fn run(project: &Project, command: &Command) -> Result<Exit, Fa
         Status::Left(holder) => format!(
             "The state of {environment} is not locked. The last holder ended without letting go: \
              it was taken {}.\n",
-            holder.described()
+            render::escape(&holder.described())
         ),
         Status::Held(Some(holder)) => {
-            format!("The state of {environment} is locked {}.\n", holder.described())
+            let holder = holder.described();
+            format!("The state of {environment} is locked {}.\n", render::escape(&holder))
         }
         Status::Held(None) => {
             format!("The state of {environment} is locked, and the lock does not say by whom.\n")

@@ -189,7 +189,8 @@ async fn push(project: &Project, store: &Store, args: &Push) -> Result<Exit, Fai
         Failure::from(it).help("push what `jsplan state pull` writes; nothing was changed")
     })?;
     let lock = lock::take(project, store, "state push", &args.patience).await?;
-    let present = match store.load().await {
+    // It is asked for, so a state that is gone or older than it was is no reason to refuse.
+    let present = match store.load_any().await {
         Err(error) if !args.force => return Err(Failure::of_store(error)),
         // A damaged one is no predecessor to go back to, and must not be in the way of a mended one.
         present => present.ok(),
@@ -312,8 +313,7 @@ async fn restore(
     if let Some(present) = &present {
         store.settle(present, lock).await.map_err(Failure::of_store)?;
     }
-    // A damaged one may have been a step ahead of the latest that was kept.
-    state.serial = present.map_or(latest + 1, |it| it.serial).max(latest) + 1;
+    state.serial = present.map_or(latest, |it| it.serial.max(latest)) + 1;
     store.save(&state, lock).await.map_err(Failure::of_store)?;
     let now = state.serial;
     project.terminal.say(&format!("Serial {serial} was restored. State serial {now}.\n"));

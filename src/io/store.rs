@@ -395,8 +395,9 @@ impl Store {
 
     /// The latest serial that is known of, damaged, gone or kept: the next is later than it.
     pub(crate) async fn latest(&self) -> Result<u64, Error> {
-        let kept = self.kept().await?.last().copied();
-        Ok(kept.max(self.seen.serial()).unwrap_or_default())
+        // One that cannot be read may have been a step ahead of the last that was kept.
+        let after = self.kept().await?.last().map(|it| it + 1);
+        Ok(after.max(self.seen.serial()).unwrap_or_default())
     }
 
     /// Takes the lock, or says who holds it.
@@ -512,8 +513,12 @@ impl Lock {
 impl Drop for Lock {
     fn drop(&mut self) {
         match &self.held {
-            // What is left in the file would only mislead; the lock itself ends with the handle.
-            Held::File(file) => drop(file.set_len(0)),
+            Held::File(file) => {
+                // What is left in the file would only mislead.
+                let _ = file.set_len(0);
+                // A process that is just being started holds a copy of the handle for a moment.
+                let _ = file.unlock();
+            }
             Held::Kv { kv, sequence } => {
                 let (kv, sequence) = (Arc::clone(kv), *sequence);
                 super::before_the_end(async move { kv.unlock(sequence).await });

@@ -73,7 +73,7 @@ fn a_kept_predecessor_is_restored_under_a_new_serial() {
     let server = server();
     let project = Project::new(&server, SPEC);
     project.apply();
-    let none = project.run(&["state", "restore"]).ended(0).says("move its file away");
+    let none = project.run(&["state", "restore"]).ended(0).says("state rebuild");
     assert_eq!(none.stdout, "", "talk is no list");
     project.run(&["state", "rm", "consumer.S.C"]).ended(0);
     fs::write(project.path("state/test.json"), "").expect("a file can be written");
@@ -99,7 +99,8 @@ fn push_refuses_what_would_lose_something() {
     project.run(&["state", "push", "--force", "one.json"]).ended(0);
     fs::write(project.path("no.json"), "{}").expect("a file can be written");
     project.run(&["state", "push", "no.json"]).ended(1).says("push what `jsplan state pull`");
-    let other = Project::new(&server, SPEC);
+    let elsewhere = self::server();
+    let other = Project::new(&elsewhere, SPEC);
     other.apply();
     let foreign = other.run(&["state", "pull"]).ended(0).stdout;
     fs::write(project.path("two.json"), foreign).expect("a file can be written");

@@ -80,9 +80,9 @@ impl Session {
         }
     }
 
-    /// The configuration of a stream; `None` where there is none.
+    /// The configuration of a stream, be it without a leader; `None` where there is none.
     pub(crate) async fn stream(&self, name: &str) -> Result<Option<Config>, Error> {
-        Ok(self.read(&Address::stream(name)).await?.map(|it| it.config()))
+        Ok(self.find(&Address::stream(name)).await?.map(|it| it.observed.config()))
     }
 
     /// The subjects of a stream that match a filter.

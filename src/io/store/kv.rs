@@ -11,6 +11,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -20,9 +21,12 @@ use uuid::Uuid;
 use super::{Error, Holder};
 use crate::{
     config::Config,
-    io::nats::{
-        self, Session,
-        message::{Put, Stored},
+    io::{
+        clock,
+        nats::{
+            self, Session,
+            message::{Put, Stored},
+        },
     },
     schema::bucket::Bucket,
     spec::Kept,
@@ -45,6 +49,9 @@ const PARTS: &str = "Jsplan-Parts";
 
 /// The serial of a state, to be told without reading it.
 const SERIAL: &str = "Jsplan-Serial";
+
+/// How often a bucket that is being made is looked for.
+const PACE: Duration = Duration::from_millis(50);
 
 /// What clients take for the end of a key.
 const GONE: (&str, &str) = ("KV-Operation", "DEL");
@@ -120,31 +127,34 @@ impl Kv {
     /// The state as it stands.
     pub(super) async fn text(&self) -> Result<Option<String>, Error> {
         const TRIES: usize = 3;
+        let mut torn = String::new();
         for _ in 0..TRIES {
             let head = self.last("state").await?;
             self.revision.store(head.as_ref().map_or(0, |it| it.sequence), Ordering::Relaxed);
             let Some(head) = head.filter(is_there) else { return Ok(None) };
-            if let Some(text) = self.whole(head).await? {
-                return Ok(Some(text));
+            match self.whole(head).await? {
+                Ok(text) => return Ok(Some(text)),
+                // Somebody may have replaced it between the first part and the last.
+                Err(some) => torn = some,
             }
-            // Somebody replaced it between the first part and the last.
         }
-        Ok(Some(String::new()))
+        Ok(Some(torn))
     }
 
-    /// A text with all its parts; `None` where one is gone.
-    async fn whole(&self, head: Stored) -> Result<Option<String>, Error> {
+    /// A text with all its parts; as far as it goes where one is gone, which the seal tells.
+    async fn whole(&self, head: Stored) -> Result<Result<String, String>, Error> {
         let parts = head.header(PARTS).unwrap_or_default().split(',');
         let parts: Vec<u64> = parts.filter_map(|it| it.parse().ok()).collect();
         let mut bytes = head.payload;
         let read = stream::iter(parts.iter().map(|it| self.session.at(&self.stream, *it)));
         let mut read = read.buffered(WINDOW);
         while let Some(part) = read.try_next().await.map_err(|it| self.failed(it))? {
-            let Some(part) = part else { return Ok(None) };
+            let Some(part) = part else {
+                return Ok(Err(String::from_utf8_lossy(&bytes).into_owned()));
+            };
             bytes.extend(part.payload);
         }
-        // What is no text is damage, which the seal tells.
-        Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+        Ok(Ok(String::from_utf8_lossy(&bytes).into_owned()))
     }
 
     /// Replaces the state that was last read; refused where somebody else did.
@@ -185,7 +195,7 @@ impl Kv {
             let serial = next.header(SERIAL).and_then(|it| it.parse().ok());
             found.extend(serial.filter(|_| is_there(&next)).map(|it| (it, next)));
         }
-        found.pop();
+        found.retain(|(_, it)| it.sequence + 1 < from);
         Ok(found)
     }
 
@@ -199,7 +209,7 @@ impl Kv {
     pub(super) async fn predecessor(&self, serial: u64) -> Result<Option<String>, Error> {
         let past = self.past().await?;
         match past.into_iter().rev().find(|it| it.0 == serial) {
-            Some((_, head)) => Ok(Some(self.whole(head).await?.unwrap_or_default())),
+            Some((_, head)) => Ok(Some(self.whole(head).await?.unwrap_or_else(|torn| torn))),
             None => Ok(None),
         }
     }
@@ -342,8 +352,14 @@ impl Kv {
             Err(error) if error.is_taken() => {}
             Err(source) => return Err(Error::NoBucket { bucket: self.bucket.clone(), source }),
         }
-        let found = self.session.stream(&self.stream).await.map_err(|it| self.failed(it))?;
-        Ok(found.unwrap_or_default())
+        // In a cluster it is said to be made a moment before it is said to be there (2.11.11).
+        let mut found = Ok(None);
+        let look = async || {
+            found = self.session.stream(&self.stream).await;
+            !matches!(found, Ok(None))
+        };
+        clock::until(Instant::now() + nats::ELECTION, PACE, look).await;
+        Ok(found.map_err(|it| self.failed(it))?.unwrap_or_default())
     }
 
     /// Makes it as clients make a bucket, so that they can read it.
@@ -354,6 +370,7 @@ impl Kv {
             "subjects": [format!("$KV.{}.>", self.bucket)],
             "retention": "limits",
             "storage": "file",
+            "compression": "s2",
             "discard": "new",
             "max_msgs": -1,
             "max_bytes": -1,
