@@ -147,6 +147,21 @@ const fn row(roles: &'static [Role], subject: &'static str, of: Of, why: &'stati
     Row { roles, subject, of, why }
 }
 
+/// A subject as a table shows it: what it names is a wildcard, or a word in capitals.
+pub(crate) fn shown(row: &Row) -> String {
+    let Row { subject, of, .. } = row;
+    match of {
+        Of::World => (*subject).to_owned(),
+        Of::Account => format!("$JS.API.{subject}"),
+        Of::AnyStream | Of::Stream => format!("$JS.API.{subject}.*"),
+        Of::Consumer => format!("$JS.API.{subject}.*.*"),
+        Of::Read => format!("$JS.API.{subject}.STREAM.*"),
+        Of::Message => format!("$JS.API.{subject}.STREAM"),
+        Of::State => format!("$JS.API.{subject}.KV_BUCKET"),
+        Of::Keys => format!("{subject}.BUCKET.ENVIRONMENT.>"),
+    }
+}
+
 /// What a user of this role must be allowed, and nothing else.
 #[must_use]
 pub fn lines(desired: &Desired, ground: &Ground, role: Role) -> Vec<Line> {
@@ -243,11 +258,11 @@ fn subjects(
 impl Part {
     fn has(self, of: Of) -> bool {
         match of {
-            Of::World => true,
             Of::State | Of::Keys => self != Self::Resources,
-            Of::Account | Of::AnyStream | Of::Stream | Of::Consumer | Of::Read | Of::Message => {
+            Of::World | Of::Account | Of::AnyStream | Of::Stream | Of::Consumer => {
                 self != Self::State
             }
+            Of::Read | Of::Message => self != Self::State,
         }
     }
 }

@@ -317,6 +317,68 @@ fn names_may_stand_instead_of_wildcards() {
     );
 }
 
+/// The state of the environment, shared in a bucket.
+fn shared(spec: &str) -> String {
+    spec.replace("[streams.ORDERS]\n", "[state]\nbackend = \"kv\"\n[streams.ORDERS]\n")
+}
+
+#[test]
+fn a_shared_state_is_read_by_all_and_written_by_those_who_apply() {
+    let project = Project::new(&server(), &shared(MADE));
+    let printed = block(&project, "planner", &[]);
+    assert!(printed.contains("$JS.API.STREAM.MSG.GET.KV_jsplan_state"), "{printed}");
+    assert!(!printed.contains("$KV"), "{printed}");
+    let users = ROLES.map(|role| user(role, &block(&project, role, &[])));
+    let server = server_with(&account(&users));
+    let as_role =
+        |role: &str, arguments: &[&str]| project.run_elsewhere(arguments, &as_user(&server, role));
+    as_role("applier", &["apply", "--auto-approve"]).ended(0).says("2 added");
+    for role in ROLES {
+        as_role(role, &["plan", "--detailed-exitcode"]).ended(0).says("No changes.");
+        as_role(role, &["state", "list"]).ended(0).says("stream.ORDERS");
+    }
+    let rm = ["state", "rm", "consumer.ORDERS.export"];
+    denied(as_role("planner", &rm), "$KV.jsplan_state.test.lock", "applier");
+    // The bucket is no resource of a plan, and its keys are those of the environment alone.
+    let listed = ["permissions", "--role", "applier", "--only-listed"];
+    as_role("planner", &listed).ended(0).says("\"$KV.jsplan_state.test.>\"");
+    as_role("applier", &rm).ended(0);
+}
+
+#[test]
+fn without_any_line_of_a_shared_state_its_commands_are_denied() {
+    let project = Project::new(&server(), &shared(MADE));
+    let lines = lines(&project, "applier");
+    // With wildcards, those for streams stand for the bucket's too.
+    let of_state = |it: &&(String, bool)| it.0.contains("jsplan_state");
+    let name = |at: usize| format!("s{at}");
+    let of_state: Vec<_> = lines.iter().filter(of_state).collect();
+    assert_eq!(of_state.len(), 2, "{of_state:?}");
+    let users: Vec<_> =
+        (0..).zip(&of_state).map(|(at, it)| user(&name(at), &without(&lines, &it.0))).collect();
+    let server = server_with(&account(&users));
+    for (at, (line, _)) in (0..).zip(&of_state) {
+        let apply = ["apply", "--auto-approve"];
+        let output = project.run_elsewhere(&apply, &as_user(&server, &name(at)));
+        output.ended(1).says("permission denied").says(line.trim_end_matches(".>"));
+    }
+}
+
+#[test]
+fn a_state_on_another_server_has_a_user_of_its_own() {
+    let own = "[state]\nbackend = \"kv\"\n[state.server]\nurl = \"nats://127.0.0.1:1\"\n\
+               inbox_prefix = \"_INBOX_state\"\n[streams.ORDERS]\n";
+    let project = Project::new(&server(), &MADE.replace("[streams.ORDERS]\n", own));
+    let resources = block(&project, "applier", &[]);
+    assert!(!resources.contains("jsplan_state"), "{resources}");
+    insta::assert_snapshot!(block(&project, "applier", &["--state"]));
+    let project = Project::new(&server(), MADE);
+    project
+        .run(&["permissions", "--role", "applier", "--state"])
+        .ended(1)
+        .says("the state has no server of its own");
+}
+
 #[test]
 fn the_block_follows_the_domain_and_the_prefix_of_replies() {
     let idle = server();
