@@ -4,12 +4,14 @@ mod apply;
 mod demo;
 mod drift;
 mod fmt;
+mod history;
 mod import;
 mod lock;
 mod permissions;
 mod plan;
 mod project;
 pub mod reference;
+mod rollback;
 mod sandbox;
 mod schema;
 mod show;
@@ -96,6 +98,10 @@ enum Command {
     Import(import::Args),
     /// Show the state, or a saved plan
     Show(show::Args),
+    /// List what was applied before, or show one change of the state
+    History(history::Args),
+    /// Go back to an earlier state, by an ordinary plan
+    Rollback(rollback::Args),
     /// Look at the state, and mend it
     #[command(subcommand)]
     State(state::Command),
@@ -130,6 +136,12 @@ impl Failure {
     fn help(mut self, remedy: impl Into<String>) -> Self {
         self.help = Some(remedy.into());
         self
+    }
+
+    /// The same, with this help where there is none yet.
+    fn or_help(self, remedy: &str) -> Self {
+        let help = self.help.or_else(|| Some(remedy.to_owned()));
+        Self { help, ..self }
     }
 
     /// Findings were shown already; this only ends the command.
@@ -230,10 +242,14 @@ fn dispatch(cli: Cli, terminal: Terminal) -> Result<Exit, Failure> {
         Command::Validate(args) => validate::run(&project, &args),
         Command::Fmt(args) => fmt::run(&project, &args),
         Command::Plan(args) => crate::io::run(plan::run(&project, &args)),
-        Command::Apply(args) => crate::io::run(apply::run(&project, &args)),
+        Command::Apply(args) => {
+            crate::io::run(crate::io::ending_at_the_second(apply::run(&project, &args)))
+        }
         Command::Drift(args) => crate::io::run(drift::run(&project, &args)),
         Command::Import(args) => crate::io::run(import::run(&project, &args)),
         Command::Show(args) => crate::io::run(show::run(&project, &args)),
+        Command::History(args) => crate::io::run(history::run(&project, &args)),
+        Command::Rollback(args) => crate::io::run(rollback::run(&project, &args)),
         Command::State(command) => crate::io::run(state::run(&project, &command)),
         Command::Lock(command) => crate::io::run(lock::run(&project, &command)),
         Command::ForceUnlock(args) => crate::io::run(lock::force(&project, &args)),

@@ -15,6 +15,15 @@ pub enum Event {
         /// What happens to it.
         action: Action,
     },
+    /// A step is under way, and takes long.
+    Waiting {
+        /// The resource.
+        address: Address,
+        /// What happens to it.
+        action: Action,
+        /// Milliseconds since it began.
+        elapsed_ms: u64,
+    },
     /// A step is done and was read back.
     Finished {
         /// The resource.
@@ -55,20 +64,33 @@ pub struct Outcome {
     pub not_started: Vec<Address>,
     /// Whether somebody asked for the end before it was there.
     pub interrupted: bool,
+    /// Those of the done that did more than was planned.
+    pub beyond: Vec<Address>,
     /// What those that were done add up to.
     pub counts: Counts,
+}
+
+/// Where what was done stands when an apply ends early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// In the state, of this serial.
+    State(u64),
+    /// In the journal, with so many steps of which nobody knows what became.
+    Journal(usize),
+    /// Neither could be written to its end.
+    Neither,
 }
 
 impl Outcome {
     /// Whether another step may begin.
     #[must_use]
     pub fn goes_on(&self) -> bool {
-        self.failed.is_empty() && !self.interrupted
+        self.failed.is_empty() && self.beyond.is_empty() && !self.interrupted
     }
 
-    /// Whether every step was done.
+    /// Whether every step was done, and did what was planned.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.failed.is_empty() && self.not_started.is_empty()
+        self.failed.is_empty() && self.not_started.is_empty() && self.beyond.is_empty()
     }
 }

@@ -268,8 +268,16 @@ pub enum Code {
     TooNew,
     /// A change that needs a replacement which would lose messages.
     Replacement,
-    /// A change that would delete or skip messages.
+    /// A change that would delete messages.
     DataLoss,
+    /// A change that would keep messages from being delivered, or stored.
+    Delivery,
+    /// A change that would have messages delivered, or copied, again.
+    Redelivery,
+    /// A change that no update takes back.
+    OneWay,
+    /// The end of something that holds messages or a position.
+    Destroy,
     /// A deletion of something protected.
     Protected,
     /// A resource that could not be read.
@@ -319,6 +327,10 @@ impl Code {
         Self::TooNew,
         Self::Replacement,
         Self::DataLoss,
+        Self::Delivery,
+        Self::Redelivery,
+        Self::OneWay,
+        Self::Destroy,
         Self::Protected,
         Self::Unreadable,
         Self::Recreated,
@@ -365,7 +377,11 @@ impl Code {
             Self::Replacement => {
                 ("replacement", "The change needs a replacement, which would lose messages.")
             }
-            Self::DataLoss => ("data-loss", "The change would delete or skip messages."),
+            Self::DataLoss => ("data-loss", "Messages would be deleted, and nobody allowed it."),
+            Self::Delivery => ("delivery", "Messages would not arrive, and nobody allowed it."),
+            Self::Redelivery => ("redelivery", "Messages would come again, and nobody allowed it."),
+            Self::OneWay => ("one-way", "No update takes it back, and nobody allowed it."),
+            Self::Destroy => ("destroy", "Messages or a position would go, and nobody allowed it."),
             Self::Protected => ("protected", "What would be destroyed is protected."),
             Self::Unreadable => {
                 ("unreadable", "The resource could not be read, so nothing is decided about it.")

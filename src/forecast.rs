@@ -4,41 +4,72 @@
 //! questions that have no answer yet into the plan, the world answers them, and the same plan is
 //! made again with the answers. Right before a step its questions are asked once more.
 
+pub(crate) mod walk;
+
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// How many of a stream's messages something concerns.
+///
+/// A stream or a consumer is the one that has the name when the question is asked: a consumer may
+/// have moved on since the plan was made, and what is gone by then has nothing and waits for nothing.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Question {
-    /// Those that its limits would no longer allow.
+    /// All that are stored.
+    Stored {
+        /// Its name.
+        stream: String,
+    },
+    /// Those that a consumer has yet to deliver, or has delivered without acknowledgement.
+    Unread {
+        /// Its name.
+        stream: String,
+        /// The name of the consumer.
+        consumer: String,
+    },
+    /// Those up to the last one that a consumer has delivered, on subjects that one of `filters`
+    /// matches and none of `except`.
+    Passed {
+        /// Its name.
+        stream: String,
+        /// The name of the consumer.
+        consumer: String,
+        /// `[">"]` is all.
+        filters: Vec<String>,
+        /// `[]` is none.
+        except: Vec<String>,
+    },
+    /// Those on subjects that one of `filters` matches and none of `except`.
+    Matching {
+        /// Its name.
+        stream: String,
+        /// `[">"]` is all.
+        filters: Vec<String>,
+        /// `[]` is none.
+        except: Vec<String>,
+    },
+    /// Those that its limits would no longer allow, at this moment.
     Beyond {
         /// Its name.
         stream: String,
         /// All its limits, as they would be.
         limits: Limits,
     },
-    /// Those that none of its consumers would wait for, which is what interest keeps.
+    /// Those that none of these consumers waits for: what interest would not keep.
     Unneeded {
         /// Its name.
         stream: String,
         /// All consumers that it would have.
         readers: Vec<Reader>,
     },
-    /// Those on subjects that one of these filters matches.
-    Matching {
+    /// Those that at least one of these consumers matches, and that none of them waits for any
+    /// more: what is deleted at once where interest begins to decide. What nobody matches stays.
+    Settled {
         /// Its name.
         stream: String,
-        /// `[">"]` is all.
-        filters: Vec<String>,
-        /// Only up to this sequence.
-        upto: Option<u64>,
-    },
-    /// Those on subjects that none of these filters matches.
-    Unmatched {
-        /// Its name.
-        stream: String,
-        /// What is wanted.
-        filters: Vec<String>,
+        /// All consumers that it would have.
+        readers: Vec<Reader>,
     },
     /// Those that carry a time to live of their own.
     TimeToLive {
@@ -49,7 +80,7 @@ pub enum Question {
     Uncopied {
         /// The name of the mirror.
         stream: String,
-        /// The name of the origin.
+        /// The name of the origin, in the same account.
         origin: String,
     },
 }
@@ -74,10 +105,13 @@ pub struct Limits {
 /// A consumer, and what it would read.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Reader {
-    /// Its name; one that is not live begins at the first message.
+    /// Its name.
     pub name: String,
-    /// Its filters; `[">"]` is everything.
+    /// What it would match; `[">"]` is everything.
     pub filters: Vec<String>,
+    /// Whether the plan has yet to make it: while it is not there, it counts as one that begins at
+    /// the first message. Any other that is not there waits for nothing.
+    pub to_come: bool,
 }
 
 /// The answer to a [`Question`].
@@ -91,6 +125,9 @@ pub struct Tally {
     pub oldest: Option<String>,
     /// When the last of them was stored.
     pub newest: Option<String>,
+    /// The sequence of the last of them, where they are the first of their stream: up to it nothing
+    /// would be left.
+    pub upto: Option<u64>,
     /// How it was found.
     pub how: How,
 }
@@ -123,11 +160,54 @@ pub enum How {
     Walk,
 }
 
+impl Question {
+    /// The stream whose messages it is about; `None` where they are not all in one.
+    #[must_use]
+    pub fn stream(&self) -> Option<&str> {
+        match self {
+            Self::Stored { stream }
+            | Self::Unread { stream, .. }
+            | Self::Passed { stream, .. }
+            | Self::Matching { stream, .. }
+            | Self::Beyond { stream, .. }
+            | Self::Unneeded { stream, .. }
+            | Self::Settled { stream, .. }
+            | Self::TimeToLive { stream } => Some(stream),
+            Self::Uncopied { .. } => None,
+        }
+    }
+
+    /// The same, to be asked right before a step: what the plan makes before it is there by then, or
+    /// waits for nothing.
+    #[must_use]
+    pub fn at_last(mut self) -> Self {
+        if let Self::Unneeded { readers, .. } | Self::Settled { readers, .. } = &mut self {
+            readers.iter_mut().for_each(|it| it.to_come = false);
+        }
+        self
+    }
+}
+
+impl Limits {
+    /// The limits among the fields of a stream.
+    pub(crate) fn of(value: impl Fn(&str) -> Value) -> Self {
+        let limit = |name: &str| value(name).as_u64().filter(|it| *it > 0);
+        Self {
+            max_msgs: limit("max_msgs"),
+            max_bytes: limit("max_bytes"),
+            max_msgs_per_subject: limit("max_msgs_per_subject"),
+            max_age: limit("max_age"),
+            discard_new: value("discard") == "new",
+            memory: value("storage") == "memory",
+        }
+    }
+}
+
 impl Tally {
     /// A number that follows from what was read anyway.
     #[must_use]
     pub fn of(messages: Amount) -> Self {
-        Self { messages, bytes: None, oldest: None, newest: None, how: How::Info }
+        Self { messages, bytes: None, oldest: None, newest: None, upto: None, how: How::Info }
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
     finding::{Code, Finding, Severity, closest},
     live::{Live, Observed},
     mark::Mark,
-    plan::{self, Action, Ask, Plan, Step},
+    plan::{self, Action, Ask, Plan, Step, risk::Reach},
     position,
     schema::{Harm, Release, Writer, bucket::Bucket},
     spec::{
@@ -273,7 +273,7 @@ pub fn prove(composed: &Composed, recorded: &State, live: &Live) -> Result<Prove
     let imported = &composed.described.resources;
     // With the record the plan would recognise what it recorded and compare nothing.
     // What is imported from another state was named for it.
-    let allow = imported.iter().map(|it| (Harm::Takeover, it.clone())).collect();
+    let allow = imported.iter().map(|it| ((Harm::Takeover, it.clone()), Reach::Unknown)).collect();
     let ask = Ask { allow, ..Ask::default() };
     let plan = plan::plan(desired, recorded, live, &ask);
     let found = objections(&plan, imported);

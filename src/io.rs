@@ -4,7 +4,9 @@
 
 pub mod terminal;
 pub mod clock;
+pub mod fault;
 pub mod who;
+pub mod git;
 pub mod files;
 pub mod nats;
 pub mod store;
@@ -21,6 +23,11 @@ use tokio::task::JoinHandle;
 
 use self::terminal::{Color, Terminal};
 use crate::render;
+
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
+};
 
 /// Runs a future to its end on this thread.
 ///
@@ -80,18 +87,65 @@ pub(crate) async fn unless_interrupted<T>(
     }
 }
 
+/// Runs a future that sees to the first Ctrl-C itself, wherever it is by then; so it does where the
+/// process is asked to end. The second ends the process on the spot, with the code of the signal.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "who asks twice wants no order; locks and files end with the process"
+)]
+pub(crate) async fn ending_at_the_second<T>(future: impl Future<Output = T>) -> T {
+    let (asked, seen) = watch::channel(false);
+    let ends = async {
+        let mut signals = Signals::listen();
+        signals.next().await;
+        asked.send_replace(true);
+        let code = signals.next().await;
+        std::process::exit(code)
+    };
+    tokio::select! {
+        biased;
+        never = ends => never,
+        result = ASKED.scope(seen, future) => result,
+    }
+}
+
+tokio::task_local! {
+    /// Whether somebody asked for the end since the command began.
+    static ASKED: watch::Receiver<bool>;
+}
+
 /// Ends once somebody presses Ctrl-C, or asks the process to end as schedulers do.
 async fn interrupted() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut asked) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = asked.recv() => {}
-                _ = tokio::signal::ctrl_c() => {}
+    match ASKED.try_with(watch::Receiver::clone) {
+        Ok(mut asked) => drop(asked.wait_for(|it| *it).await),
+        Err(_) => drop(Signals::listen().next().await),
+    }
+}
+
+/// The signals that ask a process to end.
+struct Signals {
+    interrupt: Option<Signal>,
+    terminate: Option<Signal>,
+}
+
+impl Signals {
+    fn listen() -> Self {
+        let listen = |kind| signal(kind).ok();
+        let (interrupt, terminate) = (SignalKind::interrupt(), SignalKind::terminate());
+        Self { interrupt: listen(interrupt), terminate: listen(terminate) }
+    }
+
+    /// Waits for one of them; gives the code with which a shell says that it ended a process.
+    async fn next(&mut self) -> i32 {
+        async fn one(signal: &mut Option<Signal>) {
+            match signal {
+                Some(signal) => drop(signal.recv().await),
+                None => std::future::pending().await,
             }
-            return;
+        }
+        tokio::select! {
+            () = one(&mut self.interrupt) => 130,
+            () = one(&mut self.terminate) => 143,
         }
     }
-    let _ = tokio::signal::ctrl_c().await;
 }

@@ -8,27 +8,30 @@ pub mod call;
 pub mod counts;
 mod exposure;
 pub mod file;
+mod intent;
 mod order;
 mod origin;
 mod owner;
 mod preflight;
 pub mod rehearsal;
-mod risk;
+pub mod risk;
 mod scope;
+pub mod total;
+pub mod undo;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use self::counts::Counts;
+use self::risk::{Reach, Risk};
 use crate::{
     address::Address,
     config::Config,
     diff::{self, Delta},
     drift::{self, Entry},
     finding::{Finding, Place, Severity},
-    forecast::{Question, Tally},
+    forecast::Question,
     live::{Live, Observed, Server},
     position,
     schema::{Harm, Release, Verdict, Writer},
@@ -45,8 +48,8 @@ pub struct Ask {
     pub mode: Mode,
     /// Only these resources and what they stand on; empty means all.
     pub targets: BTreeSet<Address>,
-    /// Harm that is consented to, by resource.
-    pub allow: BTreeSet<(Harm, Address)>,
+    /// Harm that is consented to, by resource, and how much of it.
+    pub allow: BTreeMap<(Harm, Address), Reach>,
 }
 
 /// What a plan leads to.
@@ -60,6 +63,8 @@ pub enum Mode {
     Destroy,
     /// The state becomes what the server says; the server is left alone.
     RefreshOnly,
+    /// The server becomes what the state with this serial recorded, which is the desired side.
+    Rollback(u64),
 }
 
 /// The decision about one environment.
@@ -175,25 +180,6 @@ pub struct Change {
     pub verdict: Verdict,
 }
 
-/// What a step costs.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Risk {
-    /// The class.
-    pub harm: Harm,
-    /// How many messages.
-    pub tally: Tally,
-    /// What is asked to count them; `None` where one reading tells.
-    pub question: Option<Question>,
-    /// What happens to them.
-    pub why: String,
-    /// Consumers that have not done with some of them, each with how many.
-    pub needed_by: Vec<(Address, u64)>,
-    /// The field whose change does it, if it is one.
-    pub field: Option<String>,
-    /// Whether the plan was asked to allow it.
-    pub allowed: bool,
-}
-
 /// The live resource that a step was decided from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Premise {
@@ -228,10 +214,12 @@ pub fn plan(desired: &Desired, recorded: &State, live: &Live, ask: &Ask) -> Plan
     let gone = decide_each(&mut plan, desired, recorded, live, ask);
     call::bind_later(&mut plan.steps);
     let moving = moving(&plan.steps);
-    let around = risk::Around { desired, recorded, live, ask, gone, moving };
+    let fates = risk::fates(&plan.steps);
+    let around = risk::Around { desired, recorded, live, ask, gone, moving, fates };
     for step in &mut plan.steps {
         around.assess(step, &mut plan.findings);
     }
+    plan.questions = questions(&plan.steps, live);
     let room = preflight::making_room(&plan.steps, &around);
     order::order(&mut plan.steps, live, &room, &mut plan.findings);
     preflight::check(&mut plan.steps, &around, &mut plan.findings);
@@ -274,7 +262,7 @@ fn decide_each<'a>(
     let mut gone = BTreeSet::new();
     let aim = |it: Sides<'a>| match ask.mode {
         Mode::Destroy => Sides { wanted: None, ..it },
-        Mode::Normal | Mode::RefreshOnly => it,
+        Mode::Normal | Mode::RefreshOnly | Mode::Rollback(_) => it,
     };
     for mut sides in known().map(aim).filter(Sides::is_known) {
         let address = sides.address;
@@ -298,14 +286,16 @@ fn decide_each<'a>(
             (sides.was, sides.is) = (None, None);
         }
         let holder = held.get(address).filter(|_| !falls).map(|it| it.1);
-        let Some(mut step) = decide(sides, ask.mode, live, holder) else {
+        // What falls with its stream cannot be let go of.
+        let mode = if falls { Mode::Normal } else { ask.mode };
+        let Some(mut step) = decide(sides, mode, live, holder) else {
             plan.unchanged += 1;
             continue;
         };
         let following = origin::following(sides, desired, live);
         if let Some(wanted) = following.filter(|_| step.sends_fields()) {
             let sides = Sides { wanted: Some(&wanted), ..sides };
-            step = decide(sides, ask.mode, live, holder).unwrap_or(step);
+            step = decide(sides, mode, live, holder).unwrap_or(step);
         }
         step.falls = anew && lives;
         if step.destroys() && address.is_stream() {
@@ -319,6 +309,14 @@ fn decide_each<'a>(
         plan.steps.extend(no_longer_held(&of, it, &plan.steps));
     }
     gone
+}
+
+/// What is asked about those messages that are in danger, as far as it has no answer yet.
+fn questions(steps: &[Step], live: &Live) -> Vec<Question> {
+    let risks = steps.iter().flat_map(|it| &it.risks).filter(|it| !it.is_latent());
+    let asked = risks.filter_map(|it| it.question.clone());
+    let open: BTreeSet<_> = asked.filter(|it| !live.tallies.contains_key(it)).collect();
+    open.into_iter().collect()
 }
 
 /// Live resources that are changed or taken away.
@@ -369,13 +367,21 @@ fn decide(sides: Sides<'_>, mode: Mode, live: &Live, holder: Option<&Observed>) 
         }
         (Some(_), _, Some(_)) if in_place => Action::Update,
         (Some(_), _, Some(_)) => Action::Replace,
+        // What was there before jsplan is let go of again: it was never made here.
+        (None, Some(was), Some(_)) if lets_go(mode, was) => Action::Forget,
         (None, Some(_), Some(_)) => Action::Delete,
         (None, Some(_), None) => Action::Forget,
         (None, None, _) => return None,
     };
+    let changes = if action == Action::Forget { Vec::new() } else { changes };
     let stream = live.resources.get(&Address::stream(address.stream_name()));
     let calls = call::calls(sides, action, &changes, stream, holder);
     Some(step(sides, action, changes, calls))
+}
+
+/// Whether going back to a state that does not know a resource leaves it on the server.
+fn lets_go(mode: Mode, was: &Recorded) -> bool {
+    matches!(mode, Mode::Rollback(_)) && was.origin == Origin::Adopted
 }
 
 /// Field by field: what a creation sets, an update changes, a deletion takes away.
@@ -457,8 +463,9 @@ fn step(sides: Sides<'_>, action: Action, changes: Vec<Change>, calls: Vec<call:
     let cause = match action {
         Action::Create | Action::Forget if missing => Cause::Drift,
         Action::Create | Action::Delete | Action::Adopt | Action::Bind => Cause::Edit,
+        Action::Forget => Cause::Edit,
         Action::Record if edited => Cause::Edit,
-        Action::Update | Action::Replace | Action::Record | Action::Forget => {
+        Action::Update | Action::Replace | Action::Record => {
             changes.iter().map(|it| it.cause).reduce(both).unwrap_or(Cause::Drift)
         }
     };
@@ -574,14 +581,6 @@ impl Plan {
     #[must_use]
     pub fn is_refused(&self) -> bool {
         self.findings.iter().any(|it| it.severity == Severity::Error)
-    }
-
-    /// How many resources are added, changed, destroyed, adopted and forgotten.
-    #[must_use]
-    pub fn counts(&self) -> Counts {
-        let mut counts = Counts::default();
-        self.steps.iter().for_each(|it| counts.add(it));
-        counts
     }
 
     /// The release the plan was made for.

@@ -38,6 +38,23 @@ fails when it is stale.
   supported release; how is in [oracle.md](oracle.md).
 - **Can cost** is what a change that the server accepts can do to messages and their delivery. A
   plan counts it before anything is changed.
+
+What a step costs has a class. All but the last need consent, by name: `--allow CLASS=ADDR`. Right
+before the step the messages are counted once more, and it is refused if there are more than the
+plan said; `--allow CLASS=ADDR:N` reaches to so many, and `CLASS=ADDR:unknown` to any number, which
+is what a cost that nobody can count needs.
+
+| class | what happens |
+|---|---|
+| `data-loss` | stored messages are deleted, at once or later |
+| `delivery` | messages are stored and not delivered, or published and not stored |
+| `redelivery` | messages are delivered or copied again |
+| `one-way` | no update takes the change back |
+| `destroy` | a stream goes with its messages, or a consumer with its position |
+| `availability` | publishing, delivery or durability suffers: it is said, and needs no consent |
+
+Consent to destroy is asked beside everything else: the resource is gone from the spec, and
+`prevent_destroy` permits it.
 ";
 
 const POLICY: &str = "\
@@ -371,6 +388,38 @@ fn cost(loses: Loses) -> String {
         Loses::Filtered => format!(
             "`{}`: matching messages behind its position are skipped; `{}` where the stream keeps \
              only what is wanted",
+            Harm::Delivery,
+            Harm::DataLoss
+        ),
+        Loses::Uninterested => format!(
+            "`{}`: what every consumer has done with is deleted; `{}`: what none of them matches is \
+             never delivered",
+            Harm::DataLoss,
+            Harm::Delivery
+        ),
+        Loses::Unbound => format!(
+            "`{}`: messages are stored on what is given up; `{}` where none are, or another stream \
+             takes it",
+            Harm::Delivery,
+            Harm::Availability
+        ),
+        Loses::Promoted => format!(
+            "`{}`: it never mirrors again; `{}`: what was not copied yet stays behind",
+            Harm::OneWay,
+            Harm::DataLoss
+        ),
+        Loses::Recopied => {
+            format!(
+                "`{}`: a source that is changed is copied again from its start",
+                Harm::Redelivery
+            )
+        }
+        Loses::Expiring => {
+            format!("`{}`: messages whose `Nats-TTL` has passed are deleted", Harm::DataLoss)
+        }
+        Loses::Idling => format!(
+            "`{}`: an idle consumer is deleted with its position; `{}` where the stream keeps only \
+             what is wanted",
             Harm::Delivery,
             Harm::DataLoss
         ),

@@ -5,8 +5,10 @@
 //! are not wanted, and everything reads well without them.
 
 mod change;
+mod cost;
 mod drift;
 mod findings;
+pub mod history;
 pub(crate) mod import;
 pub mod json;
 pub mod permissions;
@@ -170,10 +172,11 @@ fn head(environment: &str, server: &Server) -> String {
 
 /// The command that applies, for hints; `options` lead to the same environment and server again.
 fn apply_command(options: &str, mode: Mode) -> String {
-    let flag = match mode {
-        Mode::Normal => "",
-        Mode::Destroy => " --destroy",
-        Mode::RefreshOnly => " --refresh-only",
+    let command = match mode {
+        Mode::Normal => "apply",
+        Mode::Destroy => "apply --destroy",
+        Mode::RefreshOnly => "apply --refresh-only",
+        Mode::Rollback(serial) => &format!("rollback --to {serial}"),
     };
-    format!("jsplan apply{flag} {}", escape(options))
+    format!("jsplan {command} {}", escape(options))
 }

@@ -166,6 +166,18 @@ pub enum Loses {
     Released,
     /// Stored messages that a changed filter skips, or lets go of.
     Filtered,
+    /// Stored messages that no consumer waits for, once interest decides what is kept.
+    Uninterested,
+    /// What would be published on subjects that are given up.
+    Unbound,
+    /// What a mirror has not copied yet, and that it mirrors at all.
+    Promoted,
+    /// Nothing: what a source had copied is copied again, where it is copied otherwise.
+    Recopied,
+    /// Stored messages whose own time to live has passed, once it is honoured.
+    Expiring,
+    /// A consumer that nobody uses, with its position.
+    Idling,
     /// A class of harm, where the function says so; the sentence tells what happens.
     When(Harm, &'static str, fn(before: &Value, after: &Value) -> bool),
 }
@@ -260,8 +272,13 @@ impl Harm {
     /// Whether an apply needs it to be allowed by name.
     pub(crate) fn needs_consent(self) -> bool {
         match self {
-            Self::DataLoss | Self::Delivery | Self::Destroy | Self::Takeover => true,
-            Self::Redelivery | Self::OneWay | Self::Availability => false,
+            Self::DataLoss
+            | Self::Delivery
+            | Self::Redelivery
+            | Self::OneWay
+            | Self::Destroy
+            | Self::Takeover => true,
+            Self::Availability => false,
         }
     }
 }

@@ -3,17 +3,15 @@
 //! The text of a state file carries the digest of everything above it. A file that is empty, cut
 //! or changed is corrupt, which is never the same as there being no state.
 
+pub mod journal;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::{
-    address::Address,
-    config::{Config, sha256},
-    live::Live,
-    seal,
-};
+use self::journal::CutShort;
+use crate::{address::Address, config::Config, forecast::Amount, live::Live, seal};
 
 /// The version of the format this program writes.
 pub const VERSION: u32 = 1;
@@ -37,6 +35,9 @@ pub struct State {
     pub last_apply: Option<LastApply>,
     /// What jsplan owns.
     pub resources: BTreeMap<Address, Recorded>,
+    /// The apply that was found in the journal beside it, and is taken in; no part of its text.
+    #[serde(skip)]
+    pub cut_short: Option<CutShort>,
 }
 
 /// Where a state was applied. `None` where the server did not say.
@@ -50,15 +51,55 @@ pub struct Target {
     pub domain: Option<String>,
 }
 
-/// When, by whom and from which plan the state last changed.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// When, by whom and how the state last changed. What later programs added is absent in older
+/// states.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastApply {
     /// RFC 3339, UTC.
     pub at: String,
     /// `user@host`.
     pub by: String,
-    /// The plan's id.
+    /// The plan's id; empty where no plan was carried out.
     pub plan: String,
+    /// What was done: `apply`, `destroy`, `rollback 42`, `import`, `state rm` …
+    #[serde(default = "applied")]
+    pub operation: String,
+    /// The commit of the project's repository.
+    #[serde(default)]
+    pub commit: Option<String>,
+    /// How far it came.
+    #[serde(default)]
+    pub steps: Option<Steps>,
+    /// What was done to how many resources, where it came to its end or stopped by itself.
+    #[serde(default)]
+    pub totals: Option<Totals>,
+    /// How many messages it was to delete.
+    #[serde(default)]
+    pub deletes: Option<Amount>,
+}
+
+/// How many steps there were, and how many of them are done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Steps {
+    /// Of the plan.
+    pub planned: usize,
+    /// Finished and recorded.
+    pub done: usize,
+}
+
+/// What happened to how many resources.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// Taken over from somebody else.
+    pub imported: usize,
+    /// Made.
+    pub added: usize,
+    /// Changed in place.
+    pub changed: usize,
+    /// Destroyed.
+    pub destroyed: usize,
+    /// Dropped from the state only.
+    pub forgotten: usize,
 }
 
 /// One owned resource.
@@ -76,15 +117,6 @@ pub struct Recorded {
     pub live_sha256: String,
     /// The whole configuration as it was read back.
     pub config: Box<RawValue>,
-}
-
-/// One finished step, as a line of a journal: what the state holds of a resource now.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Done {
-    /// The resource.
-    pub address: Address,
-    /// What was read back; `None` where the state lets go of it.
-    pub recorded: Option<Recorded>,
 }
 
 /// How a resource came to be owned.
@@ -108,29 +140,24 @@ pub enum Error {
     Config(Address),
 }
 
-impl Done {
-    /// The step as a line of a journal.
+fn applied() -> String {
+    "apply".to_owned()
+}
+
+impl LastApply {
+    /// A change of the state alone, by hand.
     #[must_use]
-    pub fn line(&self) -> String {
-        line(self)
+    pub fn by_hand(operation: &str, at: String, by: String) -> Self {
+        let (operation, plan) = (operation.to_owned(), String::new());
+        Self { at, by, plan, operation, commit: None, steps: None, totals: None, deletes: None }
+    }
+
+    /// Whether every step was done, as far as it is known.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.steps.is_none_or(|it| it.done >= it.planned)
     }
 }
-
-/// A line that carries its own digest, so that a torn one is noticed.
-fn line(content: &impl Serialize) -> String {
-    // Through a `Value`, so that a raw value cannot bring a line break of its own.
-    let value = serde_json::to_value(content).expect("a line is always a JSON value").to_string();
-    format!("{} {value}\n", &sha256(&value)[..DIGEST])
-}
-
-/// What a whole line carries; `None` for a torn one.
-fn content(line: &str) -> Option<&str> {
-    let (digest, content) = line.strip_suffix('\n')?.split_once(' ')?;
-    (sha256(content)[..DIGEST] == *digest).then_some(content)
-}
-
-/// How much of a digest tells a torn line from a whole one.
-const DIGEST: usize = 16;
 
 impl Recorded {
     /// The configuration that was read back, parsed.
@@ -153,6 +180,7 @@ impl State {
             target: None,
             last_apply: None,
             resources: BTreeMap::new(),
+            cut_short: None,
         }
     }
 
@@ -176,48 +204,6 @@ impl State {
                 recorded.config = is.raw.clone();
             }
         }
-    }
-
-    /// The first line of the journal of an apply: the state it will become, without resources.
-    #[must_use]
-    pub fn journal(&self) -> String {
-        line(&Self {
-            version: self.version,
-            jsplan_version: self.jsplan_version.clone(),
-            serial: self.serial,
-            lineage: self.lineage.clone(),
-            environment: self.environment.clone(),
-            target: self.target.clone(),
-            last_apply: self.last_apply.clone(),
-            resources: BTreeMap::new(),
-        })
-    }
-
-    /// Takes over what a journal says was done since this state was saved. A journal of another
-    /// state is left aside, and so is a last line that was cut off while it was written.
-    #[must_use]
-    pub fn replayed(mut self, journal: &str) -> Self {
-        let mut lines = journal.split_inclusive('\n').map_while(content);
-        let head = lines.next().and_then(|it| serde_json::from_str::<Self>(it).ok());
-        let Some(head) = head.filter(|it| it.follows(&self)) else { return self };
-        self = Self { resources: self.resources, ..head };
-        for step in lines.filter_map(|it| serde_json::from_str::<Done>(it).ok()) {
-            self.take(step);
-        }
-        self
-    }
-
-    /// Takes over one finished step.
-    pub fn take(&mut self, step: Done) {
-        match step.recorded {
-            Some(recorded) => drop(self.resources.insert(step.address, recorded)),
-            None => drop(self.resources.remove(&step.address)),
-        }
-    }
-
-    fn follows(&self, before: &Self) -> bool {
-        let same = before.lineage.is_empty() || before.lineage == self.lineage;
-        same && self.version <= VERSION && self.serial == before.serial + 1
     }
 
     /// The text of the state file.

@@ -98,6 +98,12 @@ pub(crate) fn instant(text: &str) -> Option<String> {
     Some(text.parse::<Timestamp>().ok()?.to_string())
 }
 
+/// `2026-11-20 04:11 UTC` for an instant in RFC 3339; `None` where the text is none.
+#[must_use]
+pub(crate) fn show_instant(text: &str) -> Option<String> {
+    Some(text.parse::<Timestamp>().ok()?.strftime("%Y-%m-%d %H:%M UTC").to_string())
+}
+
 /// Whether an instant in RFC 3339 is no later than another; `false` where either is none.
 #[must_use]
 pub(crate) fn has_passed(instant: &str, at: &str) -> bool {

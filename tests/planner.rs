@@ -20,12 +20,16 @@
 //! are completed to what a server reads back. `(as wanted)` and `(as was)` repeat a section.
 //! `live` says what a resource holds; `[live]` at the top of `is` says what the server is, and what
 //! the account may hold.
+//! `answers` says what comes of the questions that the plan asks; those that are left are listed, and
+//! a cost that begins with `.` is none so far.
 //! `JSPLAN_BLESS=1 cargo test --test planner` writes the plans anew: read them before committing.
 
 #![expect(clippy::unwrap_used, reason = "a case that cannot be read is a failed test")]
 
 #[path = "planner/fixpoint.rs"]
 mod fixpoint;
+#[path = "planner/rollback.rs"]
+mod rollback;
 
 use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path};
 
@@ -34,9 +38,12 @@ use jsplan::{
     config::{Config, sha256},
     diff::Delta,
     finding::{Finding, Severity},
-    forecast::Amount,
+    forecast::{Amount, How, Question, Tally},
     live::{Account, Facts, Live, Observed, Room, Server},
-    plan::{Action, Ask, Mode, Plan, Step, plan},
+    plan::{
+        Action, Ask, Mode, Plan, Step, plan,
+        risk::{Reach, Risk, When},
+    },
     schema::{Harm, Release, Verdict, bucket::Bucket, complete},
     spec::{self, Desired},
     state::{Origin, Recorded, State},
@@ -131,14 +138,57 @@ impl Case {
         let (is, live) = read(self.section("is"));
         let server = live.server.clone();
         let recorded = record(self.section("was"), &server);
-        let live = observe(&is, live);
+        let mut live = observe(&is, live);
         let asked = self.section("ask");
         let shown = if asked.lines().any(|it| it.trim() == "bodies") {
             Calls::Whole
         } else {
             Calls::Subjects
         };
-        dump(&plan(&desired, &recorded, &live, &ask(asked)), shown)
+        let ask = ask(asked);
+        let first = plan(&desired, &recorded, &live, &ask);
+        live.tallies = answers(self.section("answers"), &first.questions);
+        dump(&plan(&desired, &recorded, &live, &ask), shown)
+    }
+}
+
+/// Lines such as `beyond.S = { exactly = 40, upto = 40 }`, for what the plan asks about the stream.
+fn answers(text: &str, questions: &[Question]) -> BTreeMap<Question, Tally> {
+    let table: Table = text.parse().unwrap_or_else(|it| panic!("{it}\n{text}"));
+    let mut found = BTreeMap::new();
+    for (kind, streams) in &table {
+        for (stream, answer) in streams.as_table().unwrap() {
+            let asked = |it: &&Question| {
+                serde_json::to_value(it).unwrap()[kind]["stream"] == stream.as_str()
+            };
+            let asked: Vec<_> = questions.iter().filter(asked).collect();
+            assert!(!asked.is_empty(), "nobody asks `{kind}` of `{stream}`: {questions:#?}");
+            for question in asked {
+                found.insert(question.clone(), tally(answer.as_table().unwrap()));
+            }
+        }
+    }
+    found
+}
+
+fn tally(answer: &Table) -> Tally {
+    let number = |name: &str| Some(answer.get(name)?.as_integer().unwrap().unsigned_abs());
+    let text = |name: &str| Some(answer.get(name)?.as_str().unwrap().to_owned());
+    let messages = match (number("exactly"), number("most"), text("unknown")) {
+        (Some(0), None, None) => Amount::Nothing,
+        (Some(count), None, None) => Amount::Exactly(count),
+        (None, Some(count), None) => Amount::AtMost(count),
+        (None, None, Some(why)) => Amount::Unknown(why),
+        _ => panic!("{answer} says how many"),
+    };
+    let how = text("how").unwrap_or_else(|| "info".to_owned());
+    Tally {
+        messages,
+        bytes: number("bytes"),
+        oldest: text("oldest"),
+        newest: text("newest"),
+        upto: number("upto"),
+        how: serde_json::from_value(how.into()).unwrap(),
     }
 }
 
@@ -318,7 +368,8 @@ enum Calls {
     Whole,
 }
 
-/// Lines such as `destroy`, `refresh-only`, `target stream.S`, `allow data-loss=stream.S`;
+/// Lines such as `destroy`, `refresh-only`, `rollback 1` (what is wanted is what that state
+/// recorded), `target stream.S`, `allow data-loss=stream.S`;
 /// `bodies` shows what the requests carry.
 fn ask(text: &str) -> Ask {
     let mut ask = Ask::default();
@@ -327,11 +378,17 @@ fn ask(text: &str) -> Ask {
             None if line == "destroy" => ask.mode = Mode::Destroy,
             None if line == "bodies" => {}
             None if line == "refresh-only" => ask.mode = Mode::RefreshOnly,
+            Some(("rollback", serial)) => ask.mode = Mode::Rollback(serial.parse().unwrap()),
             Some(("target", address)) => drop(ask.targets.insert(address.parse().unwrap())),
             Some(("allow", consent)) => {
                 let (class, address) = consent.split_once('=').unwrap();
                 let harm = Harm::ALL.into_iter().find(|it| it.to_string() == class).unwrap();
-                ask.allow.insert((harm, address.parse().unwrap()));
+                let (address, reach) = match address.split_once(':') {
+                    None => (address, Reach::Counted),
+                    Some((address, "unknown")) => (address, Reach::Unknown),
+                    Some((address, number)) => (address, Reach::UpTo(number.parse().unwrap())),
+                };
+                ask.allow.insert((harm, address.parse().unwrap()), reach);
             }
             _ => panic!("`{line}` asks nothing"),
         }
@@ -354,6 +411,9 @@ fn dump(plan: &Plan, calls: Calls) -> String {
     }
     for step in &plan.steps {
         text.push_str(&dump_step(step, calls));
+    }
+    for question in &plan.questions {
+        writeln!(text, "asks {}", serde_json::to_string(question).unwrap()).unwrap();
     }
     for finding in &plan.findings {
         text.push_str(&dump_finding(finding));
@@ -389,16 +449,7 @@ fn dump_step(step: &Step, calls: Calls) -> String {
         writeln!(text, "     {}{cause}{verdict}", show(&change.delta.spoken(&step.address)))
             .unwrap();
     }
-    for risk in &step.risks {
-        let amount = match &risk.tally.messages {
-            Amount::Nothing => String::new(),
-            Amount::Exactly(count) => format!(" exactly {count}"),
-            Amount::AtMost(count) => format!(" at most {count}"),
-            Amount::Unknown(why) => format!(" unknown ({why})"),
-        };
-        let allowed = if risk.allowed { " (allowed)" } else { "" };
-        writeln!(text, "   ! {}{amount}: {}{allowed}", risk.harm, risk.why).unwrap();
-    }
+    step.risks.iter().for_each(|it| text.push_str(&dump_risk(it)));
     for call in &step.calls {
         let waits = if call.waits { " (once it has settled)" } else { "" };
         writeln!(text, "   > {}{waits}", call.subject).unwrap();
@@ -407,6 +458,47 @@ fn dump_step(step: &Step, calls: Calls) -> String {
         }
     }
     text
+}
+
+/// What is only watched begins with `.`; a number that may grow unhindered ends with `+`.
+fn dump_risk(risk: &Risk) -> String {
+    let mut text = String::new();
+    let mark = if risk.is_latent() { '.' } else { '!' };
+    let grows = if risk.question.is_some() && risk.most.is_none() { "+" } else { "" };
+    let when = match risk.when {
+        When::AtOnce => String::new(),
+        When::Within(time) => format!(" within {}s", time / 1_000_000_000),
+        When::Idle(time) => format!(" after {}s unused", time / 1_000_000_000),
+    };
+    let allowed = if risk.allowed { " (allowed)" } else { "" };
+    let Tally { messages, bytes, oldest, newest, upto, how } = &risk.tally;
+    let number = amount(messages);
+    writeln!(text, "   {mark} {}{number}{grows}{when}: {}{allowed}", risk.harm, risk.why).unwrap();
+    let span = oldest.iter().chain(newest).cloned().collect::<Vec<_>>().join(" to ");
+    let bytes = bytes.map(|it| format!("{it} bytes")).unwrap_or_default();
+    let upto = upto.map(|it| format!("up to sequence {it}")).unwrap_or_default();
+    let how = if *how == How::Info { String::new() } else { format!("by {how:?}").to_lowercase() };
+    let details = [bytes, span, upto, how];
+    let details: Vec<_> = details.iter().filter(|it| !it.is_empty()).cloned().collect();
+    if !details.is_empty() {
+        writeln!(text, "       {}", details.join(", ")).unwrap();
+    }
+    for (consumer, number) in &risk.needed_by {
+        writeln!(text, "       needed by {consumer}:{}", amount(number)).unwrap();
+    }
+    if let Some(safer) = &risk.safer {
+        writeln!(text, "       safer: {safer}").unwrap();
+    }
+    text
+}
+
+fn amount(amount: &Amount) -> String {
+    match amount {
+        Amount::Nothing => String::new(),
+        Amount::Exactly(count) => format!(" exactly {count}"),
+        Amount::AtMost(count) => format!(" at most {count}"),
+        Amount::Unknown(why) => format!(" unknown ({why})"),
+    }
 }
 
 fn show(delta: &Delta) -> String {

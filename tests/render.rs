@@ -8,14 +8,16 @@ use jsplan::{
     address::Address,
     config::{Config, sha256},
     drift,
-    event::{Event, Outcome},
+    event::{Event, Kept, Outcome},
     finding::{Code, Finding, Place, Sources},
+    forecast::{Amount, How, Question, Tally},
+    history,
     live::{Account, Facts, Live, Observed, Server},
-    plan::{Action, Ask, Mode, Plan, counts::Counts, plan},
+    plan::{Action, Ask, Mode, Plan, counts::Counts, plan, risk::Reach},
     render,
     schema::{Harm, Release, complete},
     spec::{Connection, Declared, Desired, Environment, Expect},
-    state::{LastApply, Origin, Recorded, State, Target},
+    state::{LastApply, Origin, Recorded, State, Steps, Target, Totals},
 };
 use serde_json::{Value, json, value::RawValue};
 
@@ -151,7 +153,7 @@ impl World {
     }
 
     fn allowing(mut self, harm: Harm, of: &str) -> Self {
-        self.ask.allow.insert((harm, address(of)));
+        self.ask.allow.insert((harm, address(of)), Reach::Counted);
         self
     }
 
@@ -385,6 +387,65 @@ fn what_loses_messages_or_is_blocked_is_marked_and_counted() {
 }
 
 #[test]
+fn what_was_counted_is_told_with_its_time_and_who_still_needs_it() {
+    let limits = |more: Value| {
+        let mut all = json!({ "subjects": ["billing.>"] });
+        all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        all
+    };
+    let acks = || json!({ "ack_policy": "explicit" });
+    let mut world = world()
+        .wanted("stream.BILLING", limits(json!({ "max_msgs": 1_000_000 })))
+        .was("stream.BILLING", limits(json!({})))
+        .holds("stream.BILLING", 1_214_880, limits(json!({})))
+        .wanted("stream.AGES", limits(json!({ "max_age": 3_600_000_000_000_u64 })))
+        .was("stream.AGES", limits(json!({})))
+        .holds("stream.AGES", 1000, limits(json!({})))
+        .wanted("stream.COPY", json!({ "subjects": ["COPY"] }))
+        .was("stream.COPY", json!({ "mirror": { "name": "BILLING" } }))
+        .holds("stream.COPY", 200, json!({ "mirror": { "name": "BILLING" } }))
+        .wanted("stream.FAR", json!({ "subjects": ["FAR"] }))
+        .was(
+            "stream.FAR",
+            json!({ "mirror": { "name": "X", "external": { "api": "$JS.hub.API" } } }),
+        )
+        .holds(
+            "stream.FAR",
+            2,
+            json!({ "mirror": { "name": "X", "external": { "api": "$JS.hub.API" } } }),
+        )
+        .allowing(Harm::OneWay, "stream.FAR");
+    for (name, unread) in [("invoices", 1_214_880), ("dunning", 1_003_100), ("done", 7)] {
+        let of = format!("consumer.BILLING.{name}");
+        world = world.wanted(&of, acks()).was(&of, acks()).holds(&of, unread, acks());
+    }
+    for name in ["a", "b", "c", "d"] {
+        let of = format!("consumer.BILLING.region_{name}");
+        world = world.wanted(&of, acks()).was(&of, acks()).holds(&of, 1_214_880, acks());
+    }
+    let tally = |messages: u64, upto, how| Tally {
+        messages: Amount::Exactly(messages),
+        bytes: Some(messages * 89),
+        oldest: Some("2026-11-01T08:00:00.5Z".to_owned()),
+        newest: Some("2026-11-20T04:11:59Z".to_owned()),
+        upto,
+        how,
+    };
+    for question in world.plan().questions {
+        let billing = matches!(&question, Question::Beyond { stream, .. } if stream == "BILLING");
+        let answer = if billing {
+            tally(214_880, Some(214_880), How::ByTime)
+        } else if matches!(question, Question::Uncopied { .. }) {
+            tally(45, None, How::Info)
+        } else {
+            tally(40, Some(40), How::Walk)
+        };
+        world.live.tallies.insert(question, answer);
+    }
+    shows!(world.shown());
+}
+
+#[test]
 fn limits_lowered_together_never_count_more_than_there_is() {
     let limits = json!({ "subjects": ["x"], "max_msgs": 1000, "max_bytes": 1024,
         "max_age": 3_600_000_000_000_u64 });
@@ -475,6 +536,98 @@ fn destroying_an_environment_lists_everything_that_goes() {
         world = world.is(&format!("stream.FOREIGN_{at:02}"), orders());
     }
     shows!(world.towards(Mode::Destroy).shown());
+}
+
+#[test]
+fn a_rollback_says_where_it_goes_and_what_does_not_come_back() {
+    let mut world = world()
+        .wanted("stream.ORDERS", orders())
+        .settled("stream.ORDERS", json!({ "subjects": ["orders.new"], "max_age": 1_000_000_000 }))
+        .wanted("stream.LOST", json!({ "subjects": ["lost"] }))
+        .wanted("consumer.ORDERS.lost", json!({}))
+        .wanted("stream.FIXED", json!({ "subjects": ["fixed"] }))
+        .was("stream.FIXED", json!({ "subjects": ["fixed"], "deny_delete": true }))
+        .holds("stream.FIXED", 5, json!({ "subjects": ["fixed"], "deny_delete": true }))
+        .settled("stream.NEW", json!({ "subjects": ["new"] }))
+        .was("stream.TAKEN", json!({ "subjects": ["taken"] }))
+        .holds("stream.TAKEN", 9, json!({ "subjects": ["taken"] }))
+        .settled("stream.THEIRS", json!({ "subjects": ["theirs"] }))
+        .towards(Mode::Rollback(42));
+    let theirs = world.recorded.resources.get_mut(&address("stream.THEIRS")).unwrap();
+    theirs.origin = Origin::Adopted;
+    let page = world.shown() + &tidy(&render::findings(&world.plan().findings, &world.sources));
+    shows!(page);
+}
+
+#[test]
+fn a_step_says_what_of_it_cannot_be_undone_and_says_nothing_where_all_of_it_can() {
+    let hour = json!({ "subjects": ["a"], "max_msgs": 9, "max_age": 3_600_000_000_000_u64 });
+    let world = world()
+        .wanted("stream.BACK", json!({ "subjects": ["a", "b"] }))
+        .settled("stream.BACK", json!({ "subjects": ["a"] }))
+        .settled("stream.EMPTY", json!({ "subjects": ["e"] }))
+        .wanted("stream.FULL", hour.clone())
+        .was("stream.FULL", json!({ "subjects": ["a"] }))
+        .holds("stream.FULL", 12, json!({ "subjects": ["a"] }))
+        .was("consumer.FULL.one", json!({}))
+        .holds("consumer.FULL.one", 3, json!({}))
+        .was("consumer.FULL.other", json!({}))
+        .holds("consumer.FULL.other", 3, json!({}))
+        .was("stream.GOES", hour.clone())
+        .holds("stream.GOES", 7, hour)
+        .was("consumer.GOES.too", json!({}))
+        .holds("consumer.GOES.too", 7, json!({}))
+        .allowing(Harm::DataLoss, "stream.FULL");
+    shows!(world.shown());
+}
+
+/// A change of the state, as an apply leaves it.
+fn applied(operation: &str, plan: &str) -> LastApply {
+    let (at, by) = ("2026-11-22T20:01:00Z".to_owned(), "ci@runner-12".to_owned());
+    LastApply { plan: plan.to_owned(), ..LastApply::by_hand(operation, at, by) }
+}
+
+#[test]
+fn the_history_is_a_table_and_each_change_of_it_is_shown_field_by_field() {
+    let mut first = world().was("stream.OLD", orders()).was("stream.S", orders()).recorded;
+    let mut second = world()
+        .was("stream.S", json!({ "subjects": ["orders.new"] }))
+        .was("kv.B", json!({ "history": 5 }))
+        .was("consumer.S.audit", json!({ "ack_policy": "explicit" }))
+        .recorded;
+    second.resources.get_mut(&address("stream.S")).unwrap().prevent_destroy = Some(true);
+    (first.serial, second.serial) = (41, 43);
+    first.last_apply = Some(applied("apply", "7f3a9c2e00112233"));
+    second.last_apply = Some(LastApply {
+        commit: Some("a1b2c3d4e5f60718a1b2c3d4e5f60718a1b2c3d4".to_owned()),
+        steps: Some(Steps { planned: 5, done: 4 }),
+        totals: Some(Totals { added: 2, changed: 1, destroyed: 1, ..Totals::default() }),
+        deletes: Some(Amount::AtMost(1200)),
+        ..applied("rollback 39", "00112233")
+    });
+    let by_hand = applied("state rm \u{1b}[2J", "");
+    let states = [
+        (40, None),
+        (41, first.last_apply.as_ref()),
+        (42, Some(&by_hand)),
+        (43, second.last_apply.as_ref()),
+        (44, second.last_apply.as_ref()),
+    ];
+    let entries = history::entries(states.into_iter());
+    let differences = history::between(&first, &second);
+    let pages = [
+        render::history::table(&second, &entries),
+        render::history::choose("--env prod"),
+        render::history::one(&second, &entries[1], Some(41), &differences),
+        render::history::one(&second, &entries[1], None, &[]),
+        render::history::table(&State::new("prod"), &[]),
+    ];
+    let json = [
+        render::json::history(&second, &entries[1..3]),
+        render::json::change(&second, &entries[1], Some(41), &differences),
+    ];
+    let json = json.map(|it| format!("{it:#}\n"));
+    shows!(tidy(&pages.join("----\n")) + "----\n" + &json.join("----\n"));
 }
 
 #[test]
@@ -621,6 +774,11 @@ fn the_state_is_a_table_with_consumers_under_their_streams() {
         at: "2026-11-22T20:01:00Z".to_owned(),
         by: "ci@runner-12".to_owned(),
         plan: "7f3a9c2e00112233".to_owned(),
+        operation: "apply".to_owned(),
+        commit: Some("a1b2c3d4e5f60718a1b2c3d4e5f60718a1b2c3d4".to_owned()),
+        steps: None,
+        totals: None,
+        deletes: None,
     });
     let of = state.resources.get_mut(&address("stream.BILLING")).unwrap();
     of.prevent_destroy = Some(true);
@@ -710,6 +868,8 @@ fn an_apply_tells_what_it_does() {
     let mut page = String::new();
     for action in all {
         page += &render::progress::event(&Event::Started { address: of(), action });
+        let waiting = Event::Waiting { address: of(), action, elapsed_ms: 10_010 };
+        page += &render::progress::event(&waiting);
         let step = plan.steps.iter().find(|it| it.action == action);
         let note = step.and_then(render::progress::note);
         let done = Event::Finished { address: of(), action, took_ms: 1999, note };
@@ -734,12 +894,19 @@ fn an_apply_that_stops_says_what_was_done_and_what_was_not() {
         done: vec![address("stream.ORDERS")],
         failed: vec![address("stream.INGEST_V2")],
         not_started: many,
+        beyond: Vec::new(),
         interrupted: false,
         counts: Counts { change: 1, ..Counts::default() },
     };
-    let told = |it: &Outcome| tidy(&render::progress::stopped(it, "--env prod", Mode::Normal));
+    let told = |it: &Outcome| {
+        tidy(&render::progress::stopped(it, "--env prod", Mode::Normal, Kept::State(43)))
+    };
     shows!(told(&outcome));
-    let interrupted = Outcome { failed: Vec::new(), interrupted: true, ..outcome };
+    let failed = Vec::new();
+    let beyond = vec![address("stream.ORDERS")];
+    let beyond = told(&Outcome { failed: failed.clone(), beyond, ..outcome.clone() });
+    assert!(beyond.contains("beyond plan  stream.ORDERS\n"), "{beyond}");
+    let interrupted = Outcome { failed, interrupted: true, ..outcome };
     let told = told(&interrupted);
     assert!(
         told.contains("Apply interrupted: ") && told.contains("To see what is left: "),

@@ -45,7 +45,7 @@ const ARGUMENTS: (&str, &str) = ("src/main.rs", "std::env::args_os");
 
 const PRINTS: &[&str] = &["println!", "print!", "eprintln!", "eprint!"];
 
-/// Where a format is promised: the record and its seal, the saved plan and what it is made of, the
+/// Where a format is promised: the record, its seal and its journal, the saved plan and what it is made of, the
 /// machine-readable output, and the words of the vocabulary that these are written in. What `io/`
 /// keeps on disk is its own affair.
 const SERIALIZED: &[&str] = &[
@@ -55,8 +55,10 @@ const SERIALIZED: &[&str] = &[
     "src/schema.rs",
     "src/seal.rs",
     "src/state.rs",
+    "src/state/journal.rs",
     "src/drift.rs",
     "src/plan.rs",
+    "src/plan/risk.rs",
     "src/plan/call.rs",
     "src/plan/file.rs",
     "src/render/json.rs",
@@ -138,6 +140,12 @@ fn the_reference_pages_are_fresh() {
 #[test]
 fn each_invariant_names_a_test_that_exists() {
     tidy(each(Path::new("docs"), "md", references));
+}
+
+#[test]
+fn each_fault_names_its_test_and_its_figure() {
+    let page = fs::read_to_string("docs/reliability.md").unwrap();
+    tidy(faults(&page));
 }
 
 /// Fails with all complaints at once.
@@ -396,6 +404,17 @@ fn references(file: &str, text: &str) -> Vec<String> {
     missing.chain(cases).collect()
 }
 
+/// Every row of a table of faults has a test in its third cell, and something in its fourth.
+fn faults(page: &str) -> Vec<String> {
+    let rows = page.lines().filter_map(|it| it.strip_prefix("| ")?.strip_suffix(" |"));
+    let rows = rows.filter(|it| !it.starts_with("fault |"));
+    let whole = |row: &&str| match row.split(" | ").collect::<Vec<_>>().as_slice() {
+        [_, _, test, figure] => test.contains("::") && !figure.trim().is_empty(),
+        _ => false,
+    };
+    rows.filter(|it| !whole(it)).map(|it| format!("docs/reliability.md: `{it}`")).collect()
+}
+
 fn is_test(source: &str, name: &str) -> bool {
     let lines: Vec<_> = source.lines().map(str::trim).collect();
     let declares = |line: &str| {
@@ -566,7 +585,7 @@ fn group(
 mod each_check_can_fail {
     use super::*;
 
-    const DECISION: &str = "src/plan/risk.rs";
+    const DECISION: &str = "src/plan/scope.rs";
 
     /// Complaints about one snippet, as a decision's.
     fn count(check: fn(&str, &str) -> Vec<String>, snippet: &str) -> usize {
@@ -622,7 +641,7 @@ mod each_check_can_fail {
     #[test]
     fn a_line_is_named_as_an_editor_counts_it() {
         let text = "//! Doc.\n\nconst A: &str = \"\n\n\";\nuse std::fs;\n";
-        assert_eq!(world(DECISION, text), ["src/plan/risk.rs:6: `std::fs` belongs in src/io/"]);
+        assert_eq!(world(DECISION, text), ["src/plan/scope.rs:6: `std::fs` belongs in src/io/"]);
     }
 
     #[test]
@@ -670,8 +689,8 @@ mod each_check_can_fail {
             ("src/config.rs", "use crate::{diff, plan::Plan};"),
             ("src/config.rs", "fn f(it: &crate::io::Live) {}"),
             ("src/config.rs", "use super::diff;"),
-            ("src/plan/risk.rs", "use crate::{io::nats};"),
-            ("src/plan/risk.rs", "use super::super::io;"),
+            ("src/plan/scope.rs", "use crate::{io::nats};"),
+            ("src/plan/scope.rs", "use super::super::io;"),
             ("src/plan.rs", "use crate::cli::Exit;"),
             ("src/io/files.rs", "use crate::io::store::Store;"),
             ("src/io/files.rs", "use super::store::Store;"),
@@ -681,7 +700,7 @@ mod each_check_can_fail {
         }
         for (file, right) in [
             ("src/plan.rs", "use crate::{config::Config, diff::{self, deltas}, plan::risk};"),
-            ("src/plan/risk.rs", "use super::{Plan, order};\nuse crate::plan::Step;"),
+            ("src/plan/scope.rs", "use super::{Plan, order};\nuse crate::plan::Step;"),
             ("src/io/store/file.rs", "use crate::io::{files, store::Store};\nuse super::Store;"),
             ("src/io.rs", "use crate::io::store;"),
             ("src/cli.rs", "use crate::{io::store, plan};"),
@@ -755,6 +774,16 @@ mod each_check_can_fail {
         assert!(stale(&file, "new"));
         renew(&file, "new");
         assert!(!stale(&file, "new") && stale(&file, "newer"));
+    }
+
+    #[test]
+    fn a_fault_without_its_test_is_seen() {
+        let count = |row: &str| {
+            faults(&format!("| fault | a | test | b |\n|---|---|---|---|\n{row}\n")).len()
+        };
+        assert_eq!(count("| It dies | goes on | `tests/a.rs::b` | 3 |"), 0);
+        assert_eq!(count("| It dies | goes on | | 3 |"), 1);
+        assert_eq!(count("| It dies | goes on | `tests/a.rs::b` | |"), 1);
     }
 
     #[test]

@@ -125,7 +125,8 @@ impl Demo {
     /// A plan that is saved, and then applied as it was reviewed.
     async fn reviewed(&self) -> Result<(), Failure> {
         self.command("jsplan plan --env dev --out plan.jsplan");
-        plan::run(&self.project, &plan::Args::into_file("plan.jsplan")).await?;
+        plan::run(&self.project, &plan::Args::into_file(plan::Asked::default(), "plan.jsplan"))
+            .await?;
         self.command("jsplan apply --env dev plan.jsplan");
         done(apply::run(&self.project, &apply::Args::of_file("plan.jsplan")).await?)
     }

@@ -7,7 +7,7 @@ use regex::Regex;
 use super::{
     Exit, Failure,
     lock::{self, Patience},
-    project::{Gathered, Project},
+    project::{Gathered, Project, decided},
 };
 use crate::{
     address::Address,
@@ -17,6 +17,7 @@ use crate::{
     render,
     schema::Release,
     spec::{Desired, describe::Described},
+    state::{LastApply, Totals},
     target,
 };
 
@@ -73,6 +74,10 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
     if next.lineage.is_empty() {
         next.lineage = store::lineage();
     }
+    decided(&state)?;
+    let (imported, by_hand) = (described.resources.len(), super::state::by_hand("import"));
+    let totals = Totals { imported, ..Totals::default() };
+    next.last_apply = Some(LastApply { totals: Some(totals), ..by_hand });
     store.settle(&state, &lock).await.map_err(Failure::of_store)?;
     spec.write(&described)?;
     if let Err(error) = store.save(&next, &lock).await {

@@ -102,7 +102,7 @@ pub(crate) async fn force(project: &Project, args: &Force) -> Result<Exit, Failu
                 .help("see that its holder is gone, then add `--force`"));
         }
         let question = render::talk::unlocking(&environment, &holder.described());
-        if project.terminal.ask(&question).as_deref() != Some("yes") {
+        if project.terminal.ask(&question).await.as_deref() != Some("yes") {
             project.terminal.say("\nThe lock was left alone.\n");
             return Ok(Exit::Failed);
         }

@@ -1,7 +1,7 @@
 //! `jsplan plan`: what an apply would do.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
@@ -16,7 +16,7 @@ use crate::{
         self, files,
         rehearse::{self, Piece},
     },
-    plan::{self, Ask, Mode, Plan, rehearsal::Rehearsal},
+    plan::{self, Ask, Mode, Plan, rehearsal::Rehearsal, risk::Reach},
     render,
     schema::Harm,
 };
@@ -53,40 +53,53 @@ pub(crate) struct Asked {
     #[arg(long)]
     destroy: bool,
     /// Consent to harm, such as `data-loss=stream.ORDERS`; may be repeated
-    #[arg(long, value_name = "CLASS=ADDR")]
+    #[arg(long, value_name = "CLASS=ADDR[:N]")]
     allow: Vec<String>,
+    /// Go back to the state with this serial, as `rollback --to` asks
+    #[arg(skip)]
+    rollback: Option<u64>,
 }
 
 impl Args {
     /// Plan, and save the plan.
-    pub(crate) fn into_file(path: &str) -> Self {
-        Self { out: Some(path.into()), ..Self::default() }
+    pub(crate) fn into_file(ask: Asked, path: impl Into<PathBuf>) -> Self {
+        Self { ask, out: Some(path.into()), ..Self::default() }
     }
 }
 
 impl Asked {
+    /// To go back to the state with this serial.
+    pub(crate) fn rollback(serial: u64, target: &[String], allow: &[String]) -> Self {
+        let (target, allow) = (target.to_owned(), allow.to_owned());
+        Self { rollback: Some(serial), target, allow, ..Self::default() }
+    }
+
     /// Reads addresses and classes.
     pub(crate) fn ask(&self) -> Result<Ask, Failure> {
-        let mode = match (self.destroy, self.refresh_only) {
-            (true, _) => Mode::Destroy,
-            (false, true) => Mode::RefreshOnly,
-            (false, false) => Mode::Normal,
+        let mode = match (self.rollback, self.destroy, self.refresh_only) {
+            (Some(serial), ..) => Mode::Rollback(serial),
+            (None, true, _) => Mode::Destroy,
+            (None, false, true) => Mode::RefreshOnly,
+            (None, false, false) => Mode::Normal,
         };
         let address = |it: &String| Ok(it.parse::<Address>()?);
         let targets: Result<BTreeSet<_>, Failure> = self.target.iter().map(address).collect();
-        let allow: Result<BTreeSet<_>, Failure> = self.allow.iter().map(|it| consent(it)).collect();
+        let allow: Result<BTreeMap<_, _>, Failure> =
+            self.allow.iter().map(|it| consent(it)).collect();
         Ok(Ask { mode, targets: targets?, allow: allow? })
     }
 
     /// Whether anything is asked beyond the plain plan.
     pub(crate) fn is_plain(&self) -> bool {
-        self.target.is_empty() && self.allow.is_empty() && !self.refresh_only && !self.destroy
+        let Self { target, refresh_only, destroy, allow, rollback } = self;
+        target.is_empty() && allow.is_empty() && !refresh_only && !destroy && rollback.is_none()
     }
 }
 
-fn consent(text: &str) -> Result<(Harm, Address), Failure> {
+/// `CLASS=ADDR`, and behind that how far it reaches: `:300000` or `:unknown`.
+fn consent(text: &str) -> Result<((Harm, Address), Reach), Failure> {
     let classes = Harm::ALL.map(|it| it.to_string());
-    let Some((class, address)) = text.split_once('=') else {
+    let Some((class, rest)) = text.split_once('=') else {
         return Err(Failure::new(format!("`--allow {text}` names no resource"))
             .help("write `--allow data-loss=stream.NAME`"));
     };
@@ -95,14 +108,25 @@ fn consent(text: &str) -> Result<(Harm, Address), Failure> {
         return Err(Failure::new(format!("`{class}` is no class of harm"))
             .help(near.unwrap_or_else(|| format!("the classes are: {}", classes.join(", ")))));
     };
-    Ok((harm, address.parse()?))
+    let (address, reach) = match rest.split_once(':') {
+        None => (rest, Reach::Counted),
+        Some((address, "unknown")) => (address, Reach::Unknown),
+        Some((address, number)) => {
+            let number = number.parse().map_err(|_| {
+                Failure::new(format!("`{number}` in `--allow {text}` is no number of messages"))
+                    .help(format!("write `--allow {class}={address}:300000`, or `:unknown`"))
+            })?;
+            (address, Reach::UpTo(number))
+        }
+    };
+    Ok(((harm, address.parse()?), reach))
 }
 
 /// Plans, shows the plan, and saves it where that is asked.
 pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure> {
     let ask = args.ask.ask()?;
-    let gathered = project.gather("plan").await?;
-    let plan = plan::plan(&gathered.desired, &gathered.state, &gathered.live, &ask);
+    let mut gathered = project.gather_towards(ask.mode, "plan").await?;
+    let plan = gathered.plan(&ask).await;
     if !args.json {
         project.show(&render::plan(&plan, &gathered.sources))?;
     }

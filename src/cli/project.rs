@@ -10,6 +10,8 @@ use super::{Failure, Global};
 use crate::{
     address::Address,
     finding::{Code, Finding, Severity, Sources, did_you_mean},
+    forecast::Question,
+    history,
     io::{
         files,
         nats::{self, Session},
@@ -18,9 +20,12 @@ use crate::{
         who,
     },
     live::Live,
+    plan::{self, Ask, Mode, Plan},
+    reconcile::{Reconciled, reconcile},
     render,
     spec::{self, Connection, Desired, Environment, Keeping},
     state::State,
+    target,
 };
 
 /// A project folder, seen through the options of one command line.
@@ -195,6 +200,14 @@ impl Project {
         Ok(Store::shared(&self.dir, name, kept, session.map_err(Failure::of_server)?))
     }
 
+    /// Says what a journal told of an apply that has not come to its end, and what became of the
+    /// steps that it leaves open; `None` where no server was asked.
+    pub(crate) fn tell_cut_short(&self, state: &State, found: Option<&Reconciled>) {
+        if let Some(cut) = &state.cut_short {
+            self.terminal.say(&render::talk::cut_short(cut, found));
+        }
+    }
+
     /// A connection to the environment's server, or to the one the command line names.
     async fn connect(&self, desired: &Desired, operation: &str) -> Result<Session, Failure> {
         let name = client_name(&desired.environment.name, operation);
@@ -226,14 +239,37 @@ impl Project {
 
     /// Spec, state and server of the environment.
     pub(crate) async fn gather(&self, operation: &str) -> Result<Gathered, Failure> {
-        let (desired, sources) = self.load()?;
+        self.gather_towards(Mode::Normal, operation).await
+    }
+
+    /// The same; where it is gone back to an earlier state, that is what is wanted.
+    pub(crate) async fn gather_towards(
+        &self,
+        mode: Mode,
+        operation: &str,
+    ) -> Result<Gathered, Failure> {
+        let (mut desired, mut sources) = self.load()?;
+        let folder = self.dir.join("state");
+        if files::is_open_to_all(&folder) {
+            self.terminal.say(&render::talk::open_to_all(&folder.display().to_string()));
+        }
         if self.store.get().is_none() {
             let store = self.open(&desired.environment).await?;
             self.store.get_or_init(|| store);
         }
-        let state = self.store().await?.load().await.map_err(Failure::of_store)?;
+        let store = self.store().await?;
+        let mut state = store.load().await.map_err(Failure::of_store)?;
+        if let Mode::Rollback(serial) = mode {
+            let kept = super::rollback::kept(store, &state, serial).await?;
+            desired = history::desired(&desired, &kept, &mut sources);
+        }
         let session = self.connect(&desired, operation).await?;
         let live = observe(&session, &desired, &state).await?;
+        // Of another server nothing can be told: there everything would seem to be undone.
+        if target::check(&desired, &state, &live.server).is_empty() {
+            let found = reconcile(&mut state, &live);
+            self.tell_cut_short(&state, Some(&found));
+        }
         Ok(Gathered { desired, sources, state, live, session })
     }
 }
@@ -244,20 +280,56 @@ fn client_name(environment: &str, operation: &str) -> String {
     format!("jsplan/{version} {environment} {operation} by {}", who::user_at_host())
 }
 
+impl Gathered {
+    /// Plans, asks what the plan cannot tell from what was gathered, and plans again with the
+    /// answers. Where nothing is to be counted nothing is asked.
+    pub(crate) async fn plan(&mut self, ask: &Ask) -> Plan {
+        /// An answer may lead to another question, and that to no third.
+        const ROUNDS: usize = 4;
+        let Self { desired, state, live, session, .. } = self;
+        let mut plan = plan::plan(desired, state, live, ask);
+        for _ in 0..ROUNDS {
+            let asked: BTreeSet<Question> = plan.questions.iter().cloned().collect();
+            let new: Vec<_> =
+                asked.into_iter().filter(|it| !live.tallies.contains_key(it)).collect();
+            if new.is_empty() {
+                break;
+            }
+            live.tallies.extend(session.tallies(new).await);
+            plan = plan::plan(desired, state, live, ask);
+        }
+        plan
+    }
+}
+
 /// Reads everything; what the spec and the state name is looked for with care.
 pub(crate) async fn observe(
     session: &Session,
     desired: &Desired,
     state: &State,
 ) -> Result<Live, Failure> {
-    let expected: BTreeSet<Address> =
-        desired.resources.keys().chain(state.resources.keys()).cloned().collect();
+    let undecided = state.cut_short.iter().flat_map(|it| &it.undecided).map(|it| &it.address);
+    let known = desired.resources.keys().chain(state.resources.keys());
+    let expected: BTreeSet<Address> = known.chain(undecided).cloned().collect();
     session.observe(&expected).await.map_err(Failure::of_server)
 }
 
 /// Urls as they may be repeated.
 fn without_secrets(urls: &str) -> String {
     urls.split(',').map(spec::connection::without_secrets).collect::<Vec<_>>().join(",")
+}
+
+/// A state is not written over steps of which nobody knows what became.
+pub(crate) fn decided(state: &State) -> Result<(), Failure> {
+    let mut undecided = state.cut_short.iter().flat_map(|it| &it.undecided);
+    match undecided.next() {
+        None => Ok(()),
+        Some(first) => Err(Failure::new(format!(
+            "an apply was cut short, and what became of `{}` is not known",
+            first.address
+        ))
+        .help("`jsplan apply` looks, once the server can be read, and records what it finds")),
+    }
 }
 
 /// Whether a finding ends the command.

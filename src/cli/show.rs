@@ -30,6 +30,7 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
         }
         None => {
             let state = project.store().await?.load().await.map_err(Failure::of_store)?;
+            project.tell_cut_short(&state, None);
             if args.json {
                 render::json::line(&render::json::state(&state))
             } else {

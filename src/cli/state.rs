@@ -5,17 +5,18 @@ use std::{collections::BTreeMap, path::PathBuf};
 use super::{
     Exit, Failure,
     lock::{self, Patience},
-    project::Project,
+    project::{Project, decided},
 };
 use crate::{
     address::Address,
     finding::did_you_mean,
     io::{
-        files,
+        clock, files,
         store::{self, Lock, Store},
+        who,
     },
     rebuild, render,
-    state::State,
+    state::{LastApply, State},
     target,
     units::count_of,
 };
@@ -92,21 +93,23 @@ pub(crate) struct Push {
 pub(crate) async fn run(project: &Project, command: &Command) -> Result<Exit, Failure> {
     let store = project.store().await?;
     let shown = match command {
-        Command::List => render::state_list(&load(store).await?),
-        Command::Show { address } => show(store, address).await?,
+        Command::List => render::state_list(&load(project, store).await?),
+        Command::Show { address } => show(project, store, address).await?,
         Command::Rm { address, patience } => {
             let lock = lock::take(project, store, "state rm", patience).await?;
-            return change(project, store, &lock, |state| remove(state, address)).await;
+            return change(project, store, ("state rm", &lock), |state| remove(state, address))
+                .await;
         }
         Command::Mv { from, to, patience } => {
             let lock = lock::take(project, store, "state mv", patience).await?;
-            return change(project, store, &lock, |state| rename(state, from, to)).await;
+            return change(project, store, ("state mv", &lock), |state| rename(state, from, to))
+                .await;
         }
         // Whoever mends a state needs it as it is.
         Command::Pull => store.load_any().await.map_err(Failure::of_store)?.write(),
         Command::Push(args) => return push(project, store, args).await,
         Command::Rebuild(args) => return rebuild(project, store, args).await,
-        Command::Verify => verify(store).await?,
+        Command::Verify => verify(project, store).await?,
         Command::Restore { serial: None, .. } => kept(project, store).await?,
         Command::Restore { serial: Some(serial), patience } => {
             let lock = lock::take(project, store, "state restore", patience).await?;
@@ -117,12 +120,14 @@ pub(crate) async fn run(project: &Project, command: &Command) -> Result<Exit, Fa
     Ok(Exit::Done)
 }
 
-async fn load(store: &Store) -> Result<State, Failure> {
-    store.load().await.map_err(Failure::of_store)
+async fn load(project: &Project, store: &Store) -> Result<State, Failure> {
+    let state = store.load().await.map_err(Failure::of_store)?;
+    project.tell_cut_short(&state, None);
+    Ok(state)
 }
 
-async fn show(store: &Store, address: &str) -> Result<String, Failure> {
-    let state = load(store).await?;
+async fn show(project: &Project, store: &Store, address: &str) -> Result<String, Failure> {
+    let state = load(project, store).await?;
     let address = owned(&state, address)?;
     Ok(render::resource(&address, &state.resources[&address]))
 }
@@ -144,19 +149,26 @@ fn owned(state: &State, text: &str) -> Result<Address, Failure> {
 async fn change(
     project: &Project,
     store: &Store,
-    lock: &Lock,
+    (operation, lock): (&str, &Lock),
     change: impl FnOnce(&mut State) -> Result<String, Failure>,
 ) -> Result<Exit, Failure> {
-    let mut state = load(store).await?;
+    let mut state = load(project, store).await?;
+    decided(&state)?;
     store.settle(&state, lock).await.map_err(Failure::of_store)?;
     let said = change(&mut state)?;
     state.serial += 1;
     if state.lineage.is_empty() {
         state.lineage = store::lineage();
     }
+    state.last_apply = Some(by_hand(operation));
     store.save(&state, lock).await.map_err(Failure::of_store)?;
     project.terminal.say(&format!("{said} State serial {}.\n", state.serial));
     Ok(Exit::Done)
+}
+
+/// A change of the state that no plan makes, as the state tells of it.
+pub(crate) fn by_hand(operation: &str) -> LastApply {
+    LastApply::by_hand(operation, clock::now(), who::user_at_host())
 }
 
 fn remove(state: &mut State, address: &str) -> Result<String, Failure> {
@@ -192,12 +204,14 @@ async fn push(project: &Project, store: &Store, args: &Push) -> Result<Exit, Fai
     // It is asked for, so a state that is gone or older than it was is no reason to refuse.
     let present = match store.load_any().await {
         Err(error) if !args.force => return Err(Failure::of_store(error)),
-        // A damaged one is no predecessor to go back to, and must not be in the way of a mended one.
-        present => present.ok(),
+        present => unless_damaged(present)?,
     };
     if let Some(present) = &present {
         if !args.force {
             loses_nothing(present, &new)?;
+        }
+        if !args.force && new.serial > present.serial {
+            decided(present)?;
         }
         store.settle(present, &lock).await.map_err(Failure::of_store)?;
     }
@@ -263,6 +277,15 @@ fn chosen(marked: &BTreeMap<String, usize>, args: &Rebuild) -> Result<String, Fa
     }
 }
 
+/// A damaged state is no predecessor to go back to, and must not be in the way of a mended one. One
+/// that the disk does not give may be whole.
+fn unless_damaged(present: Result<State, store::Error>) -> Result<Option<State>, Failure> {
+    match present {
+        Err(error @ store::Error::File(_)) => Err(Failure::of_store(error)),
+        present => Ok(present.ok()),
+    }
+}
+
 /// Refuses a state that is another one's, or no later than the present one.
 fn loses_nothing(present: &State, new: &State) -> Result<(), Failure> {
     if present.lineage.is_empty() {
@@ -272,7 +295,9 @@ fn loses_nothing(present: &State, new: &State) -> Result<(), Failure> {
         return Err(Failure::new("the pushed state has another lineage")
             .help("it is the state of something else; `--force` replaces it all the same"));
     }
-    let differs = new.serial == present.serial && new.write() != present.write();
+    // What an apply that was cut short could not save is later than what its journal tells.
+    let known = present.cut_short.is_some() || new.write() == present.write();
+    let differs = new.serial == present.serial && !known;
     if new.serial < present.serial || differs {
         let (pushed, present) = (new.serial, present.serial);
         let message =
@@ -283,8 +308,8 @@ fn loses_nothing(present: &State, new: &State) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn verify(store: &Store) -> Result<String, Failure> {
-    let state = load(store).await?;
+async fn verify(project: &Project, store: &Store) -> Result<String, Failure> {
+    let state = load(project, store).await?;
     Ok(render::talk::whole(&state))
 }
 
@@ -309,11 +334,13 @@ async fn restore(
 ) -> Result<Exit, Failure> {
     let mut state = store.load_kept(serial).await.map_err(Failure::of_store)?;
     let latest = store.latest().await.map_err(Failure::of_store)?;
-    let present = store.load_any().await.ok();
+    let present = unless_damaged(store.load_any().await)?;
     if let Some(present) = &present {
+        decided(present)?;
         store.settle(present, lock).await.map_err(Failure::of_store)?;
     }
     state.serial = present.map_or(latest, |it| it.serial.max(latest)) + 1;
+    state.last_apply = Some(by_hand(&format!("state restore {serial}")));
     store.save(&state, lock).await.map_err(Failure::of_store)?;
     let now = state.serial;
     project.terminal.say(&format!("Serial {serial} was restored. State serial {now}.\n"));

@@ -3,9 +3,15 @@
 use std::{
     fs, io,
     io::Write as _,
-    os::unix::fs::MetadataExt as _,
+    os::unix::fs::{
+        DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+    },
     path::{Path, PathBuf},
 };
+
+use rustix::fs::OFlags;
+
+use super::fault::{self, Operation, Point};
 
 /// A file that could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +42,8 @@ pub fn enter(folder: &Path) -> Result<(), Error> {
 
 /// The text of a file.
 pub fn read(path: &Path) -> Result<String, Error> {
-    fs::read_to_string(path).map_err(|source| Error::new("read", path, source))
+    let text = fault::before(Operation::Read, path).and_then(|()| fs::read_to_string(path));
+    text.map_err(|source| Error::new("read", path, source))
 }
 
 /// The text of a file, unless `..` or a link leads out of the folder that it should be in.
@@ -79,16 +86,16 @@ pub(crate) fn open_to_others(folder: &Path) -> Option<u32> {
 
 /// The text of a file, or `None` where there is no file.
 pub(crate) fn read_if_there(path: &Path) -> Result<Option<String>, Error> {
-    match fs::read_to_string(path) {
+    match read(path) {
         Ok(text) => Ok(Some(text)),
-        Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(Error::new("read", path, source)),
+        Err(it) if it.source.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(it) => Err(it),
     }
 }
 
 /// The text of a file that a crash may have cut within a letter, or `None` where there is no file.
 pub(crate) fn read_torn(path: &Path) -> Result<Option<String>, Error> {
-    match fs::read(path) {
+    match fault::before(Operation::Read, path).and_then(|()| fs::read(path)) {
         Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
         Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(Error::new("read", path, source)),
@@ -98,16 +105,99 @@ pub(crate) fn read_torn(path: &Path) -> Result<Option<String>, Error> {
 /// Replaces a file so that a reader, or a crash at any moment, finds the old text or the new one:
 /// written beside it, synced, renamed over it, the folder synced. Only the owner may read it.
 pub(crate) fn replace(path: &Path, text: &str) -> Result<(), Error> {
-    let folder = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = above(path);
+    let name = unfinished(&path.file_name().unwrap_or_default().to_string_lossy()) + ".";
     let write = || -> io::Result<()> {
+        fault::before(Operation::Create, folder)?;
         // Of the error only its kind: the name of the temporary file means nothing to anybody.
-        let mut file = tempfile::NamedTempFile::new_in(folder).map_err(|it| it.kind())?;
+        let mut file =
+            tempfile::Builder::new().prefix(&name).tempfile_in(folder).map_err(|it| it.kind())?;
+        fault::before(Operation::Write(text.as_bytes()), file.path())?;
         file.write_all(text.as_bytes())?;
+        fault::at(Point::TextWritten);
+        fault::before(Operation::Sync, file.path())?;
         file.as_file().sync_all()?;
+        fault::at(Point::TextSynced);
+        fault::before(Operation::Rename(path), file.path())?;
         file.persist(path).map_err(|it| it.error)?;
-        sync_folder(folder)
+        fault::at(Point::TextRenamed);
+        fault::before(Operation::SyncFolder, folder)?;
+        sync_folder(folder)?;
+        fault::at(Point::FolderSynced);
+        Ok(())
     };
     write().map_err(|source| Error::new("write", path, source))
+}
+
+/// Removes what a crash left of replacements of the files in a folder whose names begin so. Nobody
+/// else may be replacing one of them.
+pub(crate) fn sweep(folder: &Path, names: &str) -> Result<(), Error> {
+    let Ok(entries) = fs::read_dir(folder) else { return Ok(()) };
+    let is_left =
+        |it: &fs::DirEntry| it.file_name().to_string_lossy().starts_with(&unfinished(names));
+    let left = entries.filter_map(Result::ok).filter(is_left);
+    left.map(|it| it.path()).try_for_each(|it| remove_if_there(&it))
+}
+
+/// What the name of a file begins with that is to replace another.
+fn unfinished(name: &str) -> String {
+    format!(".{name}")
+}
+
+/// Opens a file that is there, so that [`append`] can add to it. Where its name is a link, somebody
+/// else made it.
+pub(crate) fn open_to_append(path: &Path) -> Result<fs::File, Error> {
+    let open = || {
+        fault::before(Operation::Open, path)?;
+        through_no_link().append(true).open(path)
+    };
+    open().map_err(|source| Error::new("open", path, source))
+}
+
+/// Adds text to a file that was opened for it; it is on disk when this returns.
+pub(crate) fn append(mut file: &fs::File, path: &Path, text: &str) -> Result<(), Error> {
+    let mut write = || {
+        fault::before(Operation::Write(text.as_bytes()), path)?;
+        file.write_all(text.as_bytes())?;
+        fault::before(Operation::Sync, path)?;
+        file.sync_data()
+    };
+    write().map_err(|source| Error::new("write", path, source))
+}
+
+/// Opens a file that is locked and never replaced, and makes it where there is none.
+pub(crate) fn open_to_lock(path: &Path) -> Result<fs::File, Error> {
+    let open = || {
+        fault::before(Operation::Open, path)?;
+        through_no_link().read(true).write(true).create(true).truncate(false).open(path)
+    };
+    open().map_err(|source| Error::new("lock", path, source))
+}
+
+/// Replaces the text of a file that is never replaced itself.
+pub(crate) fn overwrite(mut file: &fs::File, path: &Path, text: &str) -> Result<(), Error> {
+    let mut write = || {
+        file.set_len(0)?;
+        fault::before(Operation::Write(text.as_bytes()), path)?;
+        file.write_all(text.as_bytes())
+    };
+    write().map_err(|source| Error::new("write", path, source))
+}
+
+/// What is opened to be written is nobody's link to something else, and only its owner's to read.
+fn through_no_link() -> fs::OpenOptions {
+    let mut options = fs::OpenOptions::new();
+    let flag = i32::try_from(OFlags::NOFOLLOW.bits());
+    options.mode(0o600).custom_flags(flag.unwrap_or_default());
+    options
+}
+
+/// Whether anybody on this machine may write into a folder.
+pub(crate) fn is_open_to_all(folder: &Path) -> bool {
+    const OTHERS: u32 = 0o002;
+    const STICKY: u32 = 0o1000;
+    let mode = fs::metadata(folder).map(|it| it.permissions().mode());
+    mode.is_ok_and(|it| it & (OTHERS | STICKY) == OTHERS)
 }
 
 /// Replaces a file that a person keeps: as [`replace`], with its permissions, and through links.
@@ -139,7 +229,7 @@ pub(crate) fn below(path: &Path, extension: &str) -> Result<Vec<PathBuf>, Error>
 
 /// Removes a file; that there is none is as good.
 pub(crate) fn remove_if_there(path: &Path) -> Result<(), Error> {
-    match fs::remove_file(path) {
+    match fault::before(Operation::Remove, path).and_then(|()| fs::remove_file(path)) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => {
             Err(Error::new("remove", path, source))
         }
@@ -157,9 +247,29 @@ pub(crate) fn throw_away() -> Result<tempfile::TempDir, Error> {
     tempfile::tempdir().map_err(|it| Error::new("make a folder in", &std::env::temp_dir(), it))
 }
 
-/// Makes a folder and those above it.
+/// The folder that is there for what goes with a reboot.
+pub(crate) fn temporary() -> PathBuf {
+    std::env::temp_dir()
+}
+
+/// Makes a folder and those above it, for nobody but their owner.
 pub(crate) fn make_folder(path: &Path) -> Result<(), Error> {
-    fs::create_dir_all(path).map_err(|source| Error::new("make the folder", path, source))
+    let missing: Vec<_> =
+        path.ancestors().take_while(|it| !it.as_os_str().is_empty() && !it.exists()).collect();
+    let make = || {
+        fault::before(Operation::MakeFolder, path)?;
+        fs::DirBuilder::new().mode(0o700).recursive(true).create(path)?;
+        missing.iter().try_for_each(|it| {
+            fault::before(Operation::SyncFolder, above(it))?;
+            sync_folder(above(it))
+        })
+    };
+    make().map_err(|source| Error::new("make the folder", path, source))
+}
+
+/// The folder that a path is in.
+fn above(path: &Path) -> &Path {
+    path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// The environments of a project: the specs in `environments/` that no other spec extends.

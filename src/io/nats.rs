@@ -9,6 +9,7 @@ pub mod error;
 mod event;
 pub(crate) mod message;
 mod observe;
+mod probe;
 mod secret;
 mod wire;
 
@@ -35,12 +36,16 @@ use crate::{
     spec::Connection,
 };
 
-/// How long reading goes on for an answer that gets lost: elections take up to 9 s.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long an answer that gets lost is asked for again, a restart or an election included.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long a cluster has to find a leader: longer than an election takes, and no longer than
-/// somebody should wait to hear that most of the servers are gone.
+/// somebody should wait to hear that most of the servers are gone. Whoever has begun to write waits
+/// for [`PATIENCE`] instead.
 pub(crate) const ELECTION: Duration = Duration::from_secs(10);
+
+/// How long a lost connection waits at most before it is tried again.
+const RECONNECT: Duration = Duration::from_millis(250);
 
 /// How often a cluster without a leader is asked again.
 const PACE: Duration = Duration::from_millis(250);
@@ -60,6 +65,8 @@ pub struct Session {
     answered: AtomicBool,
     /// What others could read of what the connection was made with.
     cautions: Vec<Finding>,
+    /// Whether anything was sent that changes something.
+    written: AtomicBool,
 }
 
 /// The reply to a request that was carried out.
@@ -78,6 +85,11 @@ pub async fn connect(connection: &Connection, name: &str) -> Result<Session, Err
         sender.send_modify(|it| it.note(&event));
         async {}
     });
+    // The client gives a silent connection up at the third ping: a frozen server is left for another
+    // one after the wait for an answer is over, and not minutes later.
+    let options = options
+        .ping_interval(route.timeout / 2)
+        .reconnect_delay_callback(|tries| RECONNECT.min(Duration::from_millis(1 << tries.min(8))));
     let servers = route.servers;
     // Looking up a name is not under the client's own bound.
     let longest = connect::CONNECT * u32::try_from(servers.len()).unwrap_or(u32::MAX);
@@ -90,7 +102,8 @@ pub async fn connect(connection: &Connection, name: &str) -> Result<Session, Err
         }
     };
     let (prefix, timeout, cautions) = (route.prefix, route.timeout, route.cautions);
-    Ok(Session { client, reports, prefix, timeout, answered: AtomicBool::new(false), cautions })
+    let (answered, written) = (AtomicBool::new(false), AtomicBool::new(false));
+    Ok(Session { client, reports, prefix, timeout, answered, cautions, written })
 }
 
 /// What the subjects of a connection begin with: those of the API, and those of its answers.
@@ -107,9 +120,10 @@ impl Session {
     /// Sends one request and waits for its reply; it is never sent twice.
     ///
     /// `subject` is what stands behind the API prefix: `STREAM.CREATE.ORDERS`. A server whose API is
-    /// below `level` refuses it. After [`Error::Timeout`] and [`Error::Lost`] it is unknown whether
-    /// it was carried out.
+    /// below `level` refuses it. After an error that [leaves it open](Self::leaves_open) it is unknown
+    /// whether it was carried out.
     pub async fn request(&self, subject: &str, body: Vec<u8>, level: u32) -> Result<Answer, Error> {
+        self.written.store(true, Ordering::Relaxed);
         let subject = self.full(subject);
         let mut request = Request::new().payload(body.into());
         if level > 0 {
@@ -137,7 +151,8 @@ impl Session {
     /// Who answers, and for whom.
     pub async fn server(&self) -> Result<Server, Error> {
         let (account, info) = tokio::join!(self.account(), self.info());
-        Ok(self.describe(account, info?))
+        let info = info?;
+        Ok(self.describe(self.account_at_last(account).await, info))
     }
 
     /// Reads the whole account: every stream and consumer, each found, unknown, or absent.
@@ -149,7 +164,7 @@ impl Session {
 
     /// Reads one resource; `None` only where the server says that it is not there.
     pub async fn read(&self, address: &Address) -> Result<Option<Observed>, Error> {
-        let found = self.find(address).await?;
+        let found = self.find(address, Instant::now()).await?;
         let Some(entry) = found else { return Ok(None) };
         if entry.leaderless {
             return Err(Error::NoLeader);
@@ -157,26 +172,49 @@ impl Session {
         Ok(Some(entry.observed))
     }
 
-    async fn find(&self, address: &Address) -> Result<Option<wire::Entry>, Error> {
-        let subject = match address {
-            Address::Stream(name) => format!("STREAM.INFO.{name}"),
-            Address::Consumer { stream, name } => format!("CONSUMER.INFO.{stream}.{name}"),
-        };
-        match self.ask(&subject, "", |subject, it| wire::one(address, subject, it)).await {
-            Ok(entry) => Ok(Some(entry)),
-            Err(error) if error.is_absence() => Ok(None),
-            Err(error) => Err(error),
+    /// Reads one resource by one request, and waits for it a part of the usual time only: of those
+    /// who look again and again.
+    pub(crate) async fn glance(&self, address: &Address) -> Result<Option<Observed>, Error> {
+        let subject = self.full(&info_of(address));
+        let reply = self.send(&subject, Request::new(), self.timeout / 4).await;
+        let entry = reply.and_then(|it| wire::one(address, &subject, &it.payload));
+        match present(entry)? {
+            Some(entry) if entry.leaderless => Err(Error::NoLeader),
+            entry => Ok(entry.map(|it| it.observed)),
         }
+    }
+
+    /// Whether an error does not say if a request was carried out, or comes from servers that are
+    /// electing one of them, or starting: then asking again may tell.
+    pub(crate) fn leaves_open(&self, error: &Error) -> bool {
+        error.is_loss() || self.is_electing(error)
+    }
+
+    async fn find(&self, address: &Address, start: Instant) -> Result<Option<wire::Entry>, Error> {
+        let read = |subject: &str, it: &[u8]| wire::one(address, subject, it);
+        present(self.ask_on(start, &info_of(address), "", read).await)
     }
 
     async fn info(&self) -> Result<Account, Error> {
         self.ask("INFO", "", wire::account).await
     }
 
-    /// The account's name, where the server says it: users may be denied the question.
-    async fn account(&self) -> Option<String> {
-        let reply = self.send("$SYS.REQ.USER.INFO", Request::new(), COURTESY).await.ok()?;
-        wire::user(&reply.payload)
+    /// The account's name, where the server says it: users may be denied the question. An error means
+    /// that the answer was lost.
+    async fn account(&self) -> Result<Option<String>, Error> {
+        match self.send("$SYS.REQ.USER.INFO", Request::new(), COURTESY).await {
+            Ok(reply) => Ok(wire::user(&reply.payload)),
+            Err(error) if error.is_loss() => Err(error),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// The same, asked once more where the answer was lost and others have come since.
+    async fn account_at_last(&self, first: Result<Option<String>, Error>) -> Option<String> {
+        match first {
+            Ok(account) => account,
+            Err(_) => self.account().await.ok().flatten(),
+        }
     }
 
     fn describe(&self, account: Option<String>, info: Account) -> Server {
@@ -203,33 +241,36 @@ impl Session {
         self.ask(&format!("STREAM.INFO.{stream}"), "", wire::unsettled).await
     }
 
-    /// Asks what changes nothing, and again where the answer was lost: at most three times.
+    /// Asks what changes nothing, and again as long as the answer gets lost.
     async fn ask<T>(
         &self,
         subject: &str,
         body: &str,
         read: impl Fn(&str, &[u8]) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let start = Instant::now();
-        for _ in 0..2 {
-            match self.ask_since(start, subject, body, &read).await {
-                Err(error) if error.is_loss() && start.elapsed() < PATIENCE => {}
-                answer => return answer,
-            }
-        }
-        self.ask_since(start, subject, body, &read).await
+        self.ask_on(Instant::now(), subject, body, read).await
     }
 
-    /// Asks what changes nothing, once; a cluster that is electing its leader is waited for.
-    async fn ask_once<T>(
+    /// The same, where the wait began earlier.
+    async fn ask_on<T>(
         &self,
+        start: Instant,
         subject: &str,
         body: &str,
         read: impl Fn(&str, &[u8]) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        self.ask_since(Instant::now(), subject, body, &read).await
+        loop {
+            match self.ask_since(start, subject, body, &read).await {
+                Err(error) if error.is_loss() && start.elapsed() < PATIENCE => {
+                    clock::pause(PACE).await;
+                }
+                answer => return answer,
+            }
+        }
     }
 
+    /// Asks what changes nothing, once; a cluster that is electing its leader is waited for.
+    ///
     /// A server that does not yet know that the leader is gone gives no answer at all, so the time
     /// spent on that counts towards the wait for a new one.
     async fn ask_since<T>(
@@ -244,17 +285,20 @@ impl Session {
             let request = Request::new().payload(body.to_owned().into());
             let reply = self.send(&subject, request, self.timeout).await;
             let answer = reply.and_then(|it| read(&subject, &it.payload));
-            // Nobody answers for a moment where a server starts again, too.
-            let silent =
-                matches!(answer, Err(Error::NotEnabled { .. } | Error::WrongPrefix { .. }));
-            let electing = matches!(answer, Err(Error::NoLeader))
-                || silent && self.answered.load(Ordering::Relaxed);
-            if !electing || start.elapsed() >= ELECTION {
+            let electing = answer.as_ref().is_err_and(|it| self.is_electing(it));
+            let longest = if self.written.load(Ordering::Relaxed) { PATIENCE } else { ELECTION };
+            if !electing || start.elapsed() >= longest {
                 self.answered.fetch_or(answer.is_ok(), Ordering::Relaxed);
                 return answer;
             }
             clock::pause(PACE).await;
         }
+    }
+
+    /// Nobody answers for a moment where a server starts again, too.
+    fn is_electing(&self, error: &Error) -> bool {
+        let silent = matches!(error, Error::NotEnabled { .. } | Error::WrongPrefix { .. });
+        matches!(error, Error::NoLeader) || silent && self.answered.load(Ordering::Relaxed)
     }
 
     async fn send(
@@ -304,5 +348,22 @@ impl Answer {
     /// The resource in the reply to a create or an update: its read-back.
     pub fn observed(&self, address: &Address) -> Result<Observed, Error> {
         Ok(wire::one(address, &self.subject, &self.message.payload)?.observed)
+    }
+}
+
+/// The question for one resource.
+fn info_of(address: &Address) -> String {
+    match address {
+        Address::Stream(name) => format!("STREAM.INFO.{name}"),
+        Address::Consumer { stream, name } => format!("CONSUMER.INFO.{stream}.{name}"),
+    }
+}
+
+/// That a resource is not there is an answer, and no error.
+fn present(entry: Result<wire::Entry, Error>) -> Result<Option<wire::Entry>, Error> {
+    match entry {
+        Ok(entry) => Ok(Some(entry)),
+        Err(error) if error.is_absence() => Ok(None),
+        Err(error) => Err(error),
     }
 }

@@ -12,7 +12,7 @@ use std::{
 use tempfile::TempDir;
 
 use super::{
-    apply::{self, PARALLELISM},
+    apply::{self, PARALLELISM, Walked as Ended},
     binary, files,
     nats::{self, Session},
     server::{self, Cluster, JETSTREAM_SIZES, Server, quoted},
@@ -216,10 +216,14 @@ impl There {
                 Event::Failed { address, action, error } => {
                     drop(ended.insert((address, action), Err(error)));
                 }
-                Event::Started { .. } | Event::Interrupted | Event::Verified { .. } => {}
+                Event::Started { .. }
+                | Event::Waiting { .. }
+                | Event::Interrupted
+                | Event::Verified { .. } => {}
             };
-            let outcome =
-                apply::apply(&steps, session, state, journal, parallelism, &mut note).await?;
+            let Ended { outcome, failure, undecided: _ } =
+                apply::apply(&steps, session, state, journal, parallelism, &mut note).await;
+            failure.map_or(Ok(()), Err)?;
             walked.done.extend(outcome.done);
             let failed: BTreeSet<_> = outcome.failed.into_iter().collect();
             for step in mem::take(&mut steps) {

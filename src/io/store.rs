@@ -19,7 +19,9 @@ use uuid::Uuid;
 
 use self::{file::Files, kv::Kv, seen::Seen};
 use super::{
-    clock, files,
+    clock,
+    fault::{self, Point},
+    files,
     nats::{self, Session},
     who,
 };
@@ -321,13 +323,16 @@ impl Store {
         match &self.backend {
             Backend::File(files) => {
                 files.replace(&state.write())?;
+                fault::at(Point::BeforeRemoval);
                 files.end_journal()?;
             }
             Backend::Kv(kv) => {
                 kv.replace(state.serial, &state.write()).await?;
+                fault::at(Point::BeforeRemoval);
                 kv.end_journal().await?;
             }
         }
+        fault::at(Point::AfterRemoval);
         self.seen.note(state)
     }
 
@@ -335,7 +340,10 @@ impl Store {
     /// one as it was loaded, and that is kept as a predecessor.
     pub async fn settle(&self, loaded: &State, lock: &Lock) -> Result<(), Error> {
         let left = match &self.backend {
-            Backend::File(files) => files.journal()?,
+            Backend::File(files) => {
+                files.sweep()?;
+                files.journal()?
+            }
             Backend::Kv(kv) => kv.journal().await?,
         };
         if left.is_some() {

@@ -6,6 +6,7 @@
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
 use anstream::{AutoStream, ColorChoice};
+use tokio::task::spawn_blocking;
 
 /// When to colour.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -63,12 +64,16 @@ impl Terminal {
         let _ = err.write_all(text.as_bytes()).and_then(|()| err.flush());
     }
 
-    /// Asks a question; `None` where the answer is the end of the input.
-    pub(crate) fn ask(&self, question: &str) -> Option<String> {
+    /// Asks a question; `None` where the answer is the end of the input. Signals are heard while
+    /// it waits.
+    pub(crate) async fn ask(&self, question: &str) -> Option<String> {
         self.say(question);
-        let mut answer = String::new();
-        let read = io::stdin().lock().read_line(&mut answer).ok()?;
-        (read > 0).then(|| answer.trim().to_owned())
+        let answer = || {
+            let mut answer = String::new();
+            let read = io::stdin().lock().read_line(&mut answer).ok()?;
+            (read > 0).then(|| answer.trim().to_owned())
+        };
+        spawn_blocking(answer).await.ok()?
     }
 
     /// Whether there is somebody to ask.

@@ -1,6 +1,6 @@
 //! How many resources a plan concerns, by what happens to them.
 
-use super::{Action, Step};
+use super::{Action, Plan, Step};
 
 /// The numbers of the `Plan:` line.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -15,6 +15,16 @@ pub struct Counts {
     pub destroy: usize,
     /// Dropped from the state only.
     pub forget: usize,
+}
+
+impl Plan {
+    /// How many resources are added, changed, destroyed, adopted and forgotten.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        self.steps.iter().for_each(|it| counts.add(it));
+        counts
+    }
 }
 
 impl Counts {

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Action, Cause, Change, Intent, Mode, Plan, Premise, Risk, Step, call::Call};
+use super::{Action, Cause, Change, Intent, Mode, Plan, Premise, Step, call::Call, risk::Risk};
 use crate::{
     address::Address,
     config::sha256,

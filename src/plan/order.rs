@@ -9,11 +9,11 @@ use serde_json::Value;
 use self::hand_over::{
     Binding, HandOvers, bindings, hand_overs, name_takers, queues, takers, texts,
 };
-use super::{Action, Risk, Step, call};
+use super::{Action, Step, call, risk::Risk};
 use crate::{
     address::Address,
     finding::{Code, Finding},
-    forecast::{Amount, Tally},
+    forecast::Amount,
     live::Live,
     schema::{Harm, stream::CONSUMER_LIMITS},
     subject,
@@ -140,15 +140,9 @@ fn part(step: &mut Step) -> Option<Step> {
     if step.risks.iter().any(said) {
         return bind;
     }
-    step.risks.push(Risk {
-        harm: Harm::Availability,
-        tally: Tally::of(Amount::Nothing),
-        question: None,
-        needed_by: Vec::new(),
-        why: "publishers find no stream for a moment, while subjects change hands".to_owned(),
-        field: Some("subjects".to_owned()),
-        allowed: false,
-    });
+    let why = "publishers find no stream for a moment, while subjects change hands";
+    let risk = Risk::of(Harm::Availability, Amount::Nothing, why);
+    step.risks.push(Risk { field: Some("subjects".to_owned()), ..risk });
     bind
 }
 

@@ -1,13 +1,7 @@
 //! What another state owns: it is neither changed nor taken before somebody says so.
 
 use super::{Action, Risk, Step};
-use crate::{
-    forecast::{Amount, Tally},
-    live::Observed,
-    mark::Mark,
-    schema::Harm,
-    state::State,
-};
+use crate::{forecast::Amount, live::Observed, mark::Mark, schema::Harm, state::State};
 
 /// The harm to another state that has its mark on a live resource.
 pub(super) fn taken_over(step: &Step, is: &Observed, recorded: &State) -> Option<Risk> {
@@ -31,13 +25,5 @@ pub(super) fn taken_over(step: &Step, is: &Observed, recorded: &State) -> Option
              one of the two should let go of it with `jsplan state rm`"
         )
     };
-    Some(Risk {
-        harm: Harm::Takeover,
-        tally: Tally::of(Amount::Nothing),
-        question: None,
-        why,
-        needed_by: Vec::new(),
-        field: None,
-        allowed: false,
-    })
+    Some(Risk::of(Harm::Takeover, Amount::Nothing, why))
 }

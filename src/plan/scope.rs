@@ -20,7 +20,7 @@ pub(super) fn scope<'a, I: Iterator<Item = &'a Address>>(
     }
     let all: BTreeSet<&Address> = known().collect();
     let targets = ask.targets.iter().map(|it| (format!("--target {it}"), it));
-    let allowed = ask.allow.iter().map(|(harm, it)| (format!("--allow {harm}={it}"), it));
+    let allowed = ask.allow.keys().map(|(harm, it)| (format!("--allow {harm}={it}"), it));
     let missing = targets.chain(allowed).filter(|(_, it)| !all.contains(it));
     findings.extend(missing.map(|(flag, it)| no_such_target(&flag, it, &all)));
     if ask.targets.is_empty() {

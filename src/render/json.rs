@@ -13,10 +13,18 @@ use crate::{
     diff::Delta,
     drift::{self, Class, Entry},
     finding::{Finding, Severity, Sources},
-    forecast::Amount,
+    forecast::{Amount, Tally},
+    history::{self, Difference, Fate},
     letters,
     live::{Live, Server},
-    plan::{Action, Change, Plan, Step, counts::Counts, rehearsal::Rehearsal},
+    plan::{
+        Action, Change, Mode, Plan, Step,
+        counts::Counts,
+        rehearsal::Rehearsal,
+        risk::{Risk, When},
+        total::{self, Total},
+        undo,
+    },
     schema::{Field, Verdict},
     state::{Recorded, State},
 };
@@ -36,6 +44,12 @@ pub fn plan(plan: &Plan) -> Value {
     let seen = |it: &&Entry| matches!(it.class, Class::Changed | Class::Missing);
     let Counts { import, add, change, destroy, forget } = plan.counts();
     let server = &plan.server;
+    let (mode, rollback_to) = match plan.mode {
+        Mode::Normal => ("normal", None),
+        Mode::Destroy => ("destroy", None),
+        Mode::RefreshOnly => ("refresh-only", None),
+        Mode::Rollback(serial) => ("rollback", Some(serial)),
+    };
     let binds = plan.steps.iter().filter(|it| it.action == Action::Bind);
     json!({
         "format_version": "1.2",
@@ -43,12 +57,13 @@ pub fn plan(plan: &Plan) -> Value {
         "applyable": !plan.is_empty() && !plan.is_refused(),
         "complete": !plan.targeted && !plan.is_refused(),
         "errored": plan.is_refused(),
-        "resource_changes": plan.steps.iter().filter_map(resource_change).collect::<Vec<_>>(),
+        "resource_changes": plan.steps.iter().filter_map(|it| resource_change(plan, it)).collect::<Vec<_>>(),
         "resource_drift": plan.drift.iter().filter(seen).map(resource_drift).collect::<Vec<_>>(),
         "jsplan": {
             "version": env!("CARGO_PKG_VERSION"),
             "plan_id": plan.id(),
-            "mode": plan.mode,
+            "mode": mode,
+            "rollback_to": rollback_to,
             "environment": plan.environment,
             "protected": plan.protected,
             "targeted": plan.targeted,
@@ -63,7 +78,9 @@ pub fn plan(plan: &Plan) -> Value {
                 "forget": forget,
                 "unchanged": plan.unchanged,
                 "blocked": plan.steps.iter().filter(|it| it.blocked).count(),
+                "irreversible": undo::count(plan),
             },
+            "messages": totals(plan),
             "binds": binds.map(|it| it.address.to_string()).collect::<Vec<_>>(),
             "unmanaged": plan.unmanaged,
             "errors": codes(&plan.findings),
@@ -108,6 +125,65 @@ pub fn state(state: &State) -> Value {
             "last_apply": state.last_apply,
         },
     })
+}
+
+/// The changes of a state, the latest first.
+#[must_use]
+pub fn history(state: &State, entries: &[history::Entry]) -> Value {
+    json!({
+        "format_version": "1.0",
+        "environment": state.environment,
+        "lineage": state.lineage,
+        "serial": state.serial,
+        "applies": entries.iter().map(applied).collect::<Vec<_>>(),
+    })
+}
+
+/// One change of a state, resource by resource.
+#[must_use]
+pub fn change(
+    state: &State,
+    entry: &history::Entry,
+    before: Option<u64>,
+    differences: &[Difference],
+) -> Value {
+    json!({
+        "format_version": "1.0",
+        "environment": state.environment,
+        "lineage": state.lineage,
+        "before": before,
+        "apply": applied(entry),
+        "changes": differences.iter().map(difference).collect::<Vec<_>>(),
+    })
+}
+
+fn applied(history::Entry { serial, apply }: &history::Entry) -> Value {
+    let mut value = json!(apply);
+    if let (Value::Object(fields), Some(apply)) = (&mut value, apply) {
+        fields.insert("complete".to_owned(), apply.is_complete().into());
+    }
+    if value.is_null() {
+        value = json!({});
+    }
+    value["serial"] = (*serial).into();
+    value
+}
+
+fn difference(it: &Difference) -> Value {
+    let Difference { address, fate, deltas, protection } = it;
+    let fate = match fate {
+        Fate::Entered => "added",
+        Fate::Stayed => "changed",
+        Fate::Recreated => "recreated",
+        Fate::Left => "removed",
+    };
+    let deltas = deltas.iter().map(|it| it.spoken(address));
+    let field =
+        |it: Delta| json!({ "field": it.field.name, "before": it.before, "after": it.after });
+    let mut fields: Vec<_> = deltas.map(field).collect();
+    let protects = |it: &(Option<bool>, Option<bool>)| json!({ "field": "prevent_destroy", "before": it.0, "after": it.1 });
+    fields.extend(protection.as_ref().map(protects));
+    json!({ "address": address, "action": fate, "changes": fields })
 }
 
 /// One comparison of live and recorded.
@@ -226,7 +302,7 @@ fn resource(address: &Address) -> Map<String, Value> {
 }
 
 /// A step; none for the binding of subjects, which belongs to the creation of its stream.
-fn resource_change(step: &Step) -> Option<Value> {
+fn resource_change(plan: &Plan, step: &Step) -> Option<Value> {
     let actions = match step.action {
         Action::Create => json!(["create"]),
         Action::Update => json!(["update"]),
@@ -255,34 +331,79 @@ fn resource_change(step: &Step) -> Option<Value> {
     }
     let mut resource = resource(&step.address);
     resource.insert("change".to_owned(), change);
-    resource.insert("x_jsplan".to_owned(), extras(step));
+    resource.insert("x_jsplan".to_owned(), extras(plan, step));
     Some(resource.into())
 }
 
-fn extras(step: &Step) -> Value {
-    let risk = |it: &crate::plan::Risk| {
-        let tally = &it.tally;
-        json!({
-            "class": it.harm,
-            "messages": tally.messages.most(),
-            "exact": matches!(tally.messages, Amount::Nothing | Amount::Exactly(_)),
-            "why": it.why,
-            "allowed": it.allowed,
-        })
-    };
+fn extras(plan: &Plan, step: &Step) -> Value {
     let causes: BTreeMap<_, _> = step
         .changes
         .iter()
         .map(|it| (it.delta.spoken(&step.address).field.name, it.cause))
         .collect();
+    let lasting = undo::lasting(plan, step);
+    let lasting: Vec<_> = lasting.into_iter().map(|it| it.words(step.address.name())).collect();
     json!({
         "cause": step.cause,
         "causes": causes,
         "blocked": step.blocked,
-        "risks": step.risks.iter().map(risk).collect::<Vec<_>>(),
+        "reversible": lasting.is_empty(),
+        "irreversible": lasting,
+        "risks": step.risks.iter().map(|it| risk(step, it)).collect::<Vec<_>>(),
         "stored": step.stored,
         "wave": step.wave,
         "live_fingerprint": step.premise.as_ref().map(|it| &it.fingerprint),
+    })
+}
+
+fn risk(step: &Step, risk: &Risk) -> Value {
+    let Tally { messages, bytes, oldest, newest, upto, how } = &risk.tally;
+    let needs = |(address, number): &(Address, Amount)| json!({ "address": address, "messages": number.most(), "certainty": certainty(number) });
+    let (when, time) = match risk.when {
+        When::AtOnce => ("at-once", None),
+        When::Within(time) => ("within", Some(time)),
+        When::Idle(time) => ("idle", Some(time)),
+    };
+    json!({
+        "class": risk.harm,
+        "messages": messages.most(),
+        "certainty": certainty(messages),
+        "bytes": bytes,
+        "oldest": oldest,
+        "newest": newest,
+        "upto": upto,
+        "how": how,
+        "when": when,
+        "time": time,
+        "why": risk.why,
+        "safer": risk.safer,
+        "needed_by": risk.needed_by.iter().map(needs).collect::<Vec<_>>(),
+        "consent": risk.harm.needs_consent().then(|| risk.consent(&step.address)),
+        "allowed": risk.allowed,
+        "most": risk.most,
+    })
+}
+
+fn certainty(amount: &Amount) -> &'static str {
+    match amount {
+        Amount::Nothing => "none",
+        Amount::Exactly(_) => "exactly",
+        Amount::AtMost(_) => "at-most",
+        Amount::Unknown(_) => "unknown",
+    }
+}
+
+/// What happens to messages, all steps together.
+fn totals(plan: &Plan) -> Value {
+    let of = |fate| {
+        let Total { messages, at_most, unknown, actions } = plan.total(fate);
+        json!({ "messages": messages, "at_most": at_most, "unknown": unknown, "actions": actions })
+    };
+    json!({
+        "deleted": of(total::Fate::Deleted),
+        "deleted_later": of(total::Fate::DeletedLater),
+        "skipped": of(total::Fate::Skipped),
+        "repeated": of(total::Fate::Repeated),
     })
 }
 

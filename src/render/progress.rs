@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     address::Address,
-    event::{Event, Outcome},
+    event::{Event, Kept, Outcome},
     plan::{Action, Mode, Step, counts::Counts},
     units::{count_of, show_count, show_duration},
 };
@@ -20,6 +20,10 @@ use crate::{
 pub fn event(event: &Event) -> String {
     let (about, rest) = match event {
         Event::Started { address, action } => (address, format!("{}...", doing(*action))),
+        Event::Waiting { address, action, elapsed_ms } => {
+            let still = doing(*action).to_lowercase();
+            (address, format!("Still {still}... [{} elapsed]", seconds(*elapsed_ms)))
+        }
         Event::Finished { address, action, took_ms, note } => {
             let note = note.iter().map(|it| format!(" [{}]", escape(it))).collect::<String>();
             (address, format!("{} complete after {}{note}", done(*action), seconds(*took_ms)))
@@ -67,12 +71,13 @@ pub fn complete(mode: Mode, counts: Counts) -> String {
     let Counts { import, add, change, destroy, forget } = counts;
     let line = match mode {
         Mode::Destroy => format!("Destroy complete! Resources: {destroy} destroyed."),
-        Mode::Normal | Mode::RefreshOnly => {
+        Mode::Normal | Mode::RefreshOnly | Mode::Rollback(_) => {
+            let word = if matches!(mode, Mode::Rollback(_)) { "Rollback" } else { "Apply" };
             let imported = if import > 0 { format!("{import} imported, ") } else { String::new() };
             let forgotten =
                 if forget > 0 { format!(", {forget} forgotten") } else { String::new() };
             let numbers = format!("{add} added, {change} changed, {destroy} destroyed");
-            format!("Apply complete! Resources: {imported}{numbers}{forgotten}.")
+            format!("{word} complete! Resources: {imported}{numbers}{forgotten}.")
         }
     };
     format!("\n{}\n", ADDED.bold().style(line))
@@ -80,8 +85,8 @@ pub fn complete(mode: Mode, counts: Counts) -> String {
 
 /// What came of an apply that stopped half-way, and how to go on.
 #[must_use]
-pub fn stopped(outcome: &Outcome, options: &str, mode: Mode) -> String {
-    let Outcome { done, failed, not_started, interrupted, counts: _ } = outcome;
+pub fn stopped(outcome: &Outcome, options: &str, mode: Mode, kept: Kept) -> String {
+    let Outcome { done, failed, not_started, interrupted, beyond, counts: _ } = outcome;
     let word = if *interrupted { "interrupted" } else { "stopped" };
     let next =
         if failed.is_empty() { "To see what is left:" } else { "Fix the cause, then look again:" };
@@ -97,6 +102,8 @@ pub fn stopped(outcome: &Outcome, options: &str, mode: Mode) -> String {
     let lists = [
         ("done", done, Style::new()),
         ("failed", failed, DANGER),
+        // What it did more is said where it was done.
+        ("beyond plan", beyond, DANGER),
         ("not started", not_started, Style::new()),
     ];
     for (word, addresses, style) in lists {
@@ -105,7 +112,15 @@ pub fn stopped(outcome: &Outcome, options: &str, mode: Mode) -> String {
         }
     }
     let again = apply_command(options, mode).replacen("apply", "plan", 1);
-    text + &format!("\nThe state holds what was done. {next} {again}\n")
+    let stands = match kept {
+        Kept::State(serial) => format!("State saved (serial {}).", show_count(serial)),
+        Kept::Journal(undecided) => {
+            let undecided = count_of(undecided, "action");
+            format!("The journal is kept: {undecided} undecided, which the next command looks at.")
+        }
+        Kept::Neither => "The state is not saved.".to_owned(),
+    };
+    text + &format!("\n{next} {again}\n{} of {steps} applied. {stands}\n", number(done))
 }
 
 /// A word and the addresses it is about, over as many lines as they take.

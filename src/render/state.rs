@@ -123,8 +123,19 @@ fn heading(state: &State) -> String {
     let mut text = parts.join(" · ") + "\n";
     if let Some(last) = &state.last_apply {
         let (at, plan, by) = (escape(&last.at), escape(&last.plan), escape(&last.by));
-        let short: String = plan.chars().take(8).collect();
-        text += &format!("Last apply {at}, plan {short}, by {by}\n");
+        let short = |it: &str| it.chars().take(8).collect::<String>();
+        let commit = last.commit.as_deref().map(escape);
+        let commit = commit.map(|it| format!(", commit {}", short(&it))).unwrap_or_default();
+        text += &match (last.operation.as_str(), plan.is_empty()) {
+            ("apply", false) => {
+                format!("Last apply {at}, plan {}, by {by}{commit}\n", short(&plan))
+            }
+            (what, true) => format!("Last change {at}, {}, by {by}\n", escape(what)),
+            (what, false) => {
+                let (what, plan) = (escape(what), short(&plan));
+                format!("Last change {at}, {what}, plan {plan}, by {by}{commit}\n")
+            }
+        };
     }
     text
 }

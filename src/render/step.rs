@@ -2,11 +2,10 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
-use owo_colors::Style;
-
 use super::{
     ADDED, ASIDE, CHANGED, DANGER, NAME, REMOVED,
     change::{Part, block, hidden},
+    cost::{self, endangers},
     escape,
     text::{WIDTH, address, beside, joined, width},
 };
@@ -14,13 +13,12 @@ use crate::{
     address::Address,
     config::Config,
     diff::Delta,
-    finding::{Severity, Sources},
-    forecast::Amount,
-    plan::{Action, Cause, Change, Mode, Plan, Risk, Step},
+    finding::Sources,
+    plan::{Action, Cause, Change, Mode, Plan, Step, risk::Risk, undo},
     position,
-    schema::{Harm, Verdict, bucket},
+    schema::{Verdict, bucket},
     spec::write::basic,
-    units::{count, count_of, show_count},
+    units::{count_of, show_count},
 };
 
 /// The legend, what is about to happen, and every step in order.
@@ -29,7 +27,7 @@ pub(super) fn steps(plan: &Plan, sources: &Sources) -> String {
         return String::new();
     }
     let mut lines = legend(plan);
-    lines.push(opening(plan).to_owned());
+    lines.push(opening(plan));
     for group in groups(plan) {
         lines.push(String::new());
         lines.extend(group_lines(plan, &group, sources));
@@ -58,13 +56,17 @@ pub(super) fn unmanaged(addresses: &[Address]) -> String {
     format!("{}\n", ASIDE.style(line))
 }
 
-fn opening(plan: &Plan) -> &'static str {
+fn opening(plan: &Plan) -> String {
+    let of = if plan.targeted { ", of the targets only" } else { "" };
     match plan.mode {
-        Mode::RefreshOnly => "jsplan will change its state as follows, and nothing on the server:",
-        Mode::Normal if plan.targeted => {
-            "jsplan will perform the following actions, of the targets only:"
+        Mode::RefreshOnly => {
+            "jsplan will change its state as follows, and nothing on the server:".to_owned()
         }
-        Mode::Normal | Mode::Destroy => "jsplan will perform the following actions:",
+        Mode::Normal => format!("jsplan will perform the following actions{of}:"),
+        Mode::Destroy => "jsplan will perform the following actions:".to_owned(),
+        Mode::Rollback(serial) => {
+            format!("jsplan will go back to state serial {serial} by these actions{of}:")
+        }
     }
 }
 
@@ -82,7 +84,7 @@ fn legend(plan: &Plan) -> Vec<String> {
         (acts(Action::Delete), REMOVED.style("  -").to_string(), "destroy"),
         (acts(Action::Forget), "  .".to_owned(), "forget: leave the state only"),
         (
-            plan.steps.iter().any(endangers),
+            plan.steps.iter().any(|it| endangers(plan, it)),
             DANGER.style("!  ").to_string(),
             "loses messages, or cannot be undone",
         ),
@@ -113,7 +115,7 @@ fn groups(plan: &Plan) -> Vec<Vec<&Step>> {
     let mut groups: Vec<Vec<&Step>> = Vec::new();
     let mut known: BTreeMap<String, usize> = BTreeMap::new();
     for step in &plan.steps {
-        if !step.risks.is_empty() || step.blocked {
+        if !step.risks.iter().all(Risk::is_latent) || step.blocked {
             groups.push(vec![step]);
             continue;
         }
@@ -128,7 +130,9 @@ fn groups(plan: &Plan) -> Vec<Vec<&Step>> {
 
 /// What two steps of one group have in common.
 fn likeness(plan: &Plan, step: &Step) -> String {
-    let mut all = format!("{} {} {}", step.wave, step.address.kind(), fate(plan, step));
+    let latent = step.risks.is_empty();
+    let (wave, kind, fate) = (step.wave, step.address.kind(), fate(plan, step));
+    let mut all = format!("{wave} {kind} {latent} {fate} {:?}", undo::lasting(plan, step));
     for Change { delta, cause, verdict } in &step.changes {
         let (name, before, after) = (delta.field.name, &delta.before, &delta.after);
         write!(all, "\n{name} {before} {after} {cause:?} {verdict:?}").unwrap_or_default();
@@ -140,23 +144,30 @@ fn group_lines(plan: &Plan, group: &[&Step], sources: &Sources) -> Vec<String> {
     let Some(step) = group.first() else { return Vec::new() };
     let mut lines = header(group, &fate(plan, step));
     let unwanted = step.action == Action::Delete && !position::is_holder(&step.address);
-    if unwanted && plan.mode == Mode::Normal {
+    let lacks = match plan.mode {
+        Mode::Normal => Some("configuration".to_owned()),
+        Mode::Rollback(serial) => Some(format!("state serial {serial}")),
+        Mode::Destroy | Mode::RefreshOnly => None,
+    };
+    if let Some(lacks) = lacks.filter(|_| unwanted) {
         let why = match group {
-            [one] => format!("(because {} is not in configuration)", address(&one.address)),
-            _ => "(because they are not in configuration)".to_owned(),
+            [one] => format!("(because {} is not in {lacks})", address(&one.address)),
+            _ => format!("(because they are not in {lacks})"),
         };
         lines.push(format!("  # {why}"));
     }
-    let place = if group.len() == 1 { step.place } else { None };
+    // A record has no lines that anybody could look up.
+    let written = group.len() == 1 && !matches!(plan.mode, Mode::Rollback(_));
+    let place = if written { step.place } else { None };
     let place = place.map(|it| escape(&sources.spot(it)).into_owned()).unwrap_or_default();
     let open = if step.changes.is_empty() { "" } else { " {" };
     let name = if group.len() == 1 { labels(&step.address) } else { String::new() };
-    let block_line = format!("{}{}{name}{open}", gutter(step), step.address.kind());
+    let block_line = format!("{}{}{name}{open}", gutter(plan, step), step.address.kind());
     lines.push(beside(&block_line, &place));
     if !step.changes.is_empty() {
         lines.extend(body(plan, step));
     }
-    lines.extend(costs(plan, step));
+    lines.extend(cost::lines(plan, step));
     lines
 }
 
@@ -222,6 +233,10 @@ fn fate(plan: &Plan, step: &Step) -> String {
             let anew = if stream { "empty" } else { "without its position" };
             format!("was deleted outside of jsplan; will be created again, {anew}")
         }
+        Action::Create if matches!(plan.mode, Mode::Rollback(_)) => {
+            let anew = if stream { "empty: its messages are gone" } else { "without its position" };
+            format!("will be created again, {anew}")
+        }
         Action::Create => "will be created".to_owned(),
         Action::Update if step.adopts => "will be adopted, and updated in-place".to_owned(),
         Action::Update => "will be updated in-place".to_owned(),
@@ -240,6 +255,9 @@ fn fate(plan: &Plan, step: &Step) -> String {
             "will be recorded as it is; the server is left alone".to_owned()
         }
         Action::Record => "will be taken over into the state as it is live".to_owned(),
+        Action::Forget if step.premise.is_some() => {
+            "will be let go of, as before it was adopted; the server is left alone".to_owned()
+        }
         Action::Forget => {
             "will be removed from the jsplan state: it is gone from the server".to_owned()
         }
@@ -261,7 +279,7 @@ fn is_updated(plan: &Plan, step: &Step) -> bool {
 }
 
 /// Four columns: `!` for what it may cost, `?` for blocked, and the symbol of the action.
-fn gutter(step: &Step) -> String {
+fn gutter(plan: &Plan, step: &Step) -> String {
     let symbol = match step.action {
         Action::Create => ADDED.style("+").to_string(),
         Action::Update | Action::Bind => CHANGED.style("~").to_string(),
@@ -271,7 +289,7 @@ fn gutter(step: &Step) -> String {
         Action::Adopt | Action::Record => " ".to_owned(),
     };
     let mut flags = String::new();
-    if endangers(step) {
+    if endangers(plan, step) {
         flags.push('!');
     }
     if step.blocked {
@@ -280,14 +298,6 @@ fn gutter(step: &Step) -> String {
     let room = 3_usize.saturating_sub(width(&symbol) + flags.len());
     let flags = if flags.is_empty() { flags } else { DANGER.style(flags).to_string() };
     format!("{flags}{:room$}{symbol} ", "")
-}
-
-/// Whether a step loses messages or cannot be undone.
-fn endangers(step: &Step) -> bool {
-    step.risks.iter().any(|it| match it.harm {
-        Harm::DataLoss | Harm::Delivery | Harm::OneWay => true,
-        Harm::Redelivery | Harm::Destroy | Harm::Availability | Harm::Takeover => false,
-    })
 }
 
 fn labels(address: &Address) -> String {
@@ -353,73 +363,4 @@ fn remark(plan: &Plan, step: &Step, change: &Change) -> String {
     };
     let words: Vec<_> = verdict.into_iter().chain(cause).collect();
     if words.is_empty() { String::new() } else { format!("# {}", words.join(", ")) }
-}
-
-/// What a step costs, and what stops it.
-fn costs(plan: &Plan, step: &Step) -> Vec<String> {
-    let mut lines: Vec<_> = step.risks.iter().flat_map(|it| cost(step, it)).collect();
-    if step.blocked {
-        let about = |it: &&crate::finding::Finding| {
-            it.severity == Severity::Error && it.about.as_ref() == Some(&step.address)
-        };
-        let mut codes: Vec<String> = Vec::new();
-        for finding in plan.findings.iter().filter(about) {
-            let code = finding.code.to_string();
-            if !codes.contains(&code) {
-                codes.push(code);
-            }
-        }
-        let by = if codes.is_empty() { "conflict".to_owned() } else { codes.join(", ") };
-        lines.push(format!("    {}  blocked by {by}", DANGER.style("guard")));
-    }
-    lines
-}
-
-fn cost(step: &Step, risk: &Risk) -> Vec<String> {
-    let why = escape(&risk.why);
-    let amount = amount(step, &risk.tally.messages);
-    let (label, what) = match risk.harm {
-        Harm::DataLoss if takes_stream(step) => {
-            ("data ", format!("deletes {amount}, with their stream"))
-        }
-        Harm::DataLoss => ("data ", format!("deletes {amount}: {why}")),
-        Harm::Delivery => ("data ", format!("skips {amount}: {why}")),
-        Harm::Redelivery => ("data ", format!("delivers {amount} again: {why}")),
-        Harm::Destroy => ("data ", format!("destroys {amount}: {why}")),
-        Harm::OneWay => ("undo ", format!("not possible: {why}")),
-        Harm::Availability => ("risk ", why.into_owned()),
-        Harm::Takeover => ("owner", why.into_owned()),
-    };
-    let style = if endangers(step) { DANGER } else { Style::new() };
-    let mut lines = vec![format!("    {}  {what}", style.style(label))];
-    if risk.allowed {
-        lines.push(format!(
-            "           (allowed with --allow {}={})",
-            risk.harm,
-            address(&step.address)
-        ));
-    }
-    lines
-}
-
-/// Whether a stream goes, and what it holds with it.
-fn takes_stream(step: &Step) -> bool {
-    step.address.is_stream() && step.destroys()
-}
-
-/// `200 of 1,200 messages`, `at most 1,200 messages`.
-fn amount(step: &Step, amount: &Amount) -> String {
-    let of_all = |number: u64| match number < step.stored {
-        true => format!("{} of {}", show_count(number), count(step.stored, "message")),
-        false => count(number, "message"),
-    };
-    match amount {
-        Amount::Nothing => "no messages".to_owned(),
-        Amount::Exactly(number) if *number > 1 && *number == step.stored => {
-            format!("all {}", count(*number, "message"))
-        }
-        Amount::Exactly(number) => of_all(*number),
-        Amount::AtMost(number) => format!("at most {}", of_all(*number)),
-        Amount::Unknown(why) => format!("nobody knows how many messages ({})", escape(why)),
-    }
 }

@@ -1,10 +1,17 @@
 //! The numbers of a plan: Terraform's line, and under it the one about messages.
 
-use super::{NAME, escape};
+use super::{
+    NAME, escape,
+    text::{WIDTH, width},
+};
 use crate::{
-    forecast::Amount,
-    plan::{Action, Mode, Plan, Step, counts::Counts, rehearsal::Rehearsal},
-    schema::Harm,
+    plan::{
+        Action, Mode, Plan,
+        counts::Counts,
+        rehearsal::Rehearsal,
+        total::{Fate, Total},
+        undo,
+    },
     units::{count, count_of},
 };
 
@@ -57,84 +64,47 @@ pub(super) fn rehearsal(rehearsal: &Rehearsal) -> String {
 }
 
 fn data(plan: &Plan) -> String {
-    let deleted = match total(plan, Harm::DataLoss) {
-        Some((amount, by)) => format!("{amount} would be deleted by {by}."),
-        None => "no message would be deleted.".to_owned(),
+    let deleted = plan.total(Fate::Deleted);
+    let sentence = match deleted.actions {
+        0 => "no message would be deleted.".to_owned(),
+        _ => format!("{} would be deleted by {}.", amount(&deleted), by(&deleted)),
     };
-    let blocked = match plan.steps.iter().filter(|it| it.blocked).count() {
-        0 => String::new(),
-        some => format!(" Blocked: {some}."),
-    };
-    let mut text = format!("{} {deleted}{blocked}\n", NAME.style("Data:"));
-    if let Some((amount, by)) = total(plan, Harm::Delivery) {
-        text += &format!("{} {amount} would be skipped by {by}.\n", NAME.style("Delivery:"));
+    let blocked = plan.steps.iter().filter(|it| it.blocked).count();
+    let mut counts = String::new();
+    for (what, number) in [("Blocked", blocked), ("Cannot be undone", undo::count(plan))] {
+        if number > 0 {
+            counts += &format!(" {what}: {number}.");
+        }
+    }
+    let mut text = format!("{} {sentence}", NAME.style("Data:"));
+    text += if width(&text) + width(&counts) > WIDTH { "\n     " } else { "" };
+    text += &format!("{counts}\n");
+    let more = [
+        (Fate::DeletedLater, "Later:", "would be deleted"),
+        (Fate::Skipped, "Delivery:", "would not be delivered or copied"),
+        (Fate::Repeated, "Redelivery:", "would be delivered or copied again"),
+    ];
+    for (fate, name, verb) in more {
+        let total = plan.total(fate);
+        if total.actions > 0 {
+            text += &format!("{} {} {verb} by {}.\n", NAME.style(name), amount(&total), by(&total));
+        }
     }
     text
 }
 
-/// How many messages a class of harm concerns, and by how many actions.
-fn total(plan: &Plan, harm: Harm) -> Option<(String, String)> {
-    let concerned = |it: &&Step| {
-        it.risks.iter().any(|it| it.harm == harm && it.tally.messages != Amount::Nothing)
-    };
-    let actions = plan.steps.iter().filter(concerned).count();
-    if actions == 0 {
-        return None;
-    }
-    let by = count_of(actions, "action");
-    Some((amount(plan, harm), by))
+fn by(total: &Total) -> String {
+    count_of(total.actions, "action")
 }
 
-/// `214,880 messages`, `at most 1,200 messages`.
-fn amount(plan: &Plan, harm: Harm) -> String {
-    let mut all = 0_u64;
-    let mut exact = true;
-    let mut streams: Vec<&str> = plan.steps.iter().map(|it| it.address.stream_name()).collect();
-    streams.sort_unstable();
-    streams.dedup();
-    for stream in streams {
-        let steps = plan.steps.iter().filter(|it| it.address.stream_name() == stream);
-        let (number, is_exact) = of_stream(steps, harm);
-        all = all.saturating_add(number);
-        exact &= is_exact;
-    }
-    let most = if exact { "" } else { "at most " };
-    format!("{most}{}", count(all, "message"))
-}
-
-/// What the steps of one stream add up to, and whether that is exact.
-///
-/// Two steps may concern the same messages, so a sum is an upper bound; what a stream holds is
-/// another. A stream that goes takes everything, whatever its consumers would have cost.
-fn of_stream<'a>(steps: impl Iterator<Item = &'a Step>, harm: Harm) -> (u64, bool) {
-    let (mut sum, mut stored, mut exact, mut terms) = (0_u64, 0, true, 0);
-    for step in steps {
-        let goes = step.destroys();
-        for risk in step.risks.iter().filter(|it| it.harm == harm) {
-            let (number, is_exact) = match &risk.tally.messages {
-                Amount::Nothing => continue,
-                Amount::Exactly(number) => (*number, true),
-                Amount::AtMost(number) => (*number, false),
-                Amount::Unknown(_) => (step.stored, false),
-            };
-            if goes && is_exact && harm == Harm::DataLoss {
-                return (number, true);
-            }
-            sum += number;
-            stored = step.stored;
-            exact &= is_exact;
-            terms += 1;
-        }
-    }
-    match harm {
-        // What one consumer skips, another may still deliver: these do not overlap.
-        Harm::Delivery => (sum, exact),
-        Harm::DataLoss
-        | Harm::Redelivery
-        | Harm::OneWay
-        | Harm::Destroy
-        | Harm::Availability
-        | Harm::Takeover => (sum.min(stored), exact && terms <= 1),
+/// `214,880 messages`, `at most 1,200 messages`, `an unknown number of messages`.
+fn amount(Total { messages, at_most, unknown, actions: _ }: &Total) -> String {
+    let most = if *at_most { "at most " } else { "" };
+    let known = format!("{most}{}", count(*messages, "message"));
+    match (unknown, messages) {
+        (false, _) => known,
+        (true, 0) => "an unknown number of messages".to_owned(),
+        (true, _) => format!("{known} and an unknown number of others"),
     }
 }
 
@@ -146,6 +116,7 @@ fn nothing(plan: &Plan) -> String {
         Mode::Normal => "No changes. Your infrastructure matches the configuration.",
         Mode::Destroy => "No changes. No objects need to be destroyed.",
         Mode::RefreshOnly => "No changes. Your infrastructure still matches the state.",
+        Mode::Rollback(_) => "No changes. Your infrastructure matches that state.",
     };
     let compared = count_of(plan.unchanged, "resource");
     if plan.unchanged == 0 {

@@ -4,8 +4,9 @@ use super::{ASIDE, CHANGED, DANGER, NAME, cut, escape};
 use crate::{
     plan::{Mode, Plan},
     rebuild::Rebuilt,
+    reconcile::Reconciled,
     spec::Desired,
-    state::State,
+    state::{State, journal::CutShort},
     units::{count_of, show_count},
 };
 
@@ -119,6 +120,7 @@ pub(crate) fn cancelled(mode: Mode) -> String {
     let word = match mode {
         Mode::Normal | Mode::RefreshOnly => "Apply",
         Mode::Destroy => "Destroy",
+        Mode::Rollback(_) => "Rollback",
     };
     format!("\n{}\n", CHANGED.style(format!("{word} cancelled. Nothing was changed.")))
 }
@@ -135,6 +137,52 @@ pub(crate) fn unsettled(again: &Plan) -> String {
         ),
         None => "the apply is done, and the plan is still not empty".to_owned(),
     }
+}
+
+/// What is known of an apply that has not come to its end, in one line; `found` is what a server
+/// said of the steps that its journal leaves open.
+#[must_use]
+pub fn cut_short(cut: &CutShort, found: Option<&Reconciled>) -> String {
+    let who = cut.apply.as_ref().map_or_else(
+        || "An apply".to_owned(),
+        |it| format!("An apply by {}, begun at {},", escape(&it.by), escape(&it.at)),
+    );
+    let (done, steps) = (show_count(cut.done as u64), count_of(cut.steps, "step"));
+    let open = match found {
+        None if cut.undecided.is_empty() => String::new(),
+        None => {
+            let steps = count_of(cut.undecided.len(), "step");
+            format!(", {steps} undecided: `jsplan plan` asks the server what became of them")
+        }
+        Some(Reconciled { done, not_done, unknown }) => {
+            let lists =
+                [(done, "turned out done"), (not_done, "not done"), (unknown, "unreadable")];
+            let some = lists.into_iter().filter(|it| !it.0.is_empty());
+            some.map(|(them, word)| format!(", {} more {word}", them.len())).collect()
+        }
+    };
+    let damage =
+        if cut.is_damaged { ". Its journal is damaged: more may have been done" } else { "" };
+    let line = format!("{who} has not come to its end: {done} of {steps} done{open}{damage}.");
+    format!("\n{}\n", CHANGED.style(line))
+}
+
+/// The folder of the states can be written by everybody on this machine.
+#[must_use]
+pub(crate) fn open_to_all(folder: &str) -> String {
+    let folder = escape(folder);
+    let line = format!("warning: everybody on this machine may change what is in `{folder}`");
+    format!("\n{}\n  {} `chmod o-w {folder}`\n", CHANGED.style(line), NAME.style("= help:"))
+}
+
+/// What a state may have lost to a disk, and where it is instead.
+#[must_use]
+pub(crate) fn rescued(path: &str) -> String {
+    let path = escape(path);
+    format!(
+        "its journal is kept, and the next command takes it in; should that fail, \
+         `jsplan state push {path}` puts the state back"
+    )
 }
 
 /// A spec without errors, and how much it declares.

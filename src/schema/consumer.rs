@@ -4,9 +4,8 @@ use serde_json::{Value, json};
 
 use super::{
     Choice, Field,
-    Harm::Availability,
     Kind::{Bool, Bytes, Duration, Labels, List, Number, OneOf, Set, Subject, Text, Time},
-    Loses::{Filtered, When},
+    Loses::{Filtered, Idling},
     Unset::{Derived, False, Kept, Lapses, Name, Number as Count, Unlimited},
     Update::{Fixed, Only, Request},
     Writer,
@@ -109,7 +108,7 @@ pub const CONSUMER: &[Field] = &[
     Field::new("sample_freq", Text, "Share of acknowledgements that are sampled.").unset(Name("0")),
     Field::new("inactive_threshold", Duration, "Idle time after which it is deleted.")
         .unset(Kept(kept))
-        .loses(When(Availability, "an idle consumer is deleted with its position", any_set)),
+        .loses(Idling),
     Field::new("num_replicas", Number, "How many servers hold its state; 0 follows the stream.")
         .unset(Count(0)),
     // Accepted without effect up to 2.14.3, refused from 2.14.4.
@@ -185,8 +184,4 @@ fn kept(_: &Config, present: Option<Value>) -> Option<Value> {
 
 fn same_mode(before: &Value, after: &Value) -> bool {
     before.is_null() == after.is_null()
-}
-
-fn any_set(before: &Value, after: &Value) -> bool {
-    before.is_null() && !after.is_null()
 }

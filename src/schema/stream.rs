@@ -6,16 +6,16 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Choice, Field, Forced,
-    Harm::{Availability, DataLoss},
+    Harm::Availability,
     Kind::{
         Bool, Bytes, Duration, Labels, Literal, Number, OneOf, Set, Subject, Table, Text, Time,
     },
-    Loses::{Lowered, Released, When},
+    Loses::{Expiring, Lowered, Promoted, Recopied, Released, Unbound, Uninterested, When},
     Unset::{Derived, False, Kept, Name, Number as Count, Unlimited},
     Update::{Fixed, OneWay, Only},
     Writer,
 };
-use crate::{config::Config, subject};
+use crate::config::Config;
 
 const RETENTION: &[Choice] =
     &[Choice::new("limits"), Choice::new("interest"), Choice::new("workqueue")];
@@ -78,11 +78,11 @@ pub const STREAM: &[Field] = &[
     Field::new("description", Text, "What the stream is for."),
     Field::new("subjects", Set(&Subject), "Subjects whose messages are stored.")
         .unset(Derived(own_name))
-        .loses(When(Availability, "a subject that is given up is no longer stored", unbound)),
+        .loses(Unbound),
     Field::new("retention", OneOf(RETENTION), "When a message may be removed.")
         .unset(Name("limits"))
         .update(Only("it may not change to or from `workqueue`", not_workqueue))
-        .loses(When(DataLoss, "messages that no consumer needs would be deleted", to_interest)),
+        .loses(Uninterested),
     Field::new("storage", OneOf(STORAGE), "Where messages are kept.")
         .unset(Name("file"))
         .update(Fixed),
@@ -98,7 +98,9 @@ pub const STREAM: &[Field] = &[
     Field::new("max_msgs_per_subject", Number, "Most messages kept of one subject.")
         .unset(Unlimited(-1))
         .loses(Lowered),
-    Field::new("max_msg_size", Bytes, "Largest message accepted.").unset(Unlimited(-1)),
+    Field::new("max_msg_size", Bytes, "Largest message accepted.")
+        .unset(Unlimited(-1))
+        .loses(When(Availability, "larger messages are refused", limited)),
     Field::new("max_consumers", Number, "Most consumers the stream may have.")
         .unset(Unlimited(-1))
         .update(Fixed)
@@ -124,17 +126,12 @@ pub const STREAM: &[Field] = &[
         .update(Fixed)
         .update_from(2, 12, 0, Only("a mirror may only be removed", removed))
         .refused_with(10055)
-        .loses(When(
-            super::Harm::OneWay,
-            "it never mirrors again, and what was not copied yet stays behind",
-            removed,
-        )),
+        .loses(Promoted),
     Field::new("mirror_direct", Bool, "Answer direct gets for the mirrored stream.")
         .since(2, 9, 0)
         .unset(Kept(kept)),
-    Field::new("sources", Set(&Table(SOURCE)), "Copy other streams, beside own subjects.").loses(
-        When(super::Harm::Redelivery, "a changed source is copied again from its start", changed),
-    ),
+    Field::new("sources", Set(&Table(SOURCE)), "Copy other streams, beside own subjects.")
+        .loses(Recopied),
     Field::new("subject_transform", Table(TRANSFORM), "Rewrite subjects before storing.")
         .since(2, 10, 0),
     Field::new("republish", Table(REPUBLISH), "Publish stored messages again.").since(2, 8, 3),
@@ -159,7 +156,10 @@ pub const STREAM: &[Field] = &[
             Forced::by("allow_msg_schedules", || json!(false)),
         ])
         .update(OneWay),
-    Field::new("sealed", Bool, "Take no more messages, ever.").unset(False).update(OneWay),
+    Field::new("sealed", Bool, "Take no more messages, ever.")
+        .unset(False)
+        .update(OneWay)
+        .loses(When(Availability, "it takes no more messages", set)),
     Field::new("consumer_limits", Table(CONSUMER_LIMITS), "Limits for every consumer.")
         .since(2, 10, 0),
     Field::new("allow_msg_ttl", Bool, "Honour the `Nats-TTL` header.")
@@ -167,7 +167,8 @@ pub const STREAM: &[Field] = &[
         .unset(False)
         .forced(&[Forced::by("subject_delete_marker_ttl", || json!(true))])
         .update(Fixed)
-        .update_from(2, 11, 2, OneWay),
+        .update_from(2, 11, 2, OneWay)
+        .loses(Expiring),
     Field::new("subject_delete_marker_ttl", Duration, "How long markers of removed subjects stay.")
         .since(2, 11, 0),
     Field::new("allow_msg_counter", Bool, "Subjects are counters.")
@@ -248,33 +249,36 @@ fn not_workqueue(before: &Value, after: &Value) -> bool {
     before != "workqueue" && after != "workqueue"
 }
 
-fn to_interest(_: &Value, after: &Value) -> bool {
-    after == "interest"
-}
-
-fn unbound(before: &Value, after: &Value) -> bool {
-    let subjects = |it| list(it).filter_map(Value::as_str);
-    subjects(before).any(|it| !subjects(after).any(|wider| subject::covers(wider, it)))
-}
-
 fn lowered(before: &Value, after: &Value) -> bool {
     after.as_i64() < before.as_i64()
+}
+
+/// Whether a limit, of which 0 and less are none, comes down.
+fn limited(before: &Value, after: &Value) -> bool {
+    let limit = |it: &Value| it.as_u64().filter(|it| *it > 0);
+    limit(after).is_some_and(|it| it < limit(before).unwrap_or(u64::MAX))
+}
+
+fn set(_: &Value, after: &Value) -> bool {
+    after == true
 }
 
 fn removed(_: &Value, after: &Value) -> bool {
     after.is_null()
 }
 
-/// Whether a source stays and is copied otherwise; to start it elsewhere has no effect.
-fn changed(before: &Value, after: &Value) -> bool {
+/// Sources that stay and are copied otherwise; to start one elsewhere has no effect.
+pub(crate) fn recopied<'a>(before: &Value, after: &'a Value) -> impl Iterator<Item = &'a Value> {
     let copies = |source: &Value| {
         let fields = source.as_object().into_iter().flatten();
         let what = fields.filter(|(name, _)| !name.starts_with("opt_start_"));
         what.map(|(name, it)| (name.clone(), it.clone())).collect::<Map<_, _>>()
     };
     let before: Vec<_> = list(before).map(copies).collect();
-    let known = |it: &Map<_, _>| before.iter().any(|other| other.get("name") == it.get("name"));
-    list(after).map(copies).any(|it| known(&it) && !before.contains(&it))
+    list(after).filter(move |source| {
+        let known = before.iter().any(|it| it.get("name") == source.get("name"));
+        known && !before.contains(&copies(source))
+    })
 }
 
 fn list(value: &Value) -> impl Iterator<Item = &Value> {

@@ -12,10 +12,11 @@ use jsplan::{
         Action, Ask, Step,
         call::{Call, Does},
         plan,
+        risk::Reach,
     },
-    schema::{Field, Kind, Verdict, Writer, stream::STREAM},
+    schema::{Field, Harm, Kind, Verdict, Writer, stream::STREAM},
     spec::{self, Desired},
-    state::{Done, Origin, Recorded, State},
+    state::{Origin, Recorded, State, journal::Done},
 };
 use serde_json::{Value, json, value::RawValue};
 
@@ -156,7 +157,7 @@ impl<'a> Account<'a> {
             let call = by_hand(name, config, is.as_ref());
             return Ok(Prediction { refused: errors(findings), call: Some(call) });
         };
-        let plan = plan(&desired, &self.state, live, &Ask::default());
+        let plan = plan(&desired, &self.state, live, &consenting(&desired));
         let others: Vec<_> =
             plan.steps.iter().filter(|it| it.address != address).map(|it| &it.address).collect();
         if !others.is_empty() {
@@ -197,7 +198,7 @@ impl<'a> Account<'a> {
             live_sha256: observed.sha256,
             config: observed.raw,
         };
-        self.state.take(Done { address, recorded: Some(recorded) });
+        self.state.take(Done { step: 1, address, recorded: Some(recorded) });
     }
 
     /// After every case there must be nothing left to do.
@@ -212,6 +213,12 @@ impl<'a> Account<'a> {
         self.remove(&name).await;
         Err(why)
     }
+}
+
+/// What a change costs is no refusal of the server's.
+pub(crate) fn consenting(desired: &Desired) -> Ask {
+    let all = |it: &Address| Harm::ALL.map(|harm| ((harm, it.clone()), Reach::Unknown));
+    Ask { allow: desired.resources.keys().flat_map(all).collect(), ..Ask::default() }
 }
 
 /// A replacement that nothing else stops is a refusal by the rows.

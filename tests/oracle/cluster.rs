@@ -39,7 +39,7 @@ const CONFIG: &str = "jetstream { max_memory_store: 1TiB, max_file_store: 1PiB }
     no_auth_user: a\n";
 
 /// What is consented to.
-const ALLOW: &str = "data-loss=stream.S";
+const ALLOW: [&str; 4] = ["--allow", "data-loss=stream.S", "--allow", "delivery=stream.S"];
 
 /// What the plan does not say and the server refuses, by a word of its answer.
 const UNSEEN: &[(&str, &str)] =
@@ -116,14 +116,14 @@ impl Trial<'_> {
     fn declare(&self, wanted: &Wanted, number: usize) -> Result<Outcome, String> {
         let spec = spec(wanted, number);
         self.project.write_spec(&spec);
-        let planned = self.run(&["plan", "--allow", ALLOW]);
+        let planned = self.run(&[&["plan"], &ALLOW[..]].concat());
         if planned.code != 0 {
             return match self.refuses(wanted) {
                 true => Ok(Outcome::Refused),
                 false => Err(format!("taken, though:\n{planned}\n{spec}")),
             };
         }
-        let applied = self.run(&["apply", "--auto-approve", "--allow", ALLOW]);
+        let applied = self.run(&[&["apply", "--auto-approve"], &ALLOW[..]].concat());
         if applied.code != 0 {
             let unseen = UNSEEN.iter().any(|(word, _)| applied.stderr.contains(word));
             return if unseen { Ok(Outcome::Unseen) } else { Err(format!("{applied}\n{spec}")) };

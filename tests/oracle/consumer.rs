@@ -9,18 +9,18 @@ use jsplan::{
     finding::{Finding, Severity},
     live::{Live, Observed},
     plan::{
-        Action, Ask, Plan, Step,
+        Action, Plan, Step,
         call::{Call, Does},
         plan,
     },
     schema::{Field, Unset, Verdict, Writer, complete, consumer::CONSUMER},
     spec::{self, Desired},
-    state::{Done, Origin, Recorded, State},
+    state::{Origin, Recorded, State, journal::Done},
 };
 use serde_json::{Value, json};
 
 use crate::{
-    account::{Outcome, toml},
+    account::{Outcome, consenting, toml},
     consumer_draw::Draw,
     random::{asked, report},
     readback::shown,
@@ -151,7 +151,7 @@ impl<'a> Account<'a> {
     }
 
     fn plan(&self, desired: &Desired, live: &Live) -> Plan {
-        plan(desired, &self.state, live, &Ask::default())
+        plan(desired, &self.state, live, &consenting(desired))
     }
 
     async fn remove(&mut self, address: &Address) {
@@ -174,7 +174,7 @@ impl<'a> Account<'a> {
             live_sha256: sha256,
             config,
         };
-        self.state.take(Done { address: step.address.clone(), recorded: Some(recorded) });
+        self.state.take(Done { step: 1, address: step.address.clone(), recorded: Some(recorded) });
     }
 
     /// Declares a consumer, and holds what jsplan says of it against what the server does.

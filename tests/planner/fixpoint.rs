@@ -1,7 +1,7 @@
 //! Any environment, recorded and live: `plan` never panics, and a plan that is carried out leaves
 //! nothing to plan.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use jsplan::{
     address::Address,
@@ -11,6 +11,7 @@ use jsplan::{
         Action, Ask, Mode, Plan,
         call::{Call, Does},
         plan,
+        risk::Reach,
     },
     schema::{
         Field, Harm, Kind, Release, Update, Writer, complete, consumer::CONSUMER, stream::STREAM,
@@ -58,9 +59,9 @@ fn config(rows: &'static [Field], takes: fn(&Field) -> bool) -> BoxedStrategy<Co
 }
 
 /// What one side says of two streams and two consumers of each.
-type Side = Vec<(Address, Option<Config>)>;
+pub(crate) type Side = Vec<(Address, Option<Config>)>;
 
-fn side(takes: fn(&Field) -> bool) -> impl Strategy<Value = Side> {
+pub(crate) fn side(takes: fn(&Field) -> bool) -> impl Strategy<Value = Side> {
     let stream = move |name: &'static str| {
         let consumer = move |of: &str| {
             let address = Address::consumer(name, of);
@@ -77,7 +78,7 @@ fn side(takes: fn(&Field) -> bool) -> impl Strategy<Value = Side> {
 }
 
 /// The same as a spec, without the judgement of the reader.
-fn desired(side: &Side, prevent_destroy: Option<bool>) -> Desired {
+pub(crate) fn desired(side: &Side, prevent_destroy: Option<bool>) -> Desired {
     let text = "[streams.A]\n[streams.A.consumers.C]\nack_policy = \"explicit\"\n";
     let (mut desired, _) = read(text);
     let like = desired.resources.values().next().expect("there is one").clone();
@@ -98,12 +99,12 @@ fn desired(side: &Side, prevent_destroy: Option<bool>) -> Desired {
     desired
 }
 
-fn said(release: &str) -> Said {
+pub(crate) fn said(release: &str) -> Said {
     read(&format!("[live]\nrelease = \"{release}\"\ncluster = \"C\"\n")).1
 }
 
 /// Carries a plan out on a model of the server, which completes what it is sent, and of the state.
-fn carry_out(plan: &Plan, live: &mut Live, state: &mut State) {
+pub(crate) fn carry_out(plan: &Plan, live: &mut Live, state: &mut State) {
     for step in &plan.steps {
         for call in &step.calls {
             answer(call, live);
@@ -175,15 +176,15 @@ fn empty(address: &Address) -> Facts {
     }
 }
 
-fn free(field: &Field) -> bool {
+pub(crate) fn free(field: &Field) -> bool {
     // Copies wait for streams that the model does not have, and 2.15.1 knows every field.
     matches!(field.rule(Release(2, 15, 1)), Update::Free | Update::Request(_))
         && !["sources", "subject_delete_marker_ttl"].contains(&field.name)
 }
 
-fn all_harm(wanted: &Desired, state: &State) -> BTreeSet<(Harm, Address)> {
+pub(crate) fn all_harm(wanted: &Desired, state: &State) -> BTreeMap<(Harm, Address), Reach> {
     let known = wanted.resources.keys().chain(state.resources.keys());
-    known.flat_map(|it| Harm::ALL.map(|harm| (harm, it.clone()))).collect()
+    known.flat_map(|it| Harm::ALL.map(|harm| ((harm, it.clone()), Reach::Unknown))).collect()
 }
 
 proptest! {

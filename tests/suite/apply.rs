@@ -143,7 +143,7 @@ fn what_holds_messages_is_not_destroyed_unless_the_spec_lets_go_of_it_first() {
     project.apply();
     project.write_spec("");
     project.run(&["apply", "--auto-approve"]).ended(1).says("7 messages");
-    project.run(&["apply", "--auto-approve", "--allow", "data-loss=stream.S"]).ended(0);
+    project.apply_allowing(&["destroy=stream.S"]);
     assert!(streams(&server).is_empty());
     project.plans_empty();
 }

@@ -18,6 +18,9 @@ use crate::support::{
 /// A consumer can be paused.
 const PAUSES: Release = Release(2, 11, 0);
 
+/// What was delivered and not acknowledged may come again.
+const AGAIN: &[&str] = &["redelivery=consumer.S.C"];
+
 const LATER: &str = "2099-01-01T00:00:00Z";
 
 fn spec(stream: &str, consumer: &str) -> String {
@@ -100,8 +103,8 @@ fn replaced(stream: &str, before: &str, after: &str, says: &str) -> (Vec<u64>, u
     acknowledge(&server, first.iter().filter(|it| [1, 2, 3, 6].contains(&it.sequence)));
     wait_for("the acknowledgements count", || consumer(&server, "S", "C")["num_ack_pending"] == 4);
     project.write_spec(&spec(stream, after));
-    project.run(&["plan"]).ended(0).says(says);
-    project.apply();
+    project.allowing(&["plan"], AGAIN).ended(0).says(says);
+    project.apply_allowing(AGAIN);
     project.plans_empty();
     project.run(&["drift"]).ended(0);
     assert_eq!(names(&server), ["C"]);
@@ -206,11 +209,11 @@ fn another_start_is_a_wish_and_not_undone() {
     acknowledge(&server, &pull(&server, "S", "C", 5));
     let replaced = "ack_policy = \"explicit\"\nmax_waiting = 5";
     project.write_spec(&spec("", replaced));
-    project.apply();
+    project.apply_allowing(AGAIN);
     let again = format!("{replaced}\ndeliver_policy = \"by_start_sequence\"\nopt_start_seq = 2");
     project.write_spec(&spec("", &again));
-    project.run(&["plan"]).ended(0).says("it would start again");
-    project.apply();
+    project.allowing(&["plan"], AGAIN).ended(0).says("it would start again");
+    project.apply_allowing(AGAIN);
     project.plans_empty();
     let rest: Vec<_> = pull(&server, "S", "C", 20).iter().map(|it| it.sequence).collect();
     assert_eq!(rest, (2..=10).collect::<Vec<_>>());
@@ -227,13 +230,13 @@ fn a_replacement_that_is_cut_short_anywhere_is_finished_by_the_next_apply() {
         publish(&server, "s.a", 10);
         acknowledge(&server, &pull(&server, "S", "C", 4));
         project.write_spec(&spec(interest, "ack_policy = \"explicit\"\nmax_waiting = 5"));
-        project.run(&["plan", "--out", "plan.jsplan"]).ended(0);
+        project.allowing(&["plan", "--out", "plan.jsplan"], AGAIN).ended(0);
         for call in &requests(&project.read("plan.jsplan"))[..done] {
             let subject = call["subject"].as_str().expect("a subject");
             let answer = ask(&server, subject, &call["body"]);
             assert!(answer["error"].is_null(), "{answer}");
         }
-        project.apply();
+        project.apply_allowing(AGAIN);
         project.plans_empty();
         assert_eq!(names(&server), ["C"], "after {done} requests");
         assert_eq!(consumer(&server, "S", "C")["config"]["max_waiting"], 5);
@@ -274,7 +277,7 @@ fn a_consumer_that_does_not_last_is_replaced_by_one_that_does() {
     acknowledge(&server, &pull(&server, "S", "C", 2));
     let wanted = "ack_policy = \"explicit\"\nprevent_destroy = false";
     let project = Project::new(&server, &spec("", wanted));
-    project.apply();
+    project.apply_allowing(AGAIN);
     assert_eq!(consumer(&server, "S", "C")["config"]["durable_name"], "C");
     let rest: Vec<_> = pull(&server, "S", "C", 9).iter().map(|it| it.sequence).collect();
     assert_eq!(rest, [3, 4, 5]);
@@ -316,8 +319,9 @@ fn of_two_consumers_of_an_interest_stream_one_is_replaced_and_neither_loses_anyt
     acknowledge(&server, &pull(&server, "S", "A", 2));
     acknowledge(&server, &pull(&server, "S", "B", 1));
     project.write_spec(&spec("max_waiting = 5"));
-    project.run(&["plan"]).ended(0).says("keeps its position");
-    project.apply();
+    let again = ["redelivery=consumer.S.A"];
+    project.allowing(&["plan"], &again).ended(0).says("keeps its position");
+    project.apply_allowing(&again);
     project.plans_empty();
     assert_eq!(names(&server), ["A", "B"]);
     assert_eq!(messages(&server, "S"), 7, "what was acknowledged is gone, and nothing else");
@@ -337,11 +341,11 @@ fn a_push_consumer_goes_on_where_it_stood() {
         acknowledge(&server, &listen(&server, "push.c", 10)[..4]);
         project.write_spec(&spec(&stream, &format!("{push}\nidle_heartbeat = \"5s\"")));
         project
-            .run(&["plan"])
+            .allowing(&["plan"], AGAIN)
             .ended(0)
             .says("must be replaced, and keeps its position")
             .says(again);
-        project.apply();
+        project.apply_allowing(AGAIN);
         project.plans_empty();
         assert_eq!(names(&server), ["C"]);
         assert_eq!(sequences(&listen(&server, "push.c", 6)), [5, 6, 7, 8, 9, 10]);
@@ -361,8 +365,8 @@ fn after_six(own: &str) -> Vec<u64> {
         wait_for("it counts", || consumer(&server, "S", "C")["ack_floor"]["stream_seq"] == 6);
     }
     project.write_spec(&spec("", &format!("{own}\nmax_waiting = 5")));
-    project.run(&["plan"]).ended(0).says("keeps its position");
-    project.apply();
+    project.allowing(&["plan"], AGAIN).ended(0).says("keeps its position");
+    project.apply_allowing(AGAIN);
     project.plans_empty();
     assert_eq!(names(&server), ["C"]);
     sequences(&pull(&server, "S", "C", 30))
@@ -403,7 +407,7 @@ fn a_replacement_that_the_server_refuses_midway_loses_nothing_and_is_finished_by
         publish(&server, "s.a", 10);
         acknowledge(&server, &pull(&server, "S", "C", 4));
         project.write_spec(&spec(interest, "ack_policy = \"explicit\"\nmax_waiting = 5"));
-        project.run(&["plan", "--out", "plan.jsplan"]).ended(0);
+        project.allowing(&["plan", "--out", "plan.jsplan"], AGAIN).ended(0);
         for call in &requests(&project.read("plan.jsplan"))[..done] {
             let answer = ask(&server, call["subject"].as_str().expect("a subject"), &call["body"]);
             assert!(answer["error"].is_null(), "{answer}");
@@ -416,7 +420,7 @@ fn a_replacement_that_the_server_refuses_midway_loses_nothing_and_is_finished_by
         project.run(&["plan"]).ended(1).says("the account allows `S`");
         assert_eq!(messages(&server, "S"), 6, "after {done} requests");
         ask(&server, "CONSUMER.DELETE.S.STRANGER", &Value::Null);
-        project.apply();
+        project.apply_allowing(AGAIN);
         project.plans_empty();
         assert_eq!(names(&server), ["C"], "after {done} requests");
         assert_eq!(consumer(&server, "S", "C")["config"]["max_waiting"], 5);

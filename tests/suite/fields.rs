@@ -13,7 +13,7 @@ use crate::support::{
 };
 
 /// Streams that between them set every field that 2.14 and 2.15 know.
-fn everything() -> Vec<Value> {
+pub(crate) fn everything() -> Vec<Value> {
     const HOUR: u64 = 3_600_000_000_000;
     vec![
         json!({ "name": "PLAIN", "description": "all", "subjects": ["plain.>"],
@@ -42,7 +42,7 @@ fn everything() -> Vec<Value> {
     ]
 }
 
-fn consumers() -> Vec<Value> {
+pub(crate) fn consumers() -> Vec<Value> {
     const SECOND: u64 = 1_000_000_000;
     vec![
         json!({ "durable_name": "PULL", "description": "all", "filter_subjects": ["a", "b"],

@@ -111,7 +111,15 @@ fn no_output_about_a_hostile_account_is_harmful() {
     run_safely(&project, &["drift"]).ended(2);
     run_safely(&project, &["drift", "--json"]).ended(2);
     run_safely(&project, &["apply", "--refresh-only", "--auto-approve"]).ended(0);
-    for arguments in [&["show"][..], &["show", "--json"], &["state", "list"], &["state", "pull"]] {
+    for arguments in [
+        &["show"][..],
+        &["show", "--json"],
+        &["state", "list"],
+        &["state", "pull"],
+        &["history"],
+        &["history", "--json"],
+        &["rollback", "--to", "1"],
+    ] {
         run_safely(&project, arguments).ended(0);
     }
     run_safely(&project, &["state", "show", "stream.S"]).ended(0).says("\\u001B[2J");

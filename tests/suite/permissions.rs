@@ -317,6 +317,44 @@ fn names_may_stand_instead_of_wildcards() {
     );
 }
 
+#[test]
+fn whoever_may_not_read_messages_does_not_know_how_many_go_and_a_verifier_does() {
+    let project = Project::new(&server(), MADE);
+    let reader = user("reader", &block(&project, "applier", &["--stream", "ORDERS"]));
+    let users = ["planner", "applier", "verifier"].map(|it| user(it, &block(&project, it, &[])));
+    let server = server_with(&account(&[users.concat(), reader]));
+    let as_role =
+        |role: &str, arguments: &[&str]| project.run_elsewhere(arguments, &as_user(&server, role));
+    as_role("applier", &["apply", "--auto-approve"]).ended(0);
+    run(async {
+        let client = admin(server.url()).await;
+        for number in 0..40 {
+            let stored = client.request("orders.new", format!("message {number}").into()).await;
+            stored.expect("the stream stores it");
+        }
+    });
+    let limited = |limits: &str| {
+        project.write_spec(&MADE.replace("[\"orders.>\"]\n", &format!("[\"orders.>\"]\n{limits}")));
+    };
+    // What counts and bytes of the stream tell needs no right to read; the rest does.
+    limited("max_msgs = 10\n");
+    as_role("planner", &["plan"]).says("deletes 30 of 40 messages");
+    limited("max_bytes = 500\n");
+    as_role("planner", &["plan"])
+        .says("needs read: may not publish to `$JS.API.")
+        .never_says("no answer");
+    let heard = listened(&server, || drop(as_role("verifier", &["plan"]).says("of 40 messages")));
+    for (line, _) in lines(&project, "verifier").iter().filter(|it| it.0.contains("ORDERS")) {
+        let asked = heard.iter().any(|it| matches(line, it));
+        // A message by its sequence is read where a limit is of time.
+        assert!(asked || line.contains("STREAM.MSG.GET"), "nobody sends `{line}`: {heard:?}");
+    }
+    limited("max_age = \"100ms\"\nduplicate_window = \"100ms\"\n");
+    as_role("verifier", &["plan"]).says("deletes 40 of 40 messages").never_says("needs read");
+    let consent = ["apply", "--auto-approve", "--allow", "data-loss=stream.ORDERS"];
+    as_role("reader", &consent).ended(0).says("1 changed");
+}
+
 /// The state of the environment, shared in a bucket.
 fn shared(spec: &str) -> String {
     spec.replace("[streams.ORDERS]\n", "[state]\nbackend = \"kv\"\n[streams.ORDERS]\n")

@@ -2,13 +2,22 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
-use jsplan::state::{Done, State};
+use jsplan::state::{
+    State,
+    journal::{Done, Line},
+};
 
 use crate::support::{
     client::{ask, streams},
     project::{Project, wait_for},
     server::server,
 };
+
+/// The line of a journal that says that a resource is gone.
+fn gone(address: &str) -> String {
+    let address = address.parse().expect("an address");
+    Line::Done(Done { step: 1, address, recorded: None }).text()
+}
 
 const SPEC: &str = "[streams.S]\nsubjects = [\"s\"]\n[streams.S.consumers.C]\n";
 
@@ -155,9 +164,8 @@ fn a_torn_line_of_a_journal_is_left_aside_and_a_journal_of_another_state_wholly(
     let before = project.run(&["state", "pull"]).ended(0).stdout;
     let mut state = State::read(&before).expect("it is whole");
     state.serial += 1;
-    let gone = |name: &str| Done { address: name.parse().expect("an address"), recorded: None };
-    let whole = state.journal() + &gone("consumer.S.C").line();
-    let torn = whole.clone() + gone("stream.S").line().trim_end();
+    let whole = state.journal() + &gone("consumer.S.C");
+    let torn = whole.clone() + gone("stream.S").trim_end();
     let path = project.path("state/test.journal");
     fs::write(&path, &torn).expect("a file can be written");
     assert_eq!(project.run(&["state", "list"]).ended(0).stdout, "stream.S\n");
@@ -177,8 +185,7 @@ fn a_journal_that_was_cut_within_a_letter_stops_nothing() {
     project.apply();
     let mut state = State::read(&project.run(&["state", "pull"]).stdout).expect("it is whole");
     state.serial += 1;
-    let gone = Done { address: "consumer.S.C".parse().expect("an address"), recorded: None };
-    let mut torn = (state.journal() + &gone.line()).into_bytes();
+    let mut torn = (state.journal() + &gone("consumer.S.C")).into_bytes();
     torn.extend(&"0123456789abcdef {\"é".as_bytes()[..20]);
     fs::write(project.path("state/test.journal"), torn).expect("a file can be written");
     assert_eq!(project.run(&["state", "list"]).ended(0).stdout, "stream.S\n");
@@ -191,8 +198,7 @@ fn what_a_killed_apply_did_is_kept_before_the_state_is_changed_by_hand() {
     project.apply();
     let mut state = State::read(&project.run(&["state", "pull"]).stdout).expect("it is whole");
     state.serial += 1;
-    let gone = Done { address: "consumer.S.C".parse().expect("an address"), recorded: None };
-    let journal = state.journal() + &gone.line();
+    let journal = state.journal() + &gone("consumer.S.C");
     fs::write(project.path("state/test.journal"), journal).expect("a file can be written");
     project.run(&["state", "rm", "stream.S"]).ended(0).says("State serial 3.");
     project.run(&["state", "restore", "2"]).ended(0);

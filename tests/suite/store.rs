@@ -17,7 +17,10 @@ use jsplan::{
         store::{Error, Lock, Status, Store},
     },
     spec::{Connection, Kept},
-    state::{Done, Origin, Recorded, State},
+    state::{
+        Origin, Recorded, State,
+        journal::{Done, Line},
+    },
 };
 use serde_json::{Value, value::RawValue};
 
@@ -143,7 +146,12 @@ fn recorded(note: &str) -> Recorded {
 }
 
 fn done(name: &str, note: &str) -> Done {
-    Done { address: name.parse().expect("an address"), recorded: Some(recorded(note)) }
+    Done { step: 1, address: name.parse().expect("an address"), recorded: Some(recorded(note)) }
+}
+
+/// A finished step as a line of the journal.
+fn line(name: &str, note: &str) -> String {
+    Line::Done(done(name, note)).text()
 }
 
 /// Saves a state as a command does, the present one kept.
@@ -222,11 +230,11 @@ fn a_journal_that_was_not_ended_is_replayed_whole_and_once() {
             save(&store, &state(1), &lock).await;
             let journal = store.begin(&state(2), &lock).await.expect("it opens");
             for number in 0..150 {
-                let line = done(&format!("stream.S{number:03}"), "x").line();
+                let line = line(&format!("stream.S{number:03}"), "x");
                 journal.append(&line).await.expect("it is kept");
             }
-            let large = done("stream.LARGE", &"y".repeat(900_000));
-            journal.append(&large.line()).await.expect("it is kept");
+            let large = line("stream.LARGE", &"y".repeat(900_000));
+            journal.append(&large).await.expect("it is kept");
             // The process is gone here: nothing is said to end it.
             let after = world.store().await.load().await.expect("it is replayed");
             assert_eq!((after.serial, after.resources.len()), (2, 151));
@@ -235,8 +243,9 @@ fn a_journal_that_was_not_ended_is_replayed_whole_and_once() {
             assert_eq!(saved.write(), after.write());
             // What an earlier journal left is no part of the next.
             let journal = store.begin(&state(3), &lock).await.expect("it opens");
-            let gone = Done { address: "stream.S000".parse().expect("one"), recorded: None };
-            journal.append(&gone.line()).await.expect("it is kept");
+            let address = "stream.S000".parse().expect("one");
+            let gone = Line::Done(Done { step: 1, address, recorded: None });
+            journal.append(&gone.text()).await.expect("it is kept");
             let after = world.store().await.load().await.expect("it is replayed");
             assert_eq!((after.serial, after.resources.len()), (3, 150));
         });
@@ -252,7 +261,7 @@ fn a_journal_leaves_next_to_nothing_behind() {
         for serial in 1..=5 {
             let journal = store.begin(&state(serial), &lock).await.expect("it opens");
             for number in 0..100 {
-                let line = done(&format!("stream.S{number}"), &"x".repeat(1000)).line();
+                let line = line(&format!("stream.S{number}"), &"x".repeat(1000));
                 journal.append(&line).await.expect("it is kept");
             }
             store.save(&state(serial), &lock).await.expect("it is saved");
@@ -347,7 +356,7 @@ fn a_lock_in_a_bucket_is_taken_away_by_its_id_alone_and_then_nothing_more_is_wri
         let yes = world.project.run_on_terminal(&["force-unlock", id], "yes\n");
         yes.ended(0).says("was taken away");
         assert!(!lock.is_held().await.expect("it is asked"));
-        let line = done("stream.T", "x").line();
+        let line = line("stream.T", "x");
         let lost = |it| matches!(it, Err(Error::LockLost { .. }));
         assert!(lost(journal.append(&line).await));
         assert!(lost(store.save(&state(2), &lock).await));
@@ -644,8 +653,8 @@ fn a_write_whose_answer_is_lost_is_made_once() {
         assert_eq!(store.kept().await.expect("a list"), [1, 2]);
         let journal = store.begin(&state(4), &lock).await.expect("it opens");
         proxy.after("$KV.jsplan_state.test.journal", 1, || Then::Swallow);
-        journal.append(&done("stream.A", "x").line()).await.expect("it is kept");
-        journal.append(&done("stream.B", "x").line()).await.expect("it is kept");
+        journal.append(&line("stream.A", "x")).await.expect("it is kept");
+        journal.append(&line("stream.B", "x")).await.expect("it is kept");
         assert_eq!(store.load().await.expect("it is replayed").resources.len(), 2);
     });
     assert_eq!(proxy.sent("test.state"), 6, "each was sent twice");
@@ -709,7 +718,7 @@ fn a_bucket_that_was_made_with_little_past_keeps_whole_journals() {
         let lock = store.lock("a test").await.expect("it is free");
         let journal = store.begin(&state(1), &lock).await.expect("it opens");
         for number in 0..20 {
-            let line = done(&format!("stream.S{number}"), "x").line();
+            let line = line(&format!("stream.S{number}"), "x");
             journal.append(&line).await.expect("it is kept");
         }
         assert_eq!(store.load().await.expect("it is replayed").resources.len(), 20);

@@ -1,7 +1,10 @@
 //! One request at a time: the premise before it, the answer after it, and what is live where no
 //! answer comes.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use crate::{
     address::Address,
@@ -17,6 +20,8 @@ use crate::{
         call::{Call, Does},
         premise,
     },
+    schema::Release,
+    units::count,
 };
 
 /// How long the replicas of a stream are waited for: a large one may take hours to copy, and then
@@ -25,6 +30,9 @@ const SETTLING: Duration = Duration::from_secs(300);
 
 /// How often they are looked at.
 const PACE: Duration = Duration::from_millis(250);
+
+/// How long somebody who wants it to end waits for a request that nobody has answered yet.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// Why a step failed.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +43,20 @@ pub enum Error {
     /// The live resource is not the one the plan was made from.
     #[error("it changed since the plan was made: {0}")]
     Moved(String),
+    /// It would cost more than was planned and allowed.
+    #[error(
+        "{why}: {} planned and allowed, and now it is {now}; nothing of it was sent: plan again to \
+         see it",
+        plural(*most)
+    )]
+    Grown {
+        /// What happens to the messages.
+        why: String,
+        /// How many were allowed.
+        most: u64,
+        /// How many it is by now.
+        now: String,
+    },
     /// The replicas of the stream do not get to where they should be.
     #[error(
         "`{stream}` has not settled within {} min: {waiting}; the server goes on by itself, and \
@@ -50,6 +72,68 @@ pub enum Error {
     /// Somebody did not want to wait for it.
     #[error("interrupted while `{0}` was being moved; what is left is for the next apply")]
     Interrupted(String),
+    /// Nobody can say whether a request was carried out.
+    #[error(
+        "whether `{subject}` was carried out is not known: {why}; the next command reads what is live \
+         before it does anything"
+    )]
+    Open {
+        /// What stands behind the API prefix.
+        subject: String,
+        /// Why nobody can.
+        why: String,
+    },
+    /// What is live shows that a request was not carried out, however often it was sent.
+    #[error("`{subject}` was not carried out, as what is live shows: {cause}")]
+    Undone {
+        /// What stands behind the API prefix.
+        subject: String,
+        /// Why there was no answer to the last one.
+        cause: nats::error::Error,
+    },
+}
+
+/// What a step knows of the resources that it is about, from the last look or answer: `None` is known
+/// to be absent.
+///
+/// The time of creation is all that tells a resource from another of its name, so that every answer is
+/// held against it.
+#[derive(Default)]
+pub(super) struct Known(BTreeMap<Address, Option<Premise>>);
+
+impl Known {
+    /// What was found where the premise was checked. A step without a premise knows nothing.
+    pub(super) fn new(step: &Step, is: Option<&Observed>) -> Self {
+        let found = step.premise.iter().map(|_| (step.address.clone(), is.map(premise)));
+        Self(found.collect())
+    }
+
+    fn before(&self, address: &Address) -> Option<&Premise> {
+        self.0.get(address)?.as_ref()
+    }
+
+    fn take(&mut self, address: &Address, is: Option<&Observed>) {
+        self.0.insert(address.clone(), is.map(premise));
+    }
+}
+
+/// What is live, held against a request without an answer.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    Done,
+    Undone,
+}
+
+fn plural(most: u64) -> String {
+    format!("{} {}", count(most, "message"), if most == 1 { "was" } else { "were" })
+}
+
+impl Error {
+    /// Whether the server was not reached by the request, or refused it: it did nothing.
+    pub(super) fn is_refusal(&self) -> bool {
+        use nats::error::Error::{Api, Denied, Unsendable};
+        matches!(self, Self::Server(Api { .. } | Denied { .. } | Unsendable { .. }))
+    }
 }
 
 /// JetStream has no compare-and-set, so the live resource is read right before it is written.
@@ -71,8 +155,9 @@ pub(super) async fn check_premise(
         };
     };
     let found = premise(&is);
-    if found.created != expected.created {
-        return Err(Error::Moved(format!("it was created anew at {}", found.created)));
+    let told = keeps_created(session, &step.address) || step.destroys();
+    if found.created != expected.created && told {
+        return Err(anew(&is));
     }
     if found.fingerprint == expected.fingerprint || rescaled(step, &is, expected) {
         return Ok(Some(is));
@@ -88,7 +173,7 @@ async fn read_led(session: &Session, address: &Address) -> Result<Option<Observe
         found = session.read(address).await;
         !matches!(found, Err(nats::error::Error::NoLeader))
     };
-    clock::until(Instant::now() + nats::ELECTION, PACE, look).await;
+    clock::until(Instant::now() + nats::PATIENCE, PACE, look).await;
     Ok(found?)
 }
 
@@ -162,37 +247,195 @@ pub(super) async fn shown(session: &Session, call: &Call) -> Option<Observed> {
 }
 
 /// Sends one request; gives the read-back, where the answer is one.
-pub(super) async fn send(session: &Session, call: &Call) -> Result<Option<Observed>, Error> {
-    let body = if call.body.is_null() { Vec::new() } else { call.body.to_string().into_bytes() };
-    let mut reply = session.request(&call.subject, body.clone(), call.level).await;
+///
+/// What is deleted is only ever what is known: without that, it is read first.
+pub(super) async fn send(
+    session: &Session,
+    call: &Call,
+    known: &mut Known,
+) -> Result<Option<Observed>, Error> {
+    let address = &call.address;
+    if call.does == Does::Delete {
+        if !known.0.contains_key(address) {
+            known.take(address, read_led(session, address).await?.as_ref());
+        }
+        if known.before(address).is_none() {
+            return Ok(None);
+        }
+    }
+    let answer = tokio::select! {
+        answer = answered(session, call, known.before(address)) => answer?,
+        () = impatient() => return Err(open(call, "interrupted before there was an answer".to_owned())),
+    };
+    if call.does == Does::Set {
+        return Ok(None);
+    }
+    let answer = match (known.before(address), answer) {
+        (Some(before), Some(is)) => Some(the_same(session, address, before, is).await?),
+        (_, answer) => answer,
+    };
+    known.take(address, answer.as_ref());
+    Ok(answer)
+}
+
+/// What an answer shows, where it is the resource that was changed, and not another that somebody made
+/// under its name between the look and the request.
+///
+/// The answer to the first update of a consumer since the server was started has the time of the
+/// update in the place of that of the creation (all releases).
+async fn the_same(
+    session: &Session,
+    address: &Address,
+    before: &Premise,
+    is: Observed,
+) -> Result<Observed, Error> {
+    if before.created == is.created {
+        return Ok(is);
+    }
+    let Some(is) = read_led(session, address).await? else {
+        return Err(Error::Moved("it is gone".to_owned()));
+    };
+    if before.created != is.created && keeps_created(session, address) {
+        return Err(anew(&is));
+    }
+    Ok(is)
+}
+
+/// What came of a request, settled where it got no answer.
+async fn answered(
+    session: &Session,
+    call: &Call,
+    before: Option<&Premise>,
+) -> Result<Option<Observed>, Error> {
+    let mut reply = request(session, call).await;
     if reply.as_ref().is_err_and(nats::error::Error::is_moving) {
         // It was refused, so it may be sent again.
         settled(session, &call.address).await?;
-        reply = session.request(&call.subject, body, call.level).await;
+        reply = request(session, call).await;
     }
+    match reply {
+        Err(error) if session.leaves_open(&error) => settle(session, call, before, error).await,
+        answer => Ok(answer?),
+    }
+}
+
+/// One request and its answer. What is refused for the moment only was not carried out, and is sent
+/// again.
+async fn request(session: &Session, call: &Call) -> Result<Option<Observed>, nats::error::Error> {
+    let body = if call.body.is_null() { Vec::new() } else { call.body.to_string().into_bytes() };
+    let begun = Instant::now();
+    let reply = loop {
+        let reply = session.request(&call.subject, body.clone(), call.level).await;
+        let within = reply.as_ref().err().and_then(nats::error::Error::passes_within);
+        if within.is_none_or(|it| begun.elapsed() >= it) {
+            break reply;
+        }
+        clock::pause(PACE).await;
+    };
     match (reply, call.does) {
         (Ok(answer), Does::Write | Does::Resume) => Ok(Some(answer.observed(&call.address)?)),
         (Ok(_), Does::Set | Does::Delete) => Ok(None),
         (Err(error), Does::Delete) if error.is_absence() => Ok(None),
-        (Err(error), _) if error.is_loss() => settle(session, call, error).await,
-        (Err(error), _) => Err(error.into()),
+        (Err(error), _) => Err(error),
     }
 }
 
-/// No answer does not mean not done: what is live decides, and nothing is sent twice.
+/// No answer does not mean not done: what is live decides. What was not done is sent again, and what
+/// destroys only where it would hit the resource that was meant.
 async fn settle(
     session: &Session,
     call: &Call,
-    error: nats::error::Error,
+    before: Option<&Premise>,
+    mut cause: nats::error::Error,
 ) -> Result<Option<Observed>, Error> {
-    match (session.read(&call.address).await?, call.does) {
-        (None, Does::Delete) => Ok(None),
-        (Some(is), Does::Write | Does::Resume) if as_sent(session, call, &is) => Ok(Some(is)),
-        (Some(is), Does::Set) if as_sent(session, call, &is) => Ok(None),
-        (None | Some(_), Does::Write | Does::Resume | Does::Set | Does::Delete) => {
-            Err(error.into())
+    let deadline = Instant::now() + nats::PATIENCE;
+    loop {
+        let is = definite(session, call, deadline, &cause).await?;
+        let verdict = judge(session, call, before, is.as_ref())?;
+        if verdict == Verdict::Done {
+            return Ok(is.filter(|_| matches!(call.does, Does::Write | Does::Resume)));
         }
+        if Instant::now() >= deadline {
+            return Err(Error::Undone { subject: call.subject.clone(), cause });
+        }
+        match request(session, call).await {
+            Err(error) if session.leaves_open(&error) => cause = error,
+            answer => return Ok(answer?),
+        }
+        clock::pause(PACE).await;
     }
+}
+
+/// Looks until the server says what is there.
+async fn definite(
+    session: &Session,
+    call: &Call,
+    deadline: Instant,
+    cause: &nats::error::Error,
+) -> Result<Option<Observed>, Error> {
+    let mut found = Err(nats::error::Error::NoLeader);
+    let look = async || {
+        found = session.glance(&call.address).await;
+        !found.as_ref().is_err_and(|it| session.leaves_open(it))
+    };
+    clock::until(deadline, PACE, look).await;
+    found.map_err(|it| open(call, format!("{cause}, and what is live cannot be read: {it}")))
+}
+
+/// Whether a request was carried out, by what is live now and was before.
+fn judge(
+    session: &Session,
+    call: &Call,
+    before: Option<&Premise>,
+    is: Option<&Observed>,
+) -> Result<Verdict, Error> {
+    if let (Some(before), Some(is)) = (before, is)
+        && before.created != is.created
+        && (call.does == Does::Delete || keeps_created(session, &call.address))
+    {
+        return Err(anew(is));
+    }
+    let another =
+        |is: &Observed| before.is_some_and(|it| it.fingerprint != premise(is).fingerprint);
+    match (is, call.does) {
+        (None, Does::Delete) => Ok(Verdict::Done),
+        (Some(_), Does::Delete) => Ok(Verdict::Undone),
+        (None, _) if before.is_some() => Err(Error::Moved("it is gone".to_owned())),
+        (None, Does::Write | Does::Resume | Does::Set) => Ok(Verdict::Undone),
+        (Some(is), Does::Write | Does::Resume | Does::Set) if as_sent(session, call, is) => {
+            Ok(Verdict::Done)
+        }
+        (Some(is), Does::Write) if another(is) => {
+            let text = "its configuration is neither what it was nor what was sent";
+            Err(Error::Moved(text.to_owned()))
+        }
+        // Where something else has been made meanwhile, the server says so when it is sent again.
+        (Some(_), Does::Write | Does::Resume | Does::Set) => Ok(Verdict::Undone),
+    }
+}
+
+/// Whether the time of creation tells a resource from another of its name. Before, the next start
+/// gives what was updated the time of its update (2.10.26, 2.11.11, 2.12.8; consumers on 2.14.6 too).
+fn keeps_created(session: &Session, address: &Address) -> bool {
+    let since = match address {
+        Address::Stream(_) => Release(2, 14, 0),
+        Address::Consumer { .. } => Release(2, 15, 0),
+    };
+    session.release() >= since
+}
+
+fn anew(is: &Observed) -> Error {
+    Error::Moved(format!("it was created anew at {}", is.created))
+}
+
+fn open(call: &Call, why: String) -> Error {
+    Error::Open { subject: call.subject.clone(), why }
+}
+
+/// Ends a while after somebody asks for the end.
+async fn impatient() {
+    crate::io::interrupted().await;
+    clock::pause(GRACE).await;
 }
 
 fn as_sent(session: &Session, call: &Call, is: &Observed) -> bool {

@@ -1,5 +1,7 @@
 //! What can go wrong between here and a server: told apart, since each has its own remedy.
 
+use std::time::Duration;
+
 use crate::{
     finding::did_you_mean,
     permissions,
@@ -252,6 +254,20 @@ impl Error {
     /// Whether a message was not stored because another came before it.
     pub(crate) fn is_conflict(&self) -> bool {
         matches!(self, Self::Api { err_code: 10071 | 10164, .. })
+    }
+
+    /// How long a request that was refused may be sent again, because what stands in its way goes.
+    ///
+    /// While a server still removes the folder of a stream, or of an account with its last one, another
+    /// cannot have its own (2.10.26, 2.11.11, 2.15.1: one of a thousand, for some milliseconds). A
+    /// server that was just lost is missed where a stream is to be placed, until it is back.
+    pub(crate) fn passes_within(&self) -> Option<Duration> {
+        let Self::Api { code, err_code, description } = self else { return None };
+        match (code, err_code) {
+            (500, 10049) => Some(Duration::from_secs(2)),
+            (_, 10005) if description.contains("offline") => Some(super::PATIENCE),
+            (_, _) => None,
+        }
     }
 
     /// Whether the server says that the resource is not there.

@@ -52,7 +52,7 @@ impl Session {
     /// The last message on a subject. A direct get would be answered by a follower too, which may
     /// lag.
     pub(crate) async fn last(&self, stream: &str, subject: &str) -> Result<Option<Stored>, Error> {
-        self.message(stream, &json!({ "last_by_subj": subject }).to_string()).await
+        self.fetch(stream, &json!({ "last_by_subj": subject }).to_string()).await
     }
 
     /// The first message on a subject from a sequence on.
@@ -63,15 +63,15 @@ impl Session {
         from: u64,
     ) -> Result<Option<Stored>, Error> {
         let body = json!({ "seq": from, "next_by_subj": subject });
-        self.message(stream, &body.to_string()).await
+        self.fetch(stream, &body.to_string()).await
     }
 
     /// The message with a sequence.
     pub(crate) async fn at(&self, stream: &str, sequence: u64) -> Result<Option<Stored>, Error> {
-        self.message(stream, &json!({ "seq": sequence }).to_string()).await
+        self.fetch(stream, &json!({ "seq": sequence }).to_string()).await
     }
 
-    async fn message(&self, stream: &str, body: &str) -> Result<Option<Stored>, Error> {
+    async fn fetch(&self, stream: &str, body: &str) -> Result<Option<Stored>, Error> {
         let read = |subject: &str, payload: &[u8]| message(subject, payload);
         match self.ask(&format!("STREAM.MSG.GET.{stream}"), body, read).await {
             Ok(message) => Ok(Some(message)),
@@ -82,11 +82,11 @@ impl Session {
 
     /// The configuration of a stream, be it without a leader; `None` where there is none.
     pub(crate) async fn stream(&self, name: &str) -> Result<Option<Config>, Error> {
-        Ok(self.find(&Address::stream(name)).await?.map(|it| it.observed.config()))
+        Ok(self.find(&Address::stream(name), Instant::now()).await?.map(|it| it.observed.config()))
     }
 
     /// The subjects of a stream that match a filter.
-    pub(crate) async fn subjects(
+    pub(crate) async fn keys(
         &self,
         stream: &str,
         filter: &str,

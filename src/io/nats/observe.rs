@@ -7,13 +7,13 @@
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     mem,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 
 use super::{
-    Session,
+    ELECTION, PATIENCE, Session,
     error::Error,
     wire::{self, Account, Entry, Page},
 };
@@ -36,7 +36,7 @@ const LIST: usize = 256;
 /// What is missing from a list often is an election that this outlasts.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Most times a page is asked for.
+/// Times that a page is asked for, however long the reading has taken by then.
 const TRIES: u8 = 3;
 
 /// Reads the account. See [`Session::observe`].
@@ -47,6 +47,7 @@ pub(super) async fn observe(
     let at = clock::now();
     let (account, read) = tokio::join!(session.account(), read(session, expected));
     let (info, Reading { resources, unknown, .. }) = read?;
+    let account = session.account_at_last(account).await;
     let holds = live::Account { servers: session.servers(), ..info.holds.clone() };
     Ok(Live {
         server: session.describe(account, info),
@@ -71,10 +72,16 @@ async fn read<'a>(
     reading.plan(names.total);
     reading.take_names(names);
     reading.drain().await?;
-    if !reading.again.is_empty() {
+    // Where one look finds what the last one missed, leaders are being elected; where none does,
+    // servers are gone.
+    while !reading.again.is_empty() {
+        let missing: Vec<Address> = reading.unknown.keys().cloned().collect();
         clock::pause(PAUSE).await;
         reading.queue.extend(mem::take(&mut reading.again));
         reading.drain().await?;
+        if reading.unknown.keys().eq(&missing) || reading.begun.elapsed() > ELECTION {
+            break;
+        }
     }
     reading.confirm_streams();
     reading.drain().await?;
@@ -86,6 +93,9 @@ async fn read<'a>(
 /// A reading under way.
 struct Reading<'a> {
     session: &'a Session,
+    begun: Instant,
+    /// Whether servers or leaders were missing.
+    troubled: bool,
     expected: &'a BTreeSet<Address>,
     queue: VecDeque<Ask>,
     /// Pages on which something was missing.
@@ -138,6 +148,8 @@ impl<'a> Reading<'a> {
     fn new(session: &'a Session, expected: &'a BTreeSet<Address>) -> Self {
         Self {
             session,
+            begun: Instant::now(),
+            troubled: false,
             expected,
             queue: VecDeque::new(),
             again: Vec::new(),
@@ -180,7 +192,9 @@ impl<'a> Reading<'a> {
                     break;
                 }
                 expected += weight;
-                flying.push(async move { (weight, send(session, &ask.what).await, ask) });
+                // A cluster that has shown to be in trouble has had a part of its time already.
+                let start = if self.troubled { self.begun } else { Instant::now() };
+                flying.push(async move { (weight, send(session, &ask.what, start).await, ask) });
             }
             let Some((weight, reply, ask)) = flying.next().await else { return Ok(()) };
             expected -= weight;
@@ -259,6 +273,7 @@ impl<'a> Reading<'a> {
         if missing.is_empty() {
             return;
         }
+        self.troubled = true;
         for (name, reason) in missing {
             self.unknown.insert(address(name), reason);
         }
@@ -285,13 +300,14 @@ impl<'a> Reading<'a> {
 
     fn fail(&mut self, ask: Ask, error: Error) -> Result<(), Error> {
         let Ask { what, tries } = ask;
-        if error.is_loss() && tries + 1 < TRIES {
+        let again = tries + 1 < TRIES || self.begun.elapsed() < PATIENCE;
+        if error.is_loss() && again {
             // Too many bytes at once may be what ended the connection: from here on, one by one.
             if matches!(error, Error::Lost { .. }) {
                 self.page = Some(BYTES);
                 self.consumer = self.consumer.max(BYTES / LIST / 4);
             }
-            self.queue.push_front(Ask { what, tries: tries + 1 });
+            self.queue.push_front(Ask { what, tries: tries.saturating_add(1) });
             return Ok(());
         }
         let denied = matches!(error, Error::Denied { .. } | Error::DeniedInbox { .. });
@@ -344,20 +360,22 @@ impl<'a> Reading<'a> {
     }
 }
 
-async fn send(session: &Session, what: &What) -> Result<Reply, Error> {
+async fn send(session: &Session, what: &What, start: Instant) -> Result<Reply, Error> {
     let from = |offset: &usize| format!(r#"{{"offset":{offset}}}"#);
     match what {
         What::Names { offset } => {
-            session.ask_once("STREAM.NAMES", &from(offset), wire::names).await.map(Reply::Names)
+            let page = session.ask_since(start, "STREAM.NAMES", &from(offset), wire::names).await;
+            page.map(Reply::Names)
         }
         What::Streams { offset, .. } => {
-            session.ask_once("STREAM.LIST", &from(offset), wire::streams).await.map(Reply::Streams)
+            let page = session.ask_since(start, "STREAM.LIST", &from(offset), wire::streams).await;
+            page.map(Reply::Streams)
         }
         What::Consumers { stream, offset, .. } => {
             let subject = format!("CONSUMER.LIST.{stream}");
-            let page = session.ask_once(&subject, &from(offset), wire::consumers).await;
+            let page = session.ask_since(start, &subject, &from(offset), wire::consumers).await;
             page.map(Reply::Consumers)
         }
-        What::One(address) => session.find(address).await.map(Reply::One),
+        What::One(address) => session.find(address, start).await.map(Reply::One),
     }
 }

@@ -9,7 +9,11 @@ use std::{
 };
 
 use super::{Error, Holder, Status};
-use crate::io::{clock, files};
+use crate::io::{
+    clock,
+    fault::{self, Point},
+    files,
+};
 
 /// How many predecessors are kept.
 const KEPT: usize = 50;
@@ -63,6 +67,12 @@ impl Files {
         Ok(files::replace(&self.named("json"), text)?)
     }
 
+    /// Removes what a death left half written.
+    pub(super) fn sweep(&self) -> Result<(), Error> {
+        files::sweep(&self.folder, &format!("{}.", self.environment))?;
+        Ok(files::sweep(&self.past(), "")?)
+    }
+
     pub(super) fn end_journal(&self) -> Result<(), Error> {
         Ok(files::remove_if_there(&self.named("journal"))?)
     }
@@ -71,8 +81,8 @@ impl Files {
         let path = self.named("journal");
         files::make_folder(&self.folder)?;
         files::replace(&path, head)?;
-        let file = fs::OpenOptions::new().append(true).open(&path);
-        let file = file.map_err(|it| files::Error::new("open", &path, it))?;
+        let file = files::open_to_append(&path)?;
+        fault::at(Point::JournalBegun);
         Ok(Lines { file, path })
     }
 
@@ -82,9 +92,9 @@ impl Files {
         files::replace(&self.path_of(serial), text)?;
         let kept = self.kept()?;
         for serial in &kept[..kept.len().saturating_sub(KEPT)] {
-            let path = self.path_of(*serial);
-            fs::remove_file(&path).map_err(|it| files::Error::new("remove", &path, it))?;
+            files::remove_if_there(&self.path_of(*serial))?;
         }
+        fault::at(Point::PredecessorKept);
         Ok(())
     }
 
@@ -118,18 +128,17 @@ impl Files {
     pub(super) fn lock(&self, holder: &Holder) -> Result<Result<fs::File, Option<Holder>>, Error> {
         files::make_folder(&self.folder)?;
         let path = self.named("lock");
-        let error = |it| files::Error::new("lock", &path, it);
-        let mut options = fs::OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false);
-        let file = options.open(&path).map_err(error)?;
+        let file = files::open_to_lock(&path)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(fs::TryLockError::WouldBlock) => return Ok(Err(read_holder(&path))),
-            Err(fs::TryLockError::Error(it)) => return Err(error(it).into()),
+            Err(fs::TryLockError::Error(it)) => {
+                return Err(files::Error::new("lock", &path, it).into());
+            }
         }
         let text = serde_json::to_string(&holder).expect("a holder is always written");
-        file.set_len(0).map_err(error)?;
-        io::Write::write_all(&mut &file, text.as_bytes()).map_err(error)?;
+        files::overwrite(&file, &path, &text)?;
+        fault::at(Point::Locked);
         Ok(Ok(file))
     }
 
@@ -156,10 +165,6 @@ fn read_holder(path: &Path) -> Option<Holder> {
 impl Lines {
     /// Adds whole lines; they are on disk when this returns.
     pub(super) fn append(&self, lines: &str) -> Result<(), Error> {
-        let write = || {
-            io::Write::write_all(&mut &self.file, lines.as_bytes())?;
-            self.file.sync_data()
-        };
-        Ok(write().map_err(|it| files::Error::new("write", &self.path, it))?)
+        Ok(files::append(&self.file, &self.path, lines)?)
     }
 }

@@ -5,7 +5,6 @@ use super::{Glance, Outlook, Streams, Written};
 use crate::{
     address::Address,
     finding::{Code, Finding, closest},
-    plan::Action,
     schema::{Release, stream::leads_back},
     units::show_bytes,
 };
@@ -28,10 +27,6 @@ pub(super) fn check(outlook: &Outlook<'_>, streams: &Streams<'_>, found: &mut Ve
             findings.push(circle(written.address));
         }
         found.extend(findings.into_iter().map(|it| outlook.at(written.address, field, it)));
-    }
-    let deleted = outlook.steps.iter().filter(|it| it.action == Action::Delete);
-    for step in deleted.filter(|it| it.address.is_stream()) {
-        found.extend(orphans(streams, &step.address).map(|it| it.about(&step.address)));
     }
 }
 
@@ -98,14 +93,4 @@ fn circle(address: &Address) -> Finding {
     Finding::error(Code::Conflict, message).help(
         "break the circle: remove one of the copies; streams that jsplan does not manage count, too",
     )
-}
-
-/// Streams that go on copying what is deleted.
-fn orphans<'a>(streams: &'a Streams<'_>, gone: &'a Address) -> impl Iterator<Item = Finding> + 'a {
-    let copies = streams.iter().filter(|(_, it)| it.origins().any(|it| it == gone.name()));
-    copies.map(|(name, _)| {
-        let message = format!("`{name}` copies `{}`, which would be destroyed", gone.name());
-        Finding::warning(Code::Origin, message)
-            .help("it keeps what it has and copies nothing more; make it a stream of its own first")
-    })
 }

@@ -105,6 +105,30 @@ pub(crate) fn publish(server: &Server, subject: &str, count: u64) {
     });
 }
 
+/// What the server did for its clients while something went on: each request with its answer.
+pub(crate) fn audited(server: &Server, act: impl FnOnce() + Send) -> Vec<(String, Value)> {
+    const LAST: &str = "$JS.API.STREAM.INFO.THE_LAST";
+    run(async {
+        let Client(client) = Client::connect(server.url()).await;
+        let mut told = client.subscribe("$JS.EVENT.ADVISORY.API").await.expect("a subscription");
+        client.flush().await.expect("the server knows of it");
+        // On a thread of its own, since it may well run what waits for answers itself.
+        std::thread::scope(|it| drop(it.spawn(act)));
+        client.request(LAST, "".into()).await.expect("an answer");
+        let mut found = Vec::new();
+        while let Some(message) = told.next().await {
+            let audit: Value = serde_json::from_slice(&message.payload).expect("it is JSON");
+            let subject = audit["subject"].as_str().expect("a subject").to_owned();
+            if subject == LAST {
+                break;
+            }
+            let response = audit["response"].as_str().expect("an answer");
+            found.push((subject, serde_json::from_str(response).expect("it is JSON")));
+        }
+        found
+    })
+}
+
 /// How many messages a stream holds.
 pub(crate) fn messages(server: &Server, name: &str) -> u64 {
     let info = ask(server, &format!("STREAM.INFO.{name}"), &Value::Null);
@@ -198,4 +222,19 @@ pub(crate) fn create_consumer(server: &Server, stream: &str, config: &Value) {
     let name = config["name"].as_str().expect("a consumer has a name");
     let body = json!({ "stream_name": stream, "config": config });
     done(server, &format!("CONSUMER.CREATE.{stream}.{name}"), &body);
+}
+
+/// Publishes messages that have a time to live.
+pub(crate) fn publish_mortal(server: &Server, subject: &str, count: u64, life: &str) {
+    run(async {
+        let Client(client) = Client::connect(server.url()).await;
+        for _ in 0..count {
+            let mut headers = async_nats::HeaderMap::new();
+            headers.insert("Nats-TTL", life);
+            let answer = client.request_with_headers(subject.to_owned(), headers, "x".into()).await;
+            let answer: Value =
+                serde_json::from_slice(&answer.expect("an answer").payload).expect("it is JSON");
+            assert!(answer["error"].is_null(), "{answer}");
+        }
+    });
 }

@@ -67,7 +67,8 @@ impl Project {
         Self::at(server.url(), spec)
     }
 
-    /// One environment, `test`, with this spec, on whatever answers there.
+    /// One environment, `test`, with this spec, on whatever answers at these addresses, with commas
+    /// between them.
     pub(crate) fn at(url: &str, spec: &str) -> Self {
         let project = Self {
             folder: tempfile::tempdir().expect("a folder can be made"),
@@ -95,7 +96,8 @@ impl Project {
 
     /// Replaces the spec of `test`; `[server]` is added.
     pub(crate) fn write_spec(&self, spec: &str) {
-        let text = format!("[server]\nurl = \"{}\"\n{spec}", self.url);
+        let urls: Vec<_> = self.url.split(',').map(|it| format!("\"{it}\"")).collect();
+        let text = format!("[server]\nurl = [{}]\n{spec}", urls.join(", "));
         fs::write(self.path("environments/test.toml"), text).expect("a file can be written");
     }
 
@@ -170,9 +172,15 @@ impl Project {
 
     /// Runs jsplan to its end on the server that the spec names.
     pub(crate) fn run_as_the_spec_says(&self, arguments: &[&str]) -> Output {
+        Output::ending(self.start_as_the_spec_says(arguments))
+    }
+
+    /// Starts jsplan on the server that the spec names, and does not wait for it.
+    pub(crate) fn start_as_the_spec_says(&self, arguments: &[&str]) -> Child {
         let mut command = Command::new(JSPLAN);
         command.args(arguments).args(["--env", &self.env]).current_dir(self.folder.path());
-        Output::of(command.env_clear().stdin(Stdio::null()).output().expect("jsplan runs"))
+        command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().expect("jsplan runs")
     }
 
     /// The same with some variables set, and the project as the home of its user.
@@ -223,6 +231,18 @@ impl Project {
         self.run(&["apply", "--auto-approve"]).ended(0)
     }
 
+    /// Applies what costs something, with consent.
+    #[track_caller]
+    pub(crate) fn apply_allowing(&self, consents: &[&str]) -> Output {
+        self.allowing(&["apply", "--auto-approve"], consents).ended(0)
+    }
+
+    /// Runs jsplan to its end with consent to some harm.
+    pub(crate) fn allowing(&self, arguments: &[&str], consents: &[&str]) -> Output {
+        let consents = consents.iter().flat_map(|it| ["--allow", *it]);
+        self.run(&arguments.iter().copied().chain(consents).collect::<Vec<_>>())
+    }
+
     /// Plans, and expects that nothing is left to do.
     #[track_caller]
     pub(crate) fn plans_empty(&self) {
@@ -231,6 +251,11 @@ impl Project {
 }
 
 impl Output {
+    /// Waits for the end of a run.
+    pub(crate) fn ending(run: Child) -> Self {
+        Self::of(run.wait_with_output().expect("it ends"))
+    }
+
     fn of(output: std::process::Output) -> Self {
         let text = |it: Vec<u8>| String::from_utf8(it).expect("jsplan writes UTF-8");
         Self {

@@ -32,6 +32,17 @@ pub(crate) enum Then {
     Swallow,
     /// It is lost, and both ends see the connection close.
     Cut,
+    /// It waits, and everything else with it, until [`Proxy::go_on`].
+    Hold,
+}
+
+/// Which way something goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// To the server.
+    There,
+    /// To the client.
+    Back,
 }
 
 type Act = Box<dyn FnOnce() -> Then + Send>;
@@ -43,8 +54,7 @@ struct Rule {
     /// How many of those are still to come before it is meant.
     left: usize,
     act: Option<Act>,
-    /// On the way there, or on the way back.
-    replies: bool,
+    way: Way,
 }
 
 #[derive(Default)]
@@ -96,7 +106,7 @@ impl Proxy {
         number: usize,
         act: impl FnOnce() -> Then + Send + 'static,
     ) {
-        self.add(which, number, Box::new(act), false);
+        self.add(which, number, Way::There, Box::new(act));
     }
 
     /// Acts when the server has replied to that request, and before the client hears of it.
@@ -106,7 +116,7 @@ impl Proxy {
         number: usize,
         act: impl FnOnce() -> Then + Send + 'static,
     ) {
-        self.add(which, number, Box::new(act), true);
+        self.add(which, number, Way::Back, Box::new(act));
     }
 
     /// How many requests with this text in their subjects clients have sent.
@@ -124,9 +134,9 @@ impl Proxy {
         self.shared.ledger().reached.clone()
     }
 
-    /// Passes nothing on, either way, until [`Self::go_on`]; connections stay open.
-    pub(crate) fn hold(&self) {
-        self.shared.ledger().held = true;
+    /// Whether nothing is passed on.
+    pub(crate) fn is_held(&self) -> bool {
+        self.shared.ledger().held
     }
 
     /// Passes on what was held, and what comes.
@@ -140,9 +150,8 @@ impl Proxy {
         close(&mem::take(&mut self.shared.ledger().sockets));
     }
 
-    fn add(&self, which: &str, number: usize, act: Act, replies: bool) {
-        let which = which.to_owned();
-        let rule = Rule { which, left: number, act: Some(act), replies };
+    fn add(&self, which: &str, number: usize, way: Way, act: Act) {
+        let rule = Rule { which: which.to_owned(), left: number, act: Some(act), way };
         self.shared.ledger().rules.push(rule);
     }
 }
@@ -184,13 +193,16 @@ impl Shared {
             for rule in ledger.rules.iter_mut().filter(|it| subject.contains(&it.which)) {
                 rule.left = rule.left.saturating_sub(1);
                 let act = if rule.left == 0 { rule.act.take() } else { None };
-                if rule.replies { &mut later } else { &mut now }.extend(act);
+                match rule.way {
+                    Way::There => now.extend(act),
+                    Way::Back => later.extend(act),
+                }
             }
             if !later.is_empty() {
                 ledger.awaited.insert(reply.to_owned(), later);
             }
         }
-        let then = run(now);
+        let then = self.held(run(now));
         if then == Then::Pass {
             self.ledger().reached.push(subject.to_owned());
         }
@@ -200,7 +212,17 @@ impl Shared {
     /// What becomes of a message to this subject, which may be a reply.
     fn reply(&self, subject: &str) -> Then {
         let acts = self.ledger().awaited.remove(subject);
-        run(acts.unwrap_or_default())
+        self.held(run(acts.unwrap_or_default()))
+    }
+
+    /// What is held goes on in the end.
+    fn held(&self, then: Then) -> Then {
+        if then != Then::Hold {
+            return then;
+        }
+        self.ledger().held = true;
+        self.wait();
+        Then::Pass
     }
 }
 
@@ -221,17 +243,20 @@ fn listen(shared: &Arc<Shared>, listener: &TcpListener, place: &str) {
         let (Ok(one), Ok(two), Ok(kept)) = (ends(), ends(), ends()) else { continue };
         let mut ledger = shared.ledger();
         ledger.sockets.extend(kept);
-        for (ends, there) in [(one, true), (two, false)] {
+        for (ends, way) in [(one, Way::There), (two, Way::Back)] {
             let shared = Arc::clone(shared);
-            ledger.threads.push(thread::spawn(move || relay(&shared, ends, there)));
+            ledger.threads.push(thread::spawn(move || relay(&shared, ends, way)));
         }
     }
 }
 
 /// Passes frames on in one direction, until either end closes.
-fn relay(shared: &Shared, ends: [TcpStream; 2], there: bool) {
+fn relay(shared: &Shared, ends: [TcpStream; 2], way: Way) {
     let [client, server] = &ends;
-    let (from, mut to) = if there { (client, server) } else { (server, client) };
+    let (from, mut to) = match way {
+        Way::There => (client, server),
+        Way::Back => (server, client),
+    };
     let mut from = BufReader::new(from);
     while let Some(Frame { words, bytes }) = frame(&mut from) {
         shared.wait();
@@ -246,7 +271,7 @@ fn relay(shared: &Shared, ends: [TcpStream; 2], there: bool) {
         match then {
             Then::Pass if to.write_all(&bytes).is_ok() => {}
             Then::Swallow => {}
-            Then::Pass | Then::Cut => break,
+            Then::Pass | Then::Cut | Then::Hold => break,
         }
     }
     close(&ends);
@@ -354,10 +379,11 @@ mod tests {
         let mut wire = Wire::new(&proxy);
         wire.ask("A");
         assert_eq!(wire.heard().as_deref(), Some("A"));
-        proxy.hold();
+        proxy.before("STREAM.INFO", 1, || Then::Hold);
         wire.ask("B");
         wire.0.get_mut().set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");
         assert_eq!((wire.heard(), proxy.reached("STREAM.INFO.B")), (None, 0));
+        assert!(proxy.is_held());
         wire.0.get_mut().set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
         proxy.go_on();
         assert_eq!(wire.heard().as_deref(), Some("B"));

@@ -35,7 +35,12 @@ pub(crate) fn server_of(release: Release) -> Server {
 
 /// Three of them in one cluster.
 pub(crate) fn cluster() -> Vec<Server> {
-    Server::start_cluster(&nats_server(), JETSTREAM).expect("a cluster starts")
+    cluster_with(JETSTREAM)
+}
+
+/// Three of them, each with this configuration.
+pub(crate) fn cluster_with(config: &str) -> Vec<Server> {
+    Server::start_cluster(&nats_server(), config).expect("a cluster starts")
 }
 
 /// The program, found as jsplan itself finds it.
@@ -50,9 +55,20 @@ pub(crate) fn place(server: &Server) -> &str {
 
 /// Makes it stop answering, without closing anything.
 pub(crate) fn freeze(server: &Server) {
-    let pid = i32::try_from(server.pid()).ok().and_then(Pid::from_raw).expect("it runs");
-    kill_process(pid, Signal::STOP).expect("it is ours");
+    let pid = signal(server.pid(), Signal::STOP);
     // The signal is only asked for, and one of its threads might still answer.
     let stopped = WaitIdOptions::STOPPED | WaitIdOptions::NOWAIT;
     waitid(WaitId::Pid(pid), stopped).expect("it stops");
+}
+
+/// Lets it go on.
+pub(crate) fn thaw(server: &Server) {
+    signal(server.pid(), Signal::CONT);
+}
+
+/// Sends a signal to a process of ours.
+pub(crate) fn signal(pid: u32, signal: Signal) -> Pid {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("it runs");
+    kill_process(pid, signal).expect("it is ours");
+    pid
 }

@@ -1,0 +1,132 @@
+//! Ctrl-C and its like, once and twice, wherever an apply is.
+
+use std::{
+    fs,
+    io::{BufReader, Read as _},
+    process::Child,
+    time::{Duration, Instant},
+};
+
+use jsplan::io::{fault::VARIABLE, server::Server};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::{
+    client::streams,
+    project::{Project, wait_for},
+    server::{freeze, server, thaw},
+};
+
+const SPEC: &str = "[streams.S]\nsubjects = [\"s\"]\n[streams.S.consumers.C]\n";
+
+const APPLY: [&str; 2] = ["apply", "--auto-approve"];
+
+fn send(child: &Child, signal: Signal) {
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("it runs");
+    kill_process(pid, signal).expect("it is ours");
+}
+
+/// Reads what a child says until it says this.
+fn hear(said: &mut impl std::io::BufRead, text: &str) {
+    let mut line = String::new();
+    while !line.contains(text) {
+        line.clear();
+        assert!(said.read_line(&mut line).expect("it is text") > 0, "it never says `{text}`");
+    }
+}
+
+/// An apply whose request for the stream hangs, since nobody answers any more.
+fn hanging(server: &Server, project: &Project) -> Child {
+    let point = "pause=before-request:1";
+    let held = project.path("held");
+    let order = format!("{point}:{}", held.display());
+    let apply = project.start_with(&[(VARIABLE, &order)], &APPLY);
+    wait_for("the first request is about to leave", || held.exists());
+    freeze(server);
+    fs::remove_file(held).expect("it waits for that");
+    apply
+}
+
+#[test]
+fn the_second_signal_leaves_at_once_though_a_request_hangs_and_the_next_apply_goes_on() {
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+        let server = server();
+        let project = Project::new(&server, SPEC);
+        let mut apply = hanging(&server, &project);
+        let mut said = BufReader::new(apply.stderr.take().expect("it was piped"));
+        hear(&mut said, "stream.S: Creating");
+        send(&apply, signal);
+        hear(&mut said, "Interrupt received.");
+        let begun = Instant::now();
+        send(&apply, signal);
+        let status = apply.wait().expect("it ends");
+        assert!(begun.elapsed() < Duration::from_secs(1), "it took {:?}", begun.elapsed());
+        assert_eq!(status.code(), Some(code));
+        project.run(&["state", "list"]).ended(0).says("1 step undecided: `jsplan plan`");
+        project.run(&["state", "rm", "stream.S"]).ended(1).says("what became of `stream.S`");
+        thaw(&server);
+        wait_for("it does what it was asked", || !streams(&server).is_empty());
+        project.run(&["plan"]).ended(0).says("1 more turned out done").never_says("to import");
+        project.run(&["plan"]).ended(0).says("1 more turned out done");
+        project.apply().says("Resources: 1 added");
+        project.plans_empty();
+        assert_eq!(project.state()["resources"]["stream.S"]["origin"], "created");
+    }
+}
+
+#[test]
+fn the_first_signal_waits_for_the_request_in_flight_and_says_where_things_stand() {
+    let server = server();
+    let project = Project::new(&server, SPEC);
+    let mut apply = hanging(&server, &project);
+    let mut said = BufReader::new(apply.stderr.take().expect("it was piped"));
+    hear(&mut said, "stream.S: Creating");
+    send(&apply, Signal::INT);
+    hear(&mut said, "Interrupt received.");
+    thaw(&server);
+    assert_eq!(apply.wait().expect("it ends").code(), Some(1));
+    let mut rest = String::new();
+    said.read_to_string(&mut rest).expect("it is text");
+    assert!(rest.ends_with("1 of 2 actions applied. State saved (serial 1).\n"), "{rest}");
+    project.apply().says("Resources: 1 added");
+}
+
+#[test]
+fn a_signal_while_it_reads_or_asks_changes_nothing_and_frees_the_lock() {
+    let server = server();
+    let project = Project::new(&server, SPEC);
+    let asked = project.run_on_terminal(&["apply"], "\u{3}").ended(1);
+    assert!(asked.stdout.contains("cancelled"), "{asked}");
+    freeze(&server);
+    let mut apply = project.start(&APPLY);
+    wait_for("it holds the lock", || {
+        fs::read_to_string(project.path("state/test.lock")).is_ok_and(|it| !it.is_empty())
+    });
+    send(&apply, Signal::INT);
+    let mut said = String::new();
+    apply.stderr.take().expect("it was piped").read_to_string(&mut said).expect("it is text");
+    assert_eq!(apply.wait().expect("it ends").code(), Some(1), "{said}");
+    assert!(said.contains("interrupted") && said.contains("nothing was changed"), "{said}");
+    thaw(&server);
+    assert!(streams(&server).is_empty());
+    project.apply();
+}
+
+#[test]
+fn a_signal_once_all_is_done_keeps_what_was_done_and_says_that_it_was_not_looked_at_again() {
+    let server = server();
+    let project = Project::new(&server, SPEC);
+    let held = project.path("held");
+    let order = format!("pause=after-end:1:{}", held.display());
+    let mut apply = project.start_with(&[(VARIABLE, &order)], &APPLY);
+    wait_for("every step is done", || held.exists());
+    freeze(&server);
+    fs::remove_file(held).expect("it waits for that");
+    send(&apply, Signal::INT);
+    let mut said = String::new();
+    apply.stderr.take().expect("it was piped").read_to_string(&mut said).expect("it is text");
+    assert_eq!(apply.wait().expect("it ends").code(), Some(1), "{said}");
+    assert!(said.contains("interrupted before everything was read again"), "{said}");
+    thaw(&server);
+    assert_eq!(project.state()["serial"], 1);
+    project.plans_empty();
+}
