@@ -406,15 +406,10 @@ impl Code {
                 "A stream copies one that is not there, or that it cannot copy like this.",
             ),
             Self::Limit => ("limit", "It would be more than the account or the stream allows."),
-            Self::Exposure => (
-                "exposure",
-                "Messages would reach others: a copy, a republish, or a subject they are delivered on.",
-            ),
-            Self::Unprotected => (
-                "unprotected",
-                "Others can read or change what should be for one user alone: a file with a secret, \
-                 the folder of the state, or credentials on their way.",
-            ),
+            Self::Exposure => {
+                ("exposure", "The server would send messages where it did not before.")
+            }
+            Self::Unprotected => ("unprotected", "Others can read or change what is one user's."),
             Self::Owner => ("owner", "Another state has marked the resource as its own."),
         }
     }

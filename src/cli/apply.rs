@@ -90,7 +90,7 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
     if refused(&plan.findings) {
         return Err(Failure::shown());
     }
-    carry_out::settle(&gathered.state, &store, &lock).await?;
+    carry_out::settle(&gathered.state, store, &lock).await?;
     if plan.is_empty() {
         return Ok(Exit::Done);
     }
