@@ -7,6 +7,7 @@ mod fmt;
 mod history;
 mod import;
 mod lock;
+mod permissions;
 mod plan;
 mod project;
 pub mod reference;
@@ -48,7 +49,7 @@ impl From<Exit> for ExitCode {
 }
 
 /// Plan and apply NATS JetStream from versioned TOML specs.
-#[derive(Debug, Parser)]
+#[derive(Parser)]
 #[command(name = "jsplan", version, max_term_width = 100, disable_help_subcommand = true)]
 #[command(after_help = "Start with `jsplan demo`: it shows the main job on a throw-away server.")]
 pub struct Cli {
@@ -58,8 +59,8 @@ pub struct Cli {
     command: Command,
 }
 
-/// What every command takes.
-#[derive(Debug, Clone, Default, clap::Args)]
+/// What every command takes. It has no `Debug`: an address may hold a password.
+#[derive(Clone, Default, clap::Args)]
 pub(crate) struct Global {
     /// The environment: the name of a spec in `environments/`
     #[arg(long, global = true, value_name = "NAME", env = "JSPLAN_ENV")]
@@ -109,6 +110,8 @@ enum Command {
     Lock(lock::Command),
     /// Take the lock away from a holder that is gone
     ForceUnlock(lock::Force),
+    /// Print what the users of the server must be allowed, role by role; no server is asked
+    Permissions(permissions::Args),
     /// Run a throw-away nats-server, or a cluster of three
     #[command(subcommand)]
     Sandbox(sandbox::Command),
@@ -250,6 +253,7 @@ fn dispatch(cli: Cli, terminal: Terminal) -> Result<Exit, Failure> {
         Command::State(command) => crate::io::run(state::run(&project, &command)),
         Command::Lock(command) => crate::io::run(lock::run(&project, &command)),
         Command::ForceUnlock(args) => crate::io::run(lock::force(&project, &args)),
+        Command::Permissions(args) => crate::io::run(permissions::run(&project, &args)),
         Command::Sandbox(command) => sandbox::run(&project, &command),
         Command::Schema => schema::run(&project),
         Command::Demo(args) => demo::run(&project, &args),

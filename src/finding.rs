@@ -320,6 +320,10 @@ pub enum Code {
     Origin,
     /// More than the account, or a stream, allows.
     Limit,
+    /// Messages would leave their stream in a way in which they did not.
+    Exposure,
+    /// Others can read or change what should be for one user alone.
+    Unprotected,
     /// A resource that another state owns.
     Owner,
 }
@@ -359,6 +363,8 @@ impl Code {
         Self::NotABucket,
         Self::Origin,
         Self::Limit,
+        Self::Exposure,
+        Self::Unprotected,
         Self::Owner,
     ];
 
@@ -422,6 +428,10 @@ impl Code {
                 "A stream copies one that is not there, or that it cannot copy like this.",
             ),
             Self::Limit => ("limit", "It would be more than the account or the stream allows."),
+            Self::Exposure => {
+                ("exposure", "The server would send messages where it did not before.")
+            }
+            Self::Unprotected => ("unprotected", "Others can read or change what is one user's."),
             Self::Owner => ("owner", "Another state has marked the resource as its own."),
         }
     }

@@ -11,6 +11,7 @@
 //! The modules below stand in reading order; each names only those above it.
 
 // The vocabulary: what things are.
+mod letters;
 pub mod config;
 pub mod seal;
 pub mod signature;
@@ -29,6 +30,7 @@ pub mod mark;
 pub mod target;
 pub mod sides;
 mod position;
+pub mod permissions;
 pub mod diff;
 pub mod drift;
 pub mod reconcile;

@@ -6,6 +6,7 @@
 mod bucket;
 pub mod call;
 pub mod counts;
+mod exposure;
 pub mod file;
 mod intent;
 mod order;
@@ -233,6 +234,7 @@ pub fn plan(desired: &Desired, recorded: &State, live: &Live, ask: &Ask) -> Plan
     let room = preflight::making_room(&plan.steps, &around);
     order::order(&mut plan.steps, live, &room, &mut plan.findings);
     preflight::check(&mut plan.steps, &around, &mut plan.findings);
+    plan.findings.extend(exposure::exposures(desired, &plan.steps));
     plan
 }
 

@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 
 use crate::{
     finding::Code,
+    permissions::{self, ROWS, Role, Row},
     schema::{
         Field, Forced, Harm, Kind, Loses, Release, UNLIMITED, Unset, Update, Writer,
         bucket::{KV, OBJECT},
@@ -148,6 +149,52 @@ NATS clients; plans, findings and JSON speak of them in these words too, as `kv.
 - Live buckets that nobody manages are listed as such, never as streams.
 ";
 
+const PERMISSIONS: &str = "\
+# Permissions
+
+`jsplan permissions --env ENV --role ROLE` prints what nats-server has to allow a user of that role,
+with the prefixes and names of the environment, ready to paste: for a server's configuration, as JSON,
+or as a command of `nsc`. This page is written from `src/permissions.rs`; a test fails when it is stale.
+
+A request that the server denies is shown by its subject and the role that may send it. No other
+subject is ever sent: no purge, no deletion of single messages, no snapshot, no step-down of leaders.
+
+| role | what its user does |
+|---|---|
+";
+
+const DENIED: &str = "
+- Answers arrive below `inbox_prefix` of `[server]` or of the context, else below `_INBOX`, where any
+  client of the account that may subscribe to it reads along: give each role a prefix of its own.
+- With `--stream NAME` any role may read the messages of that stream, so that it can count what a
+  change would cost; without, an exact number that takes reading is unknown to all but the verifier.
+- A wildcard stands for a whole token, so no pattern says `ORDERS_*`. An environment that has the
+  account for itself needs nothing more; in a shared one, `--only-listed` puts the names of spec and
+  state in place of wildcards wherever something is written.
+- A server of the domain in `domain` asks for `$JS.API`, one that leads there over a leaf node for
+  `$JS.DOMAIN.API` (measured on 2.15.1): both forms are printed, and the one that yours does not ask
+  for can go.
+- A state in a bucket is read by every role and written by those that apply, under the keys of its
+  environment alone. Where it has a server of its own, `--state` prints what its user needs there.
+
+## What they do not keep anybody from
+
+- **Whoever may write a configuration gets the messages.** The server copies, republishes and
+  delivers on its own, and asks nothing of the user: an applier who may read no message can copy a
+  stream into one of its own, or have it republished where it listens. A spec is code: a plan marks
+  every new `sources`, `mirror`, `republish` and `deliver_subject` as `exposure`.
+- **Whoever shares the account can answer for the server.** A client that may subscribe to
+  `$JS.API.>` sees every request of jsplan and, where it is quicker, answers it. Deny that to
+  applications, together with the prefixes of jsplan's answers and `$KV.BUCKET.>` of its state; or
+  give the state, and what it describes, an account of their own.
+- jsplan reads a resource again right before it changes or deletes it, and stops where it is not what
+  the plan was made from; afterwards it reads everything and plans again. That makes a forged answer
+  less likely to pass, and does not prove who answered: only `tls://` and permissions do.
+- Secrets are read when a connection is made, and no state, plan, journal or message holds one. An
+  address on a command line is seen by everybody who may list processes: name a variable, a file or a
+  context instead.
+";
+
 const CODES: &str = "\
 # Codes
 
@@ -234,6 +281,26 @@ pub fn policy() -> String {
     OWN.iter().for_each(|it| write(&mut page, &setting(it)));
     write(&mut page, EXPRESSIONS);
     page
+}
+
+/// `docs/reference/permissions.md`: the roles, and the subjects of each.
+#[must_use]
+pub fn permissions() -> String {
+    let mut page = PERMISSIONS.to_owned();
+    for role in Role::ALL {
+        write(&mut page, &format!("| `{role}` | {} |\n", role.does()));
+    }
+    let roles: Vec<_> = Role::ALL.iter().map(ToString::to_string).collect();
+    write(&mut page, &format!("\n| subject | what for | {} |\n", roles.join(" | ")));
+    write(&mut page, &format!("|---|---|{}\n", "---|".repeat(roles.len())));
+    for row in ROWS {
+        let Row { roles, why, .. } = row;
+        let mark = |it: &Role| if roles.contains(it) { "x" } else { "" };
+        let marks: Vec<_> = Role::ALL.iter().map(mark).collect();
+        let subject = permissions::shown(row);
+        write(&mut page, &format!("| `{subject}` | {why} | {} |\n", marks.join(" | ")));
+    }
+    page + DENIED
 }
 
 fn setting((name, kind, doc): &Key) -> String {

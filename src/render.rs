@@ -11,6 +11,7 @@ mod findings;
 pub mod history;
 pub(crate) mod import;
 pub mod json;
+pub mod permissions;
 pub mod progress;
 mod saved;
 mod state;
@@ -25,7 +26,9 @@ use owo_colors::Style;
 
 use crate::{
     address::Address,
+    config::sha256,
     finding::{Finding, Sources},
+    letters::is_invisible,
     live::{Live, Server},
     plan::{
         Mode, Plan,
@@ -33,8 +36,9 @@ use crate::{
         rehearsal::Rehearsal,
         stale::{Moved, Refusal},
     },
-    spec::{Desired, write::is_invisible},
+    spec::Desired,
     state::{Recorded, State},
+    units::count_of,
 };
 
 const ADDED: Style = Style::new().green();
@@ -150,6 +154,18 @@ pub(crate) fn escape(text: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(safe)
+}
+
+/// The longest text of others that is shown whole.
+const LONGEST: usize = 1024;
+
+/// A text that is too long to be shown, cut; two that differ look different all the same.
+#[must_use]
+pub(crate) fn cut(text: &str) -> Cow<'_, str> {
+    let Some((end, _)) = text.char_indices().nth(LONGEST) else { return Cow::Borrowed(text) };
+    let (shown, rest) = text.split_at(end);
+    let more = count_of(rest.chars().count(), "more letter");
+    Cow::Owned(format!("{shown}... ({more}, sha256 {})", &sha256(text)[..8]))
 }
 
 const PROTECTED: &str = " (protected)";

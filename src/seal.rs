@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::sha256;
+use crate::{config::sha256, letters};
 
 /// Why a sealed text was not accepted.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +39,8 @@ pub fn write(content: &impl Serialize) -> String {
     let value = serde_json::to_value(content).expect("what is sealed is always a JSON value");
     let mut text = serde_json::to_string_pretty(&value).expect("a value is always written");
     text.truncate(text.len() - "\n}".len());
+    // States and plans are read by people too, in reviews and on terminals.
+    let text = letters::in_json(&text).into_owned();
     let digest = sha256(&text);
     text + SEAL + &digest + "\"\n}\n"
 }

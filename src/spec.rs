@@ -19,7 +19,10 @@ pub(crate) mod resource;
 pub(crate) mod value;
 pub(crate) mod write;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use crate::{
     address::Address,
@@ -74,8 +77,9 @@ pub struct Kept {
     pub server: Option<Box<Connection>>,
 }
 
-/// How a server is reached. Credentials are references, never the secrets themselves.
-#[derive(Debug, Clone, Default)]
+/// How a server is reached. Credentials are references, never the secrets themselves; only an
+/// address of the command line may hold one, and `Debug` leaves it out.
+#[derive(Clone, Default)]
 pub struct Connection {
     /// Servers of one cluster; empty where a context names them.
     pub urls: Vec<String>,
@@ -206,6 +210,30 @@ pub fn load(path: &str, text_of: impl Fn(&str) -> Result<String, String>) -> Loa
     findings.dedup_by(|a, b| (a.place, a.code, &a.message) == (b.place, b.code, &b.message));
     let refused = findings.iter().any(|it| it.severity == Severity::Error);
     Loaded { desired: desired.filter(|_| !refused), findings, sources }
+}
+
+/// Whether an environment may be called so: its name is part of the names of files, of clients and
+/// of keys.
+pub(crate) fn is_environment(name: &str) -> bool {
+    let fits = |it: u8| it.is_ascii_lowercase() || it.is_ascii_digit();
+    (1..=64).contains(&name.len())
+        && name.bytes().next().is_some_and(fits)
+        && name.bytes().all(|it| fits(it) || it == b'_' || it == b'-')
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let urls: Vec<_> = self.urls.iter().map(|it| connection::without_secrets(it)).collect();
+        let Self { context, user, domain, api_prefix, inbox_prefix, .. } = self;
+        f.debug_struct("Connection")
+            .field("urls", &urls)
+            .field("context", context)
+            .field("user", user)
+            .field("domain", domain)
+            .field("api_prefix", api_prefix)
+            .field("inbox_prefix", inbox_prefix)
+            .finish_non_exhaustive()
+    }
 }
 
 fn unreadable(code: Code) -> bool {

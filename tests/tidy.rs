@@ -117,6 +117,7 @@ fn the_reference_pages_are_fresh() {
     let pages = [
         ("docs/reference/fields.md", reference::fields()),
         ("docs/reference/codes.md", reference::codes()),
+        ("docs/reference/permissions.md", reference::permissions()),
         ("docs/reference/policy.md", reference::policy()),
         ("docs/reference/spec.schema.json", reference::schema::schema()),
         ("docs/reference/cli.md", cli::reference::cli()),

@@ -120,7 +120,7 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
     };
     let (gathered, plan) = io::unless_interrupted(deciding, interrupted).await?;
     let plan = whole_or_part(project, args, plan)?;
-    carry_out::settle(&gathered.state, &store, &lock).await?;
+    carry_out::settle(&gathered.state, store, &lock).await?;
     if plan.is_empty() {
         return Ok(Exit::Done);
     }

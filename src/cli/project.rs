@@ -1,7 +1,7 @@
 //! The folder a command works in: which environment, its spec, its state, its server.
 
 use std::{
-    cell::{OnceCell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     collections::BTreeSet,
     path::PathBuf,
 };
@@ -9,7 +9,7 @@ use std::{
 use super::{Failure, Global};
 use crate::{
     address::Address,
-    finding::{Finding, Severity, Sources, did_you_mean},
+    finding::{Code, Finding, Severity, Sources, did_you_mean},
     forecast::Question,
     history,
     io::{
@@ -37,6 +37,8 @@ pub(crate) struct Project {
     /// The spec, where it was read to know where its state is.
     spec: RefCell<Option<spec::Loaded>>,
     store: OnceCell<Store>,
+    /// Whether it was said that others may write into the folder of the state.
+    warned: Cell<bool>,
 }
 
 /// What a plan is made of.
@@ -57,6 +59,7 @@ impl Project {
             is_staged: false,
             spec: RefCell::default(),
             store: OnceCell::new(),
+            warned: Cell::new(false),
         }
     }
 
@@ -75,8 +78,30 @@ impl Project {
         format!("--env {environment}{}", more.collect::<String>())
     }
 
-    /// The environment that was named, or the only one there is.
+    /// The environment that was named, or the only one there is; its files are where they seem.
     pub(crate) fn environment(&self) -> Result<String, Failure> {
+        let name = self.chosen()?;
+        let folder = self.dir.join("state");
+        let own = ["json", "journal", "lock"].map(|it| folder.join(format!("{name}.{it}")));
+        for path in
+            own.into_iter().chain([folder.join("history"), folder.join("history").join(&name)])
+        {
+            files::stays_within(&folder, &path).map_err(|it| {
+                Failure::from(it)
+                    .help("put the file itself there: a state is never written elsewhere")
+            })?;
+        }
+        if let Some(mode) = files::open_to_others(&folder).filter(|_| !self.warned.replace(true)) {
+            let message =
+                format!("others may write into `{}/`: its mode is {mode:03o}", folder.display());
+            let caution = Finding::warning(Code::Unprotected, message);
+            let help = "take it from them, since a state says what may be deleted: `chmod go-w`";
+            self.show_findings(&[caution.help(help)], &Sources::default());
+        }
+        Ok(name)
+    }
+
+    fn chosen(&self) -> Result<String, Failure> {
         let known = files::environments(&self.dir).map_err(|it| {
             Failure::from(it).help("run jsplan where `environments/` is, or name it: `--chdir DIR`")
         })?;
@@ -85,7 +110,8 @@ impl Project {
             (Some(name), _) if known.contains(name) => Ok(name.clone()),
             (Some(name), _) => {
                 let list = format!("`environments/` has: {list}");
-                if files::read(&self.dir.join(format!("environments/{name}.toml"))).is_ok() {
+                let path = self.dir.join(format!("environments/{name}.toml"));
+                if spec::is_environment(name) && files::read(&path).is_ok() {
                     let why = "is no environment: another spec extends it";
                     return Err(Failure::new(format!("`{name}` {why}")).help(list));
                 }
@@ -120,7 +146,9 @@ impl Project {
             return Ok(loaded);
         }
         let path = format!("environments/{}.toml", self.environment()?);
-        let text_of = |path: &str| files::read(&self.dir.join(path)).map_err(|it| it.why());
+        let folder = self.dir.join("environments");
+        let text_of =
+            |path: &str| files::read_within(&folder, &self.dir.join(path)).map_err(|it| it.why());
         Ok(spec::load(&path, text_of))
     }
 
@@ -163,7 +191,13 @@ impl Project {
             Keeping::Kv(kept) => kept,
         };
         let session = match &kept.server {
-            Some(own) => nats::connect(own, &client_name(name, "state")).await,
+            Some(own) => {
+                let session = nats::connect(own, &client_name(name, "state")).await;
+                if let Ok(session) = &session {
+                    self.show_findings(session.cautions(), &Sources::default());
+                }
+                session
+            }
             None => nats::connect(&self.connection(environment), &client_name(name, "state")).await,
         };
         Ok(Store::shared(&self.dir, name, kept, session.map_err(Failure::of_server)?))
@@ -181,10 +215,13 @@ impl Project {
     async fn connect(&self, desired: &Desired, operation: &str) -> Result<Session, Failure> {
         let name = client_name(&desired.environment.name, operation);
         let connection = self.connection(&desired.environment);
-        nats::connect(&connection, &name).await.map_err(Failure::of_server)
+        let session = nats::connect(&connection, &name).await.map_err(Failure::of_server)?;
+        self.show_findings(session.cautions(), &Sources::default());
+        Ok(session)
     }
 
-    fn connection(&self, environment: &Environment) -> Connection {
+    /// What the spec says of its server, or what the command line says instead.
+    pub(crate) fn connection(&self, environment: &Environment) -> Connection {
         match (&self.global.server, &self.global.context) {
             (Some(urls), _) => {
                 let urls = urls.split(',').map(|it| it.trim().to_owned()).collect();
@@ -282,17 +319,9 @@ pub(crate) async fn observe(
     session.observe(&expected).await.map_err(Failure::of_server)
 }
 
-/// Urls as they may be repeated: who connects, and by what secret, stays out.
+/// Urls as they may be repeated.
 fn without_secrets(urls: &str) -> String {
-    let one = |url: &str| {
-        let (scheme, rest) = url.split_once("://").map_or(("", url), |(it, rest)| (it, rest));
-        let between = if scheme.is_empty() { "" } else { "://" };
-        match rest.rsplit_once('@') {
-            Some((_, host)) => format!("{scheme}{between}***@{host}"),
-            None => url.to_owned(),
-        }
-    };
-    urls.split(',').map(one).collect::<Vec<_>>().join(",")
+    urls.split(',').map(spec::connection::without_secrets).collect::<Vec<_>>().join(",")
 }
 
 /// A state is not written over steps of which nobody knows what became.

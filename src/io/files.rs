@@ -3,7 +3,9 @@
 use std::{
     fs, io,
     io::Write as _,
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    os::unix::fs::{
+        DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+    },
     path::{Path, PathBuf},
 };
 
@@ -48,6 +50,44 @@ pub fn enter(folder: &Path) -> Result<(), Error> {
 pub fn read(path: &Path) -> Result<String, Error> {
     let text = fault::before(Operation::Read, path).and_then(|()| fs::read_to_string(path));
     text.map_err(|source| Error::new("read", path, source))
+}
+
+/// The text of a file, unless `..` or a link leads out of the folder that it should be in.
+pub(crate) fn read_within(folder: &Path, path: &Path) -> Result<String, Error> {
+    let error = |source| Error::new("read", path, source);
+    let real = fs::canonicalize(path).map_err(error)?;
+    if !real.starts_with(fs::canonicalize(folder).map_err(error)?) {
+        return Err(error(io::Error::other(format!("it lies outside `{}/`", folder.display()))));
+    }
+    // Whatever else has a name, such as a pipe, might never end.
+    if !real.is_file() {
+        return Err(error(io::Error::other("it is no file")));
+    }
+    fs::read_to_string(&real).map_err(error)
+}
+
+/// Refuses a path that is a link out of the folder it stands in; one that is not there is none.
+pub(crate) fn stays_within(folder: &Path, path: &Path) -> Result<(), Error> {
+    if !fs::symlink_metadata(path).is_ok_and(|it| it.is_symlink()) {
+        return Ok(());
+    }
+    let inside =
+        fs::canonicalize(path).and_then(|it| Ok(it.starts_with(fs::canonicalize(folder)?)));
+    match inside {
+        Ok(true) => Ok(()),
+        Ok(false) | Err(_) => {
+            let why = format!("it is a link out of `{}/`", folder.display());
+            Err(Error::new("use", path, io::Error::other(why)))
+        }
+    }
+}
+
+/// The mode of a folder that others may write into.
+pub(crate) fn open_to_others(folder: &Path) -> Option<u32> {
+    let it = fs::metadata(folder).ok()?;
+    // Many systems give each user a group of the same number, and nobody else is in it.
+    let others = if it.gid() == it.uid() { 0o002 } else { 0o022 };
+    (it.mode() & others != 0).then_some(it.mode() & 0o777)
 }
 
 /// The text of a file, or `None` where there is no file.
@@ -247,7 +287,7 @@ pub(crate) fn environments(project: &Path) -> Result<Vec<String>, Error> {
     for entry in entries.filter_map(Result::ok) {
         let path = entry.path();
         let Some(name) = path.file_stem().and_then(|it| it.to_str()) else { continue };
-        if path.extension().is_none_or(|it| it != "toml") {
+        if path.extension().is_none_or(|it| it != "toml") || !path.is_file() {
             continue;
         }
         names.push(name.to_owned());

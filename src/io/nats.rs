@@ -30,6 +30,7 @@ use self::{
 };
 use crate::{
     address::Address,
+    finding::Finding,
     io::clock,
     live::{Live, Observed, Server},
     schema::Release,
@@ -63,6 +64,8 @@ pub struct Session {
     timeout: Duration,
     /// Whether the API has ever answered: if so, silence is a restart and not a wrong prefix.
     answered: AtomicBool,
+    /// What others could read of what the connection was made with.
+    cautions: Vec<Finding>,
     /// Whether anything was sent that changes something.
     written: AtomicBool,
 }
@@ -99,12 +102,22 @@ pub async fn connect(connection: &Connection, name: &str) -> Result<Session, Err
             return Err(Error::ConnectTimeout { at, seconds });
         }
     };
-    let (prefix, timeout) = (route.prefix, route.timeout);
+    let (prefix, timeout, cautions) = (route.prefix, route.timeout, route.cautions);
     let (answered, written) = (AtomicBool::new(false), AtomicBool::new(false));
-    Ok(Session { client, reports, prefix, timeout, answered, written })
+    Ok(Session { client, reports, prefix, timeout, answered, cautions, written })
+}
+
+/// What the subjects of a connection begin with: those of the API, and those of its answers.
+pub(crate) fn subjects(connection: &Connection) -> Result<(String, String), Error> {
+    connect::subjects(connection)
 }
 
 impl Session {
+    /// What is to be said of how the connection came to be: files and networks that leak secrets.
+    pub(crate) fn cautions(&self) -> &[Finding] {
+        &self.cautions
+    }
+
     /// Sends one request and waits for its reply; it is never sent twice.
     ///
     /// `subject` is what stands behind the API prefix: `STREAM.CREATE.ORDERS`. A server whose API is

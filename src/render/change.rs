@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use similar::{ChangeTag, TextDiff};
 
 use super::{
-    ADDED, ASIDE, CHANGED, REMOVED, escape,
+    ADDED, ASIDE, CHANGED, REMOVED, cut, escape,
     text::{WIDTH, beside, key, width},
 };
 use crate::{
@@ -86,7 +86,7 @@ impl<'a> Shape<'a> {
         match (self.kind(), value) {
             (_, Value::Null) => "unset".to_owned(),
             (Kind::Text | Kind::Subject | Kind::Literal | Kind::Labels, Value::String(text)) => {
-                basic(text)
+                basic(&cut(text))
             }
             (Kind::Set(kind) | Kind::List(kind), Value::Array(list)) => {
                 let items: Vec<_> = list.iter().map(|it| Shape::Plain(kind).show(it)).collect();
@@ -99,7 +99,7 @@ impl<'a> Shape<'a> {
                 let fields: Vec<_> = fields(self.kind(), table).into_iter().map(show).collect();
                 format!("{{ {} }}", fields.join(", "))
             }
-            (kind, other) => escape(&kind.show(other)).into_owned(),
+            (kind, other) => escape(&cut(&kind.show(other))).into_owned(),
         }
     }
 }
@@ -332,7 +332,7 @@ impl Margin {
         let changes = TextDiff::from_lines(was, will);
         let pieces = changes.iter_all_changes().map(|it| {
             let line = it.value().strip_suffix('\n').unwrap_or(it.value());
-            (it.tag(), escape(line).into_owned())
+            (it.tag(), escape(&cut(line)).into_owned())
         });
         self.sequence(name, ("<<-EOT", "EOT"), pieces, "unchanged line")
     }

@@ -7,7 +7,7 @@ use annotate_snippets::{AnnotationKind, Element, Group, Level, Origin, Renderer,
 use super::{CHANGED, DANGER, NAME, escape, text::WIDTH};
 use crate::{
     finding::{Finding, Severity, Sources},
-    spec::write::is_invisible,
+    letters::is_invisible,
     units::count_of,
 };
 

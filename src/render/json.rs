@@ -15,6 +15,7 @@ use crate::{
     finding::{Finding, Severity, Sources},
     forecast::{Amount, Tally},
     history::{self, Difference, Fate},
+    letters,
     live::{Live, Server},
     plan::{
         Action, Change, Mode, Plan, Step,
@@ -26,7 +27,6 @@ use crate::{
         undo,
     },
     schema::{Field, Verdict},
-    spec::write::is_invisible,
     state::{Recorded, State},
 };
 
@@ -36,18 +36,7 @@ const PROVIDER: &str = "jsplan/jetstream";
 /// as JSON escapes, which mean the same.
 #[must_use]
 pub fn line(value: &Value) -> String {
-    use std::fmt::Write as _;
-    let mut text = String::new();
-    for letter in value.to_string().chars() {
-        if is_invisible(letter) {
-            for unit in letter.encode_utf16(&mut [0; 2]) {
-                write!(text, "\\u{unit:04x}").expect("a String takes every write");
-            }
-        } else {
-            text.push(letter);
-        }
-    }
-    text + "\n"
+    format!("{}\n", letters::in_json(&value.to_string()))
 }
 
 /// Terraform's plan representation, as of `terraform show -json`.

@@ -4,7 +4,7 @@ use comfy_table::{Table, presets::NOTHING};
 use serde_json::Value;
 
 use super::{
-    ASIDE, NAME, change, escape, labelled,
+    ASIDE, NAME, change, cut, escape, labelled,
     text::{address, joined, key, width},
 };
 use crate::{
@@ -61,15 +61,13 @@ pub(super) fn resource(of: &Address, recorded: &Recorded) -> String {
     let mut foreign: Vec<(String, String)> = Vec::new();
     for (name, value) in config.iter() {
         let Some(field) = Field::find(of.rows(), name) else {
-            foreign.push((key(name), escape(&value.to_string()).into_owned()));
+            foreign.push((key(name), escape(&cut(&value.to_string())).into_owned()));
             continue;
         };
         let inside = field.kind.foreign(name, value).into_iter();
-        foreign.extend(
-            inside.map(|(path, it)| {
-                (escape(&path).into_owned(), escape(&it.to_string()).into_owned())
-            }),
-        );
+        foreign.extend(inside.map(|(path, it)| {
+            (escape(&path).into_owned(), escape(&cut(&it.to_string())).into_owned())
+        }));
     }
     let protect = match (recorded.prevent_destroy, of) {
         (Some(true), _) => ", protected",

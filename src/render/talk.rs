@@ -1,6 +1,6 @@
 //! What is said around a plan: the question, the refusal, the way on.
 
-use super::{ASIDE, CHANGED, DANGER, NAME, escape, summary::deleted};
+use super::{ASIDE, CHANGED, DANGER, NAME, cut, escape, summary::deleted};
 use crate::{
     plan::{Mode, Plan},
     rebuild::Rebuilt,
@@ -59,9 +59,10 @@ pub(crate) fn unlocking(environment: &str, holder: &str) -> String {
 /// Why a command stopped, and what to do about it.
 #[must_use]
 pub(crate) fn failure(message: &str, help: Option<&str>) -> String {
-    let help =
-        help.map_or_else(String::new, |it| format!("  {} {}\n", NAME.style("= help:"), escape(it)));
-    let lines: Vec<_> = message.lines().map(|it| escape(it).into_owned()).collect();
+    let help = help.map_or_else(String::new, |it| {
+        format!("  {} {}\n", NAME.style("= help:"), escape(&cut(it)))
+    });
+    let lines: Vec<_> = message.lines().map(|it| escape(&cut(it)).into_owned()).collect();
     format!("{}: {}\n{help}", DANGER.style("error"), NAME.style(lines.join("\n")))
 }
 

@@ -77,7 +77,13 @@ fn read_at(
     let Some(table) = reader.table_of(path, given) else { return Server::default() };
     let single = table.get("url").filter(|it| matches!(it.get_ref(), DeValue::String(_)));
     let inside = tables.iter().map(|it| it.0).chain(single.map(|_| "url"));
-    let mut fields = reader.section(path, SERVER, &inside.collect::<Vec<_>>(), given);
+    let inside: Vec<_> = inside.collect();
+    let mut fields = reader.section(path, SERVER, &inside, given);
+    // Under a key that nobody knows may stand a password whose key is misspelt.
+    let known = |name: &str| SERVER.iter().any(|it| it.0 == name) || inside.contains(&name);
+    for (_, value) in table.iter().filter(|it| !known(it.0.get_ref())) {
+        reader.secrets.push(reader.place(value.span()));
+    }
     if let Some(url) = single {
         let Written { value, place } = reader.key(&ONE_URL, url);
         fields.insert("url", Written { value: vec![value].into(), place });
@@ -141,6 +147,7 @@ pub(super) fn connection_of_state(
 
 fn judged(server: &Server, findings: &mut Vec<Finding>) -> Connection {
     exclusive(server, findings);
+    protected(server, findings);
     required(server, findings);
     let text = |name: &str| server.get(name).and_then(Value::as_str).map(str::to_owned);
     let hidden = |name: &str| server.get(name).and_then(Value::as_str).and_then(Secret::parse);
@@ -203,7 +210,8 @@ type Problem = (Code, String, String);
 
 fn text_problem(name: &str, text: &str) -> Option<Problem> {
     let problem = |code, message: String, help: &str| Some((code, message, help.to_owned()));
-    if SECRETS.contains(&name) && !text.starts_with("env:") && !text.starts_with("file:") {
+    let reference = ["env:", "file:"].iter().find_map(|it| text.strip_prefix(it));
+    if SECRETS.contains(&name) && reference.is_none_or(looks_secret) {
         let message = format!("`{name}` is no reference, and a spec is no place for a secret");
         let help = "write where it is: \"env:NAME\" for a variable, \"file:PATH\" for a file";
         return problem(Code::InlineSecret, message, help);
@@ -266,6 +274,58 @@ fn url_problem(url: &str) -> Option<Problem> {
         );
     }
     None
+}
+
+/// Credentials that would cross a network for everybody to read.
+fn protected(server: &Server, findings: &mut Vec<Finding>) {
+    let encrypted =
+        TLS.iter().any(|it| server.get(it.0).is_some_and(|it| *it != Value::Bool(false)));
+    let Some((_, place)) = server.first(&["url"]).filter(|_| !encrypted) else { return };
+    if server.first(PROOFS).is_none() {
+        return;
+    }
+    let urls = server.get("url").and_then(Value::as_array).into_iter().flatten();
+    let open = urls.filter_map(Value::as_str).find(|url| {
+        let (scheme, rest) = url.split_once("://").unwrap_or(("nats", url));
+        let host = rest.trim_end_matches('/');
+        let named = host.rsplit_once(':').filter(|it| !it.1.ends_with(']')).map_or(host, |it| it.0);
+        is_open(scheme, named.trim_start_matches('[').trim_end_matches(']'))
+    });
+    findings.extend(open.map(|it| unencrypted(it).at(place)));
+}
+
+/// Whether what is sent to a host crosses a network unencrypted, unless the server insists.
+pub(crate) fn is_open(scheme: &str, host: &str) -> bool {
+    let digits = |it: &str| it.parse::<u8>().is_ok();
+    let loops = host.starts_with("127.") && host.split('.').all(digits);
+    let named = host == "localhost" || host.ends_with(".localhost") || host == "::1";
+    scheme == "nats" && !loops && !named
+}
+
+/// What is said of credentials that go to such a place.
+pub(crate) fn unencrypted(place: &str) -> Finding {
+    let message = format!("credentials may go to `{place}` unencrypted");
+    Finding::warning(Code::Unprotected, message)
+        .help("write `tls://HOST:4222`: with `nats://` whoever answers decides whether to encrypt")
+}
+
+/// Whether a text that should say where a secret is looks like the secret itself: a file's text, a
+/// seed, or a token of an operator.
+pub(crate) fn looks_secret(text: &str) -> bool {
+    let seed = |it: u8| it.is_ascii_uppercase() || it.is_ascii_digit();
+    text.contains("-----BEGIN")
+        || text.starts_with("eyJ") && text.contains('.')
+        || text.starts_with("SU") && text.len() == 58 && text.bytes().all(seed)
+}
+
+/// Addresses as they may be repeated: who connects, and by what secret, stays out.
+pub(crate) fn without_secrets(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").map_or(("", url), |(it, rest)| (it, rest));
+    let between = if scheme.is_empty() { "" } else { "://" };
+    match rest.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}{between}***@{host}"),
+        None => url.to_owned(),
+    }
 }
 
 /// Settings of which there can be one.

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 use serde_json::{Value, json};
 
 use super::{
-    Declared, Desired, Environment, connection, keeping,
+    Declared, Desired, Environment, connection, is_environment, keeping,
     policy::{self, Policy, Stance},
     read::{Blanket, Block, Layer, Stream, is_name},
     resource::Resource,
@@ -76,11 +76,7 @@ pub(super) fn flatten(layers: Vec<Layer>, findings: &mut Vec<Finding>) -> Layer 
 fn name_of(path: &str, spec: Place, findings: &mut Vec<Finding>) -> String {
     let file = path.rsplit('/').next().unwrap_or(path);
     let name = file.strip_suffix(".toml").unwrap_or(file);
-    let fits = |it: u8| it.is_ascii_lowercase() || it.is_ascii_digit();
-    let right = (1..=64).contains(&name.len())
-        && name.bytes().next().is_some_and(fits)
-        && name.bytes().all(|it| fits(it) || it == b'_' || it == b'-');
-    if !right {
+    if !is_environment(name) {
         let message = format!("{} is no name for an environment", quoted(name));
         let help = "rename the file: lower-case letters, digits, `_` and `-`, at most 64 of them";
         findings.push(Finding::error(Code::BadName, message).at(spec).help(help));

@@ -8,6 +8,7 @@ use toml_edit::{
 };
 
 use crate::{
+    letters::is_invisible,
     schema::{Field, Kind, UNLIMITED},
     subject, units,
 };
@@ -99,15 +100,6 @@ pub(crate) fn basic(text: &str) -> String {
     }
     quoted.push('"');
     quoted
-}
-
-/// C0, DEL, C1; line and paragraph separators; marks that reorder text; letters without width.
-pub(crate) fn is_invisible(letter: char) -> bool {
-    letter.is_control()
-        || matches!(letter,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
-            | '\u{e0000}'..='\u{e007f}')
 }
 
 pub(super) fn text(text: &str) -> Toml {

@@ -10,7 +10,11 @@ use super::{
     secret,
 };
 use crate::{
-    spec::{Connection, Secret},
+    finding::Finding,
+    spec::{
+        Connection, Secret,
+        connection::{is_open, looks_secret, unencrypted},
+    },
     units,
 };
 
@@ -30,6 +34,8 @@ pub(super) struct Route {
     pub(super) inbox: String,
     /// The longest wait for one answer.
     pub(super) timeout: Duration,
+    /// What others could read of what was read here.
+    pub(super) cautions: Vec<Finding>,
 }
 
 /// How a client says who it is.
@@ -43,23 +49,61 @@ enum Identity {
 
 /// Reads what the connection refers to, its context first and its own settings over it.
 pub(super) fn resolve(connection: &Connection) -> Result<Route, Error> {
-    let context = match &connection.context {
-        Some(name) => context::read(name)?,
-        None => Context::default(),
-    };
+    let context = context(connection)?;
     let (servers, in_url) = servers(connection, &context)?;
-    let identity = match own_identity(connection)? {
-        Some(own) => Some(own),
-        None => context_identity(&context)?.or(in_url),
-    };
-    let inbox = either(connection.inbox_prefix.as_deref(), &context.inbox_prefix);
-    let inbox = subject("inbox_prefix", inbox.unwrap_or("_INBOX"))?;
+    let own = own_identity(connection)?;
+    // Of its own settings the spec was judged where it was read.
+    let foreign = own.is_none();
+    let identity = own.or(context_identity(&context)?).or(in_url);
+    let mut cautions = readable(connection, &context);
+    if foreign && identity.is_some() && !is_encrypted(connection, &context) {
+        let place = servers.iter().find(|it| is_open(it.scheme(), it.host())).map(place);
+        cautions.extend(place.as_deref().map(unencrypted));
+    }
+    let inbox = inbox(connection, &context)?;
     let options = with_identity(ConnectOptions::new(), identity)?;
     let options = with_tls(options, connection, &context)?
         .connection_timeout(CONNECT)
         .custom_inbox_prefix(&inbox);
     let prefix = prefix(connection, &context)?;
-    Ok(Route { servers, options, prefix, inbox, timeout: timeout(connection)? })
+    Ok(Route { servers, options, prefix, inbox, timeout: timeout(connection)?, cautions })
+}
+
+/// What subjects begin with: those of the API, and those of its answers.
+pub(super) fn subjects(connection: &Connection) -> Result<(String, String), Error> {
+    let context = context(connection)?;
+    Ok((prefix(connection, &context)?, inbox(connection, &context)?))
+}
+
+fn context(connection: &Connection) -> Result<Context, Error> {
+    connection.context.as_deref().map_or_else(|| Ok(Context::default()), context::read)
+}
+
+/// Files with secrets that others may read.
+fn readable(connection: &Connection, context: &Context) -> Vec<Finding> {
+    let Connection { password, token, creds, nkey, .. } = connection;
+    let own = [password, token, creds, nkey].into_iter().flatten().cloned();
+    let key = either(connection.tls_key.as_deref(), &context.key);
+    let paths = [set(&context.creds), set(&context.nkey), key].into_iter().flatten();
+    let files = own.chain(paths.map(|it| Secret::File(it.to_owned())));
+    let named = connection.context.as_deref().and_then(|name| Some((name, context::path(name)?)));
+    let named = named.and_then(|(name, path)| {
+        let holds = [&context.token, &context.password, &context.user_jwt, &context.user_seed];
+        let holds = holds.iter().any(|it| !it.is_empty()) || context.url.contains('@');
+        secret::readable(&path, &format!("context {name}")).filter(|_| holds)
+    });
+    named.into_iter().chain(files.filter_map(|it| secret::caution(&it))).collect()
+}
+
+fn is_encrypted(connection: &Connection, context: &Context) -> bool {
+    let Connection { tls_ca, tls_cert, tls_first, .. } = connection;
+    let given = tls_ca.is_some() || tls_cert.is_some() || *tls_first;
+    given || context.tls_first || !context.ca.is_empty() || !context.cert.is_empty()
+}
+
+fn inbox(connection: &Connection, context: &Context) -> Result<String, Error> {
+    let inbox = either(connection.inbox_prefix.as_deref(), &context.inbox_prefix);
+    subject("inbox_prefix", inbox.unwrap_or("_INBOX"))
 }
 
 /// What went wrong, told by its cause rather than by the layer that met it.
@@ -284,7 +328,11 @@ fn file(name: &'static str, path: Option<&str>) -> Result<Option<String>, Error>
     let Some(path) = path.map(secret::home) else { return Ok(None) };
     match fs::File::open(&path) {
         Ok(_) => Ok(Some(path)),
-        Err(_) => Err(Error::BadSetting { name, value: path, reason: "the file cannot be read" }),
+        Err(_) => {
+            // Somebody may have put the text of the key where its path belongs.
+            let value = if looks_secret(&path) { "***".to_owned() } else { escaped(&path) };
+            Err(Error::BadSetting { name, value, reason: "the file cannot be read" })
+        }
     }
 }
 

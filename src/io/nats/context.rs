@@ -40,7 +40,7 @@ pub(super) fn read(name: &str) -> Result<Context, Error> {
     if name.is_empty() || name.contains(['/', '\\']) || name.contains("..") {
         return Err(missing());
     }
-    let path = folder().ok_or_else(missing)?.join(format!("{name}.json"));
+    let path = path(name).ok_or_else(missing)?;
     let bad = |reason: String| Error::BadContext { name: name.to_owned(), reason };
     let text = fs::read_to_string(path).map_err(|error| {
         if error.kind() == ErrorKind::NotFound { missing() } else { bad(error.kind().to_string()) }
@@ -48,6 +48,11 @@ pub(super) fn read(name: &str) -> Result<Context, Error> {
     // Of the parser's message only the place is kept: it may repeat a value, and that a secret.
     serde_json::from_str(&text)
         .map_err(|it| bad(format!("line {}, column {} is not as expected", it.line(), it.column())))
+}
+
+/// The file of the context of a name.
+pub(super) fn path(name: &str) -> Option<PathBuf> {
+    Some(folder()?.join(format!("{name}.json")))
 }
 
 fn folder() -> Option<PathBuf> {

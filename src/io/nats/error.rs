@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use crate::{finding::did_you_mean, render::escape};
+use crate::{
+    finding::did_you_mean,
+    permissions,
+    render::{cut, escape},
+};
 
 /// What the server or the way to it did not do. No message holds a secret.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -123,7 +127,11 @@ pub enum Error {
         subject: String,
     },
     /// The user may not send this request.
-    #[error("permission denied: the user may not publish to `{subject}`")]
+    #[error(
+        "permission denied: the user may not publish to `{subject}` (see `jsplan permissions \
+         --role {}`)",
+        permissions::role_for(subject)
+    )]
     Denied {
         /// The whole subject of the request.
         subject: String,
@@ -209,11 +217,12 @@ impl Error {
                 "whether a change was carried out is unknown: run the command again, which reads \
                  first what was done"
             }
-            Self::Denied { subject } => {
-                return Some(format!("allow the user to publish to `{subject}`, or use another"));
+            Self::Denied { .. } => {
+                "use a user who may, or let the server's operator allow what `jsplan permissions` prints"
             }
             Self::DeniedInbox { .. } => {
-                "set `inbox_prefix` under `[server]` to a prefix that the user may subscribe to"
+                "set `inbox_prefix` under `[server]`, or in the context, to a prefix that the user \
+                 may subscribe to"
             }
             Self::NoLeader => "wait for the election, and see that most of the servers run",
             Self::Unreadable { .. } => "check that `url` leads to nats-server",
@@ -269,11 +278,7 @@ impl Error {
 
 /// Text of a server or a file, made harmless and of bounded length.
 pub(super) fn escaped(text: &str) -> String {
-    const LONGEST: usize = 1024;
-    match text.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{}…", escape(&text[..end])),
-        None => escape(text).into_owned(),
-    }
+    escape(&cut(text)).into_owned()
 }
 
 fn secret_help(reference: &str) -> String {

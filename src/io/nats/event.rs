@@ -72,10 +72,22 @@ impl Reports {
         if let Some(inbox) = &self.inbox {
             return Some(Error::DeniedInbox { subject: inbox.clone() });
         }
-        if self.denied.get(subject).is_some_and(|it| *it > since) {
-            return Some(Error::Denied { subject: subject_text() });
+        let denied = |it: &str| self.denied.get(it).is_some_and(|it| *it > since);
+        // A server of the domain maps the subject to its own prefix before it looks whether the
+        // user may, and names that one (2.15.1).
+        if let Some(subject) = [subject_text(), within(subject)].into_iter().find(|it| denied(it)) {
+            return Some(Error::Denied { subject });
         }
         (self.lost > since).then(|| Error::Lost { subject: subject_text() })
+    }
+}
+
+/// A subject of the API of some domain as that domain's own servers say it.
+fn within(subject: &str) -> String {
+    match subject.split('.').collect::<Vec<_>>().as_slice() {
+        ["$JS", _, "API", "$KV", rest @ ..] => format!("$KV.{}", rest.join(".")),
+        ["$JS", _, "API", rest @ ..] => format!("$JS.API.{}", rest.join(".")),
+        _ => subject.to_owned(),
     }
 }
 

@@ -1,9 +1,12 @@
 //! References to secrets → the secrets. What holds one has no `Debug`, so that none is printed.
 
-use std::{env, fs, path::Path};
+use std::{env, fs, os::unix::fs::PermissionsExt as _, path::Path};
 
-use super::error::Error;
-use crate::spec::Secret;
+use super::error::{Error, escaped};
+use crate::{
+    finding::{Code, Finding},
+    spec::{Secret, connection::looks_secret},
+};
 
 /// The text a reference stands for, without the line break that editors leave.
 pub(super) fn resolve(what: &'static str, secret: &Secret) -> Result<String, Error> {
@@ -49,6 +52,26 @@ pub(crate) fn resolve_seed(secret: &Secret) -> Result<String, Error> {
     }
 }
 
+/// What is to be said of a file that others may read though it holds a secret.
+pub(super) fn caution(secret: &Secret) -> Option<Finding> {
+    match secret {
+        Secret::File(path) => readable(Path::new(&home(path)), &reference(secret)),
+        // The variable may hold the secret itself, and that is no file.
+        Secret::Env(name) => readable(Path::new(&home(&env::var(name).ok()?)), &reference(secret)),
+    }
+}
+
+/// The same of a file that is `named` in some other way.
+pub(super) fn readable(path: &Path, named: &str) -> Option<Finding> {
+    let mode = fs::metadata(path).ok().filter(fs::Metadata::is_file)?.permissions().mode();
+    if mode & 0o077 == 0 {
+        return None;
+    }
+    let message =
+        format!("others may read the secret behind `{named}`: its mode is {:03o}", mode & 0o777);
+    Some(Finding::warning(Code::Unprotected, message).help("take it from them: `chmod 600`"))
+}
+
 /// A path in which a leading `~/` means the home folder.
 pub(super) fn home(path: &str) -> String {
     match (path.strip_prefix("~/"), env::var("HOME")) {
@@ -69,9 +92,14 @@ fn read(what: &'static str, secret: &Secret, path: &str) -> Result<String, Error
 }
 
 fn missing(what: &'static str, secret: &Secret, reason: &str) -> Error {
-    let reference = match secret {
-        Secret::Env(name) => format!("env:{name}"),
-        Secret::File(path) => format!("file:{path}"),
-    };
-    Error::Secret { what, reference, reason: reason.to_owned() }
+    Error::Secret { what, reference: reference(secret), reason: reason.to_owned() }
+}
+
+/// A reference as it was written, unless somebody put the secret in its place.
+fn reference(secret: &Secret) -> String {
+    let shown = |text: &str| if looks_secret(text) { "***".to_owned() } else { escaped(text) };
+    match secret {
+        Secret::Env(name) => format!("env:{}", shown(name)),
+        Secret::File(path) => format!("file:{}", shown(path)),
+    }
 }

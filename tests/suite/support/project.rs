@@ -152,6 +152,13 @@ impl Project {
         Output::of(self.command(arguments, &self.url).output().expect("jsplan runs"))
     }
 
+    /// Runs jsplan to its end in an environment of another name, wherever its server is.
+    pub(crate) fn run_in(&self, env: &str, arguments: &[&str]) -> Output {
+        let mut command = Command::new(JSPLAN);
+        command.args(arguments).arg(format!("--env={env}")).current_dir(self.folder.path());
+        Output::of(command.env_clear().stdin(Stdio::null()).output().expect("jsplan runs"))
+    }
+
     /// Runs jsplan to its end with some variables set.
     pub(crate) fn run_with(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Output {
         let mut command = self.command(arguments, &self.url);
@@ -174,6 +181,14 @@ impl Project {
         command.args(arguments).args(["--env", &self.env]).current_dir(self.folder.path());
         command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.spawn().expect("jsplan runs")
+    }
+
+    /// The same with some variables set, and the project as the home of its user.
+    pub(crate) fn run_at_home(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Output {
+        let mut command = Command::new(JSPLAN);
+        command.args(arguments).args(["--env", &self.env]).current_dir(self.folder.path());
+        command.env_clear().env("HOME", self.folder.path()).envs(variables.iter().copied());
+        Output::of(command.stdin(Stdio::null()).output().expect("jsplan runs"))
     }
 
     /// Runs jsplan on a terminal of its own, with this typed into it.
