@@ -405,7 +405,7 @@ impl Store {
     pub(crate) async fn latest(&self) -> Result<u64, Error> {
         // One that cannot be read may have been a step ahead of the last that was kept.
         let after = self.kept().await?.last().map(|it| it + 1);
-        Ok(after.max(self.seen.serial()).unwrap_or_default())
+        Ok(after.max(self.seen.serial()?).unwrap_or_default())
     }
 
     /// Takes the lock, or says who holds it.

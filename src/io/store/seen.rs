@@ -29,8 +29,8 @@ impl Seen {
     }
 
     /// The serial that was seen last.
-    pub(super) fn serial(&self) -> Option<u64> {
-        Some(self.read().ok()??.serial)
+    pub(super) fn serial(&self) -> Result<Option<u64>, Error> {
+        Ok(self.read()?.map(|it| it.serial))
     }
 
     /// Refuses a state of the same lineage that is older than what was seen, or gone; takes note
