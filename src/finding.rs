@@ -48,14 +48,28 @@ pub struct Sources(Vec<Source>);
 #[derive(Debug)]
 struct Source {
     path: String,
-    text: String,
+    /// `None` where only lines are known: places begin at their line then, from 1.
+    text: Option<String>,
 }
 
 impl Sources {
     /// Adds a file and returns its number.
     pub fn add(&mut self, path: String, text: String) -> u16 {
-        self.0.push(Source { path, text });
+        self.0.push(Source { path, text: Some(text) });
         u16::try_from(self.0.len() - 1).expect("an environment extends far fewer than 65,536 files")
+    }
+
+    /// A place of which only `path:line` is known, as a saved plan has it; `None` where the text is
+    /// no such thing.
+    pub(crate) fn note(&mut self, spot: &str) -> Option<Place> {
+        let (path, line) = spot.rsplit_once(':')?;
+        let line = line.parse().ok().filter(|it| *it > 0)?;
+        let known = self.0.iter().position(|it| it.path == path && it.text.is_none());
+        let file = u16::try_from(known.unwrap_or(self.0.len())).ok()?;
+        if known.is_none() {
+            self.0.push(Source { path: path.to_owned(), text: None });
+        }
+        Some(Place { file, start: line, end: line })
     }
 
     /// The path of a place, as it was opened.
@@ -64,16 +78,21 @@ impl Sources {
         &self.0[usize::from(place.file)].path
     }
 
-    /// The whole text that a place points into.
+    /// The whole text that a place points into; empty where it is not at hand.
     #[must_use]
     pub fn text(&self, place: Place) -> &str {
-        &self.0[usize::from(place.file)].text
+        self.0[usize::from(place.file)].text.as_deref().unwrap_or_default()
+    }
+
+    /// Whether the text that a place points into is at hand.
+    pub(crate) fn shows(&self, place: Place) -> bool {
+        self.0[usize::from(place.file)].text.is_some()
     }
 
     /// The first line of the first file that says something, for what is said of a whole spec.
     #[must_use]
     pub(crate) fn first_line(&self) -> Place {
-        let text = self.0.first().map_or("", |it| it.text.as_str());
+        let text = self.0.first().and_then(|it| it.text.as_deref()).unwrap_or_default();
         let start = text.find(|it: char| !it.is_whitespace()).unwrap_or_default();
         let line = text[start..].lines().next().unwrap_or_default();
         Place::new(0, start..start + line.len())
@@ -87,7 +106,7 @@ impl Sources {
 
     /// Blots a span out, so that no output which shows the source can show a secret.
     pub(crate) fn hide(&mut self, place: Place) {
-        let Source { text, .. } = &mut self.0[usize::from(place.file)];
+        let Some(text) = &mut self.0[usize::from(place.file)].text else { return };
         let hidden = text[place.span()].bytes().map(|it| if it == b'\n' { '\n' } else { '*' });
         let hidden: String = hidden.collect();
         text.replace_range(place.span(), &hidden);
@@ -106,6 +125,9 @@ impl Sources {
     /// Line and column where a place begins, both from 1.
     #[must_use]
     pub fn line(&self, place: Place) -> (usize, usize) {
+        if !self.shows(place) {
+            return (place.span().start, 1);
+        }
         self.position(place, self.span(place).start)
     }
 

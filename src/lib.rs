@@ -14,6 +14,7 @@
 mod letters;
 pub mod config;
 pub mod seal;
+pub mod signature;
 mod units;
 mod subject;
 pub mod schema;

@@ -16,8 +16,10 @@ mod preflight;
 pub mod rehearsal;
 pub mod risk;
 mod scope;
+pub mod stale;
 pub mod total;
 pub mod undo;
+mod whole;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,7 +32,7 @@ use crate::{
     config::Config,
     diff::{self, Delta},
     drift::{self, Entry},
-    finding::{Finding, Place, Severity},
+    finding::{Finding, Place},
     forecast::Question,
     live::{Live, Observed, Server},
     position,
@@ -88,6 +90,8 @@ pub struct Plan {
     pub serial: u64,
     /// What to do, in order.
     pub steps: Vec<Step>,
+    /// What it said to do and is not to be done: what is blocked, and what needs that.
+    pub left_out: Vec<Step>,
     /// What differs from the record, whoever caused it.
     pub drift: Vec<Entry>,
     /// What there is to remark; errors stop an apply.
@@ -131,6 +135,11 @@ pub struct Step {
     pub record: Option<Intent>,
     /// Steps of a lower wave come first; those of one wave are independent.
     pub wave: usize,
+    /// Resources whose steps it takes for this one to be carried out: those that come before it, and
+    /// those that take what it gives up.
+    pub needs: BTreeSet<Address>,
+    /// Whether what is made finds room only once this is gone.
+    pub makes_room: bool,
     /// Where the spec declares it.
     pub place: Option<Place>,
 }
@@ -181,12 +190,14 @@ pub struct Change {
 }
 
 /// The live resource that a step was decided from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Premise {
     /// When the server created it.
     pub created: String,
     /// [`Config::fingerprint`] of its configuration.
     pub fingerprint: String,
+    /// The configuration itself, to show what moved.
+    pub config: Config,
 }
 
 /// What a step leaves in the state, beside what is read back.
@@ -238,6 +249,7 @@ fn blank(desired: &Desired, recorded: &State, live: &Live, ask: &Ask) -> Plan {
         lineage: recorded.lineage.clone(),
         serial: recorded.serial,
         steps: Vec::new(),
+        left_out: Vec::new(),
         drift: Vec::new(),
         findings: Vec::new(),
         unchanged: 0,
@@ -493,6 +505,8 @@ fn step(sides: Sides<'_>, action: Action, changes: Vec<Change>, calls: Vec<call:
             spec_sha256: it.sha256.clone(),
         }),
         wave: 0,
+        needs: BTreeSet::new(),
+        makes_room: false,
         place: wanted.map(|it| place(it, action, &changes)),
         changes,
     }
@@ -520,7 +534,8 @@ fn both(a: Cause, b: Cause) -> Cause {
 /// What identifies a live resource and its configuration.
 #[must_use]
 pub fn premise(is: &Observed) -> Premise {
-    Premise { created: is.created.clone(), fingerprint: is.config().fingerprint() }
+    let config = is.config();
+    Premise { created: is.created.clone(), fingerprint: config.fingerprint(), config }
 }
 
 /// The state follows the server; the server is left alone.
@@ -549,43 +564,4 @@ fn refresh(sides: Sides<'_>, at: &str) -> Option<Step> {
         spec_sha256: String::new(),
     });
     Some(step)
-}
-
-impl Step {
-    /// Whether the live resource is destroyed, if only to be made again.
-    #[must_use]
-    pub fn destroys(&self) -> bool {
-        matches!(self.action, Action::Delete | Action::Replace)
-    }
-
-    /// Whether it sends what the spec says.
-    fn sends_fields(&self) -> bool {
-        matches!(self.action, Action::Create | Action::Update | Action::Replace)
-    }
-}
-
-impl Plan {
-    /// Whether anything would be done, on the server or in the state.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.steps.is_empty()
-    }
-
-    /// Whether anything would be sent to the server.
-    #[must_use]
-    pub fn sends(&self) -> bool {
-        self.steps.iter().any(|it| !it.calls.is_empty())
-    }
-
-    /// Whether a finding stops an apply.
-    #[must_use]
-    pub fn is_refused(&self) -> bool {
-        self.findings.iter().any(|it| it.severity == Severity::Error)
-    }
-
-    /// The release the plan was made for.
-    #[must_use]
-    pub fn release(&self) -> Release {
-        self.server.release
-    }
 }

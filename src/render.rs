@@ -13,6 +13,7 @@ pub(crate) mod import;
 pub mod json;
 pub mod permissions;
 pub mod progress;
+mod saved;
 mod state;
 mod step;
 mod summary;
@@ -29,7 +30,12 @@ use crate::{
     finding::{Finding, Sources},
     letters::is_invisible,
     live::{Live, Server},
-    plan::{Mode, Plan, rehearsal::Rehearsal},
+    plan::{
+        Mode, Plan,
+        file::Saved,
+        rehearsal::Rehearsal,
+        stale::{Moved, Refusal},
+    },
     spec::Desired,
     state::{Recorded, State},
     units::count_of,
@@ -46,8 +52,14 @@ const ASIDE: Style = Style::new().dimmed();
 /// The findings are left to [`findings`].
 #[must_use]
 pub fn plan(plan: &Plan, sources: &Sources) -> String {
+    let label = plan.protected.then_some(PROTECTED);
+    let head = head(&labelled(&plan.environment, label), &plan.server);
+    format!("{head}\n{}", body(plan, sources))
+}
+
+/// A plan without the line that says where it goes.
+fn body(plan: &Plan, sources: &Sources) -> String {
     let parts = [
-        head(&labelled(&plan.environment, plan.protected.then_some(PROTECTED)), &plan.server),
         drift::outside(plan),
         step::steps(plan, sources),
         step::unmanaged(&plan.unmanaged),
@@ -62,24 +74,30 @@ pub fn rehearsal(rehearsal: &Rehearsal) -> String {
     summary::rehearsal(rehearsal)
 }
 
-/// A saved plan about to be applied: whose it is, where it goes, and its numbers.
-#[must_use]
-pub(crate) fn review(plan: &Plan, server: &Server) -> String {
-    let label = plan.protected.then_some(PROTECTED);
-    let head = head(&labelled(&plan.environment, label), server);
-    format!("{head}{}\n{}", made(plan), summary::summary(plan))
-}
-
 /// A saved plan as its reviewer reads it: which one it is, and all of it.
+///
+/// `standing` is whether it can still be applied, as far as a state tells.
 #[must_use]
-pub fn saved(plan: &Plan) -> String {
-    format!("{}\n{}", made(plan), self::plan(plan, &Sources::default()))
+pub fn saved(saved: &Saved, standing: Option<&Result<(), Refusal>>) -> String {
+    saved::whole(saved, standing)
 }
 
-fn made(plan: &Plan) -> String {
-    let id = &plan.id()[..12];
-    let line = format!("plan {id} · made {} from state serial {}", escape(&plan.at), plan.serial);
-    format!("{}\n", ASIDE.style(line))
+/// A saved plan that was checked and is about to be applied, at an instant, to this server.
+#[must_use]
+pub(crate) fn checked(saved: &Saved, server: &Server, at: &str) -> String {
+    saved::checked(saved, server, at)
+}
+
+/// What moved since a saved plan was made.
+#[must_use]
+pub fn moved(moved: &[Moved]) -> String {
+    saved::moved(moved)
+}
+
+/// What an apply leaves out.
+#[must_use]
+pub fn left_out(plan: &Plan) -> String {
+    saved::left_out(plan)
 }
 
 /// Findings as rustc draws them, and how many there are.

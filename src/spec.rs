@@ -1,13 +1,15 @@
 //! What a person wrote, layered and checked: the desired side of a plan.
 //!
 //! `read` walks a file, `resource` knows what each kind of resource takes, `value` turns TOML into
-//! the wire's values against the rows, `connection` knows `[server]`, `keeping` `[state]`, `layer` lays an environment
-//! over its base, `check` judges what no single row can, and `policy` what the environment asks of
-//! itself. After that a [`Desired`] is right, and nobody asks again.
+//! the wire's values against the rows, `connection` knows `[server]`, `environment` what is said of
+//! the environment itself, `keeping` `[state]`, `layer` lays an environment over its base, `check`
+//! judges what no single row can, and `policy` what the environment asks of itself. After that a
+//! [`Desired`] is right, and nobody asks again.
 
 pub(crate) mod check;
 pub(crate) mod connection;
 pub mod describe;
+pub(crate) mod environment;
 pub mod format;
 pub(crate) mod keeping;
 mod layer;
@@ -45,6 +47,8 @@ pub struct Environment {
     pub name: String,
     /// Whether an apply asks for the name to be typed.
     pub protected: bool,
+    /// The keys of which one has to have signed a plan; empty asks for none.
+    pub require_signed_by: Vec<String>,
     /// How its server is reached.
     pub server: Connection,
     /// What its server must turn out to be.
@@ -116,6 +120,18 @@ pub enum Secret {
     Env(String),
     /// `file:PATH`
     File(String),
+}
+
+impl Secret {
+    /// Reads a reference; `None` where the text is none.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let name = |it: &&str| !it.is_empty() && !it.contains(['=', '\n', '\0']);
+        if let Some(variable) = text.strip_prefix("env:").filter(name) {
+            return Some(Self::Env(variable.to_owned()));
+        }
+        text.strip_prefix("file:").filter(name).map(|it| Self::File(it.to_owned()))
+    }
 }
 
 /// What a server must turn out to be; `None` accepts any.

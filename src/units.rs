@@ -110,3 +110,24 @@ pub(crate) fn has_passed(instant: &str, at: &str) -> bool {
     let both = instant.parse::<Timestamp>().ok().zip(at.parse::<Timestamp>().ok());
     both.is_some_and(|(instant, at)| instant <= at)
 }
+
+/// Nanoseconds from one instant in RFC 3339 to another, negative where the other is earlier; as many
+/// as fit. `None` where either is none.
+#[must_use]
+pub(crate) fn elapsed(from: &str, to: &str) -> Option<i64> {
+    let (from, to) = (from.parse::<Timestamp>().ok()?, to.parse::<Timestamp>().ok()?);
+    let length = to.as_nanosecond().saturating_sub(from.as_nanosecond());
+    Some(i64::try_from(length).unwrap_or(if length < 0 { i64::MIN } else { i64::MAX }))
+}
+
+/// A duration for sentences, cut to its largest unit: `11m`, `26h`, `3d`.
+#[must_use]
+pub(crate) fn show_about(nanoseconds: i64) -> String {
+    let seconds = nanoseconds / 1_000_000_000;
+    match seconds {
+        ..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m", seconds / 60),
+        3600..172_800 => format!("{}h", seconds / 3600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}

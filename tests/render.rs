@@ -36,6 +36,7 @@ fn world() -> World {
     let environment = Environment {
         name: "prod".to_owned(),
         protected: true,
+        require_signed_by: Vec::new(),
         server: Connection::default(),
         expect: Expect::default(),
         keeping: jsplan::spec::Keeping::File,
@@ -684,7 +685,7 @@ fn hostile_texts_stay_texts() {
             assert!(!text.contains(letter), "{letter:?} came through");
         }
     }
-    let json = render::json::line(&render::json::plan(&plan));
+    let json = render::json::line(&render::json::plan(&plan, &Sources::default()));
     assert!(!json.trim_end().contains(char::is_control) && !json.contains('\u{202e}'));
     let back: Value = serde_json::from_str(&json).expect("it is JSON still");
     assert_eq!(back["jsplan"]["server"]["cluster"], evil);
@@ -932,7 +933,7 @@ fn a_plan_in_json_has_the_shape_of_terraforms() {
         .settled("stream.CACHE", json!({ "subjects": ["cache"] }))
         .was("stream.GONE", json!({}))
         .is("stream.TMP", json!({}));
-    shows!(pretty(&render::json::plan(&world.plan())));
+    shows!(pretty(&render::json::plan(&world.plan(), &world.sources)));
 }
 
 #[test]

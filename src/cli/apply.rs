@@ -1,30 +1,45 @@
 //! `jsplan apply`: a saved plan carried out, or a plan made, shown and asked about.
 
 mod carry_out;
+pub(super) mod saved;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::{
     Exit, Failure,
     lock::{self, Patience},
     plan::Asked,
-    project::{Gathered, Project, refused},
+    project::{Gathered, Project},
 };
 use crate::{
     history,
-    io::{self, apply::PARALLELISM, files},
-    plan::{self, Mode, Plan},
-    render, target,
+    io::{self, apply::PARALLELISM},
+    plan::{Mode, Plan},
+    render,
+    signature::is_public_key,
+    units,
 };
 
 /// What `apply` takes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// A saved plan; without it a plan is made, shown and asked about
+    /// A saved plan, applied as it was reviewed; without it a plan is made, shown and asked about
     pub(crate) file: Option<PathBuf>,
-    /// Do not ask
+    /// Do not ask; in a protected environment only together with `--expect`
     #[arg(long)]
     pub(crate) auto_approve: bool,
+    /// Leave out what is blocked and what needs that, and do the rest
+    #[arg(long)]
+    pub(crate) skip_blocked: bool,
+    /// Only the plan with this id, or whose id begins with these 8 digits or more
+    #[arg(long, value_name = "ID", value_parser = id)]
+    pub(crate) expect: Option<String>,
+    /// The oldest a saved plan may be, or `unlimited`
+    #[arg(long, value_name = "AGE", default_value = "24h", value_parser = age, requires = "file")]
+    pub(crate) max_age: i64,
+    /// Only a saved plan that this public key signed; may be repeated, and then any of them will do
+    #[arg(long, value_name = "PUBLIC_KEY", value_parser = public_key)]
+    pub(crate) require_signed_by: Vec<String>,
     #[command(flatten)]
     pub(crate) ask: Asked,
     /// Most steps at a time
@@ -41,6 +56,10 @@ impl Args {
         Self {
             file: None,
             auto_approve: true,
+            skip_blocked: false,
+            expect: None,
+            max_age: i64::MAX,
+            require_signed_by: Vec::new(),
             ask: Asked::default(),
             parallelism: PARALLELISM,
             patience: Patience::default(),
@@ -53,6 +72,25 @@ impl Args {
     }
 }
 
+/// An id is hexadecimal; fewer than 8 digits could be those of another plan.
+pub(super) fn id(text: &str) -> Result<String, String> {
+    let id = text.to_ascii_lowercase();
+    let digits = id.bytes().all(|it| it.is_ascii_hexdigit());
+    if digits && (8..=64).contains(&id.len()) {
+        return Ok(id);
+    }
+    Err("an id has 64 hexadecimal digits, of which at least 8 are needed".to_owned())
+}
+
+fn age(text: &str) -> Result<i64, String> {
+    if text == "unlimited" { Ok(i64::MAX) } else { units::duration(text) }
+}
+
+fn public_key(text: &str) -> Result<String, String> {
+    let why = "a user's public key starts with `U`, as `nk -gen user -pubout` shows it";
+    is_public_key(text).then(|| text.to_owned()).ok_or(why.to_owned())
+}
+
 /// Applies a saved plan, or plans and asks.
 pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure> {
     if args.file.is_none() && !args.auto_approve && !project.terminal.is_interactive() {
@@ -60,36 +98,28 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
             "save a plan with `jsplan plan --out FILE` and apply that, or add `--auto-approve`",
         ));
     }
-    let ask = args.ask.ask()?;
     let saved = match &args.file {
-        Some(path) => Some(read_plan(project, path, &args.ask)?),
+        Some(path) => Some(saved::read_plain(project, path, &args.ask)?),
         None => None,
     };
     let store = project.store().await?;
-    let mode = saved.as_ref().map_or(ask.mode, |it| it.mode);
+    let mode = match &saved {
+        Some(saved) => saved.plan.mode,
+        None => args.ask.ask()?.mode,
+    };
     let operation = history::operation(mode);
     let lock = lock::take(project, store, &operation, &args.patience).await?;
     let interrupted = || Err(Failure::new("interrupted").help("nothing was changed"));
     let deciding = async {
-        let mut gathered = project.gather_towards(mode, &operation).await?;
+        let mut gathered = project.gather_from(project.read_spec()?, mode, &operation).await?;
         let plan = match saved {
-            Some(plan) => checked(plan, &gathered)?,
-            None => gathered.plan(&ask).await,
+            Some(saved) => saved::checked(project, args, saved, &gathered, store).await?,
+            None => made(project, args, &mut gathered).await?,
         };
         Ok((gathered, plan))
     };
     let (gathered, plan) = io::unless_interrupted(deciding, interrupted).await?;
-    // A saved plan was read when it was reviewed: its numbers are enough here.
-    let shown = match args.file {
-        Some(_) => render::review(&plan, &gathered.live.server),
-        None => render::plan(&plan, &gathered.sources),
-    };
-    // A plan that nobody saw to its end is not carried out.
-    project.terminal.print(&shown).map_err(|it| Failure::from(it).help("nothing was changed"))?;
-    project.show_findings(&plan.findings, &gathered.sources);
-    if refused(&plan.findings) {
-        return Err(Failure::shown());
-    }
+    let plan = whole_or_part(project, args, plan)?;
     carry_out::settle(&gathered.state, store, &lock).await?;
     if plan.is_empty() {
         return Ok(Exit::Done);
@@ -103,58 +133,94 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
     carry_out::carry_out(project, gathered, &order, store, &lock).await
 }
 
+/// A plan made and shown, where one may be applied that nobody has saved.
+async fn made(project: &Project, args: &Args, gathered: &mut Gathered) -> Result<Plan, Failure> {
+    let ask = args.ask.ask()?;
+    let environment = &gathered.desired.environment;
+    let command = match ask.mode {
+        Mode::Rollback(serial) => format!("jsplan rollback --to {serial} --out FILE"),
+        Mode::Normal | Mode::Destroy | Mode::RefreshOnly => "jsplan plan --out FILE".to_owned(),
+    };
+    let signed = format!("save it with `{command} --sign SECRET`, and apply that file");
+    if !environment.require_signed_by.is_empty() {
+        let message = "the spec asks for a signed plan: `[environment] require_signed_by`";
+        return Err(Failure::new(message).help(signed));
+    }
+    if !args.require_signed_by.is_empty() {
+        return Err(Failure::new("a plan that is made here is not signed").help(signed));
+    }
+    if environment.protected && args.auto_approve && args.expect.is_none() {
+        let message = format!(
+            "environment `{}` is protected, and `--auto-approve` approves what nobody has seen",
+            environment.name
+        );
+        return Err(Failure::new(message).help(format!(
+            "save a plan with `{command}` and apply that, or name the id of the plan that was \
+             seen: `--expect ID`"
+        )));
+    }
+    let plan = gathered.plan(&ask).await;
+    show(project, &render::plan(&plan, &gathered.sources))?;
+    project.show_findings(&plan.findings, &gathered.sources);
+    expected(args, &plan)?;
+    Ok(plan)
+}
+
+/// A plan that nobody saw to its end is not carried out.
+fn show(project: &Project, text: &str) -> Result<(), Failure> {
+    project.terminal.print(text).map_err(|it| Failure::from(it).help("nothing was changed"))
+}
+
+fn expected(args: &Args, plan: &Plan) -> Result<(), Failure> {
+    match args.expect.as_deref().map(|it| plan.expected(it)) {
+        Some(Err(refusal)) => Err(saved::failure(&refusal)),
+        Some(Ok(())) | None => Ok(()),
+    }
+}
+
+/// The plan as it is, or without what is blocked where that is asked; refused where neither can be
+/// applied.
+fn whole_or_part(project: &Project, args: &Args, plan: Plan) -> Result<Plan, Failure> {
+    if !plan.is_refused() {
+        return Ok(plan);
+    }
+    if !plan.stops_in_part() {
+        return Err(Failure::shown());
+    }
+    if !args.skip_blocked {
+        let options = project.options(&plan.environment);
+        let (planned, applied) = match &args.file {
+            Some(file) => {
+                let file = file.display();
+                let planned = Asked::of_mode(plan.mode).commands(&options).0;
+                let planned = format!("{planned} --out {file}");
+                (planned, format!("jsplan apply {options} {file}"))
+            }
+            None => args.ask.commands(&options),
+        };
+        project.terminal.say(&render::talk::blocked(&plan, &planned, &applied));
+        return Err(Failure::shown());
+    }
+    let part = plan.without_blocked();
+    project.terminal.say(&render::left_out(&part));
+    if part.is_empty() {
+        let help = "what is not blocked needs something that is; nothing was changed";
+        return Err(Failure::new("nothing is left to apply").help(help));
+    }
+    Ok(part)
+}
+
 /// What is to be carried out.
 struct Order {
     plan: Plan,
     parallelism: u16,
 }
 
-fn read_plan(project: &Project, path: &Path, ask: &Asked) -> Result<Plan, Failure> {
-    if !ask.is_plain() {
-        return Err(Failure::new("a saved plan is applied as it is")
-            .help("give `--target`, `--allow` and the like to `jsplan plan --out FILE`"));
-    }
-    let text = files::read(&project.dir.join(path))?;
-    plan::file::read(&text)
-        .map_err(|it| Failure::new(format!("`{}`: {it}", path.display())).help("plan again"))
-}
-
-/// A saved plan is refused where the world it was made from has moved on.
-fn checked(plan: Plan, gathered: &Gathered) -> Result<Plan, Failure> {
-    let again = "plan again; nothing was changed";
-    let Gathered { desired, state, live, .. } = gathered;
-    let environment = &desired.environment.name;
-    if plan.environment != *environment {
-        let made = &plan.environment;
-        let message = format!("the plan is for environment `{made}`, and this is `{environment}`");
-        return Err(Failure::new(message).help("name the plan's own environment with `--env`"));
-    }
-    if plan.lineage != state.lineage || plan.serial != state.serial {
-        return Err(Failure::new(format!(
-            "the saved plan is stale: it was made from state serial {}, and the state is at {}",
-            plan.serial, state.serial
-        ))
-        .help(again));
-    }
-    if let Some(moved) = target::moved(&plan.server, &live.server) {
-        return Err(Failure::new(moved).help(again));
-    }
-    // What a later step of the same resource completes follows no declaration yet.
-    let whole = |it: &&plan::Step| it.record.as_ref().is_none_or(|it| !it.spec_sha256.is_empty());
-    let declares = matches!(plan.mode, Mode::Normal | Mode::Rollback(_));
-    for step in plan.steps.iter().filter(|_| declares).filter(whole) {
-        let declared = desired.resources.get(&step.address).map(|it| &it.sha256);
-        if step.record.as_ref().map(|it| &it.spec_sha256) != declared {
-            let message = format!("the spec of `{}` changed since the plan was made", step.address);
-            return Err(Failure::new(message).help(again));
-        }
-    }
-    Ok(plan)
-}
-
-/// Only the whole word passes; where the environment is protected, only its name.
+/// Only the whole word passes; where the environment is protected or messages are deleted, only the
+/// environment's name.
 async fn approved(project: &Project, plan: &Plan) -> bool {
-    let word = if plan.protected { plan.environment.as_str() } else { "yes" };
+    let by_name = plan.protected || plan.deletes();
+    let word = if by_name { plan.environment.as_str() } else { "yes" };
     let answer = project.terminal.ask(&render::talk::question(plan, word)).await;
     answer.as_deref() == Some(word)
 }

@@ -11,14 +11,16 @@ use super::{
 };
 use crate::{
     address::Address,
-    finding::did_you_mean,
+    finding::{Sources, did_you_mean},
     io::{
-        self, files,
+        self, files, nats,
         rehearse::{self, Piece},
+        who,
     },
     plan::{self, Ask, Mode, Plan, rehearsal::Rehearsal, risk::Reach},
     render,
     schema::Harm,
+    spec::Secret,
 };
 
 /// What `plan` takes.
@@ -28,16 +30,19 @@ pub(crate) struct Args {
     pub(crate) ask: Asked,
     /// Save the plan, so that exactly it can be applied
     #[arg(long, value_name = "FILE")]
-    out: Option<PathBuf>,
+    pub(crate) out: Option<PathBuf>,
     /// End with 2 where changes are present
     #[arg(long)]
-    detailed_exitcode: bool,
+    pub(crate) detailed_exitcode: bool,
+    /// Sign what is saved with the seed of a user's nkey, at `env:NAME` or `file:PATH`
+    #[arg(long, value_name = "SECRET", requires = "out")]
+    pub(crate) sign: Option<String>,
     /// One JSON object, in Terraform's plan representation, instead of text
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
     /// Apply the plan to a throw-away server first: what it refuses is said, and nothing is changed
     #[arg(long)]
-    rehearse: bool,
+    pub(crate) rehearse: bool,
 }
 
 /// What a plan can be asked, by `plan` and by `apply`.
@@ -89,6 +94,35 @@ impl Asked {
         Ok(Ask { mode, targets: targets?, allow: allow? })
     }
 
+    /// What leads to a plan of this kind, of everything.
+    pub(crate) fn of_mode(mode: Mode) -> Self {
+        let none = Self::default();
+        match mode {
+            Mode::Normal => none,
+            Mode::Destroy => Self { destroy: true, ..none },
+            Mode::RefreshOnly => Self { refresh_only: true, ..none },
+            Mode::Rollback(serial) => Self { rollback: Some(serial), ..none },
+        }
+    }
+
+    /// The commands that plan and that apply the same: `plan` without consent, which is to be named
+    /// anew.
+    pub(crate) fn commands(&self, options: &str) -> (String, String) {
+        let Self { target, refresh_only, destroy, allow, rollback } = self;
+        let mut flags: String = target.iter().map(|it| format!(" --target {it}")).collect();
+        flags += if *refresh_only { " --refresh-only" } else { "" };
+        flags += if *destroy { " --destroy" } else { "" };
+        let allow: String = allow.iter().map(|it| format!(" --allow {it}")).collect();
+        let (plan, apply) = match rollback {
+            None => (format!("plan {options}"), format!("apply {options}")),
+            Some(serial) => {
+                let both = format!("rollback {options} --to {serial}");
+                (both.clone(), both)
+            }
+        };
+        (format!("jsplan {plan}{flags}"), format!("jsplan {apply}{flags}{allow}"))
+    }
+
     /// Whether anything is asked beyond the plain plan.
     pub(crate) fn is_plain(&self) -> bool {
         let Self { target, refresh_only, destroy, allow, rollback } = self;
@@ -125,13 +159,15 @@ fn consent(text: &str) -> Result<((Harm, Address), Reach), Failure> {
 /// Plans, shows the plan, and saves it where that is asked.
 pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure> {
     let ask = args.ask.ask()?;
-    let mut gathered = project.gather_towards(ask.mode, "plan").await?;
+    let seed = args.sign.as_deref().map(seed).transpose()?;
+    let told = |failure: Failure| tell(project, args, failure);
+    let mut gathered = gather(project, args, ask.mode).await.map_err(told)?;
     let plan = gathered.plan(&ask).await;
     if !args.json {
         project.show(&render::plan(&plan, &gathered.sources))?;
     }
     let rehearsal = if args.rehearse && !plan.is_refused() && plan.sends() {
-        Some(rehearsed(project, &gathered, &plan).await?)
+        Some(rehearsed(project, &gathered, &plan).await.map_err(told)?)
     } else {
         if args.rehearse {
             project.terminal.say(&render::talk::unrehearsed(&plan));
@@ -141,7 +177,7 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
     if args.json {
         let shown = match &rehearsal {
             Some(rehearsal) => render::json::rehearsed(&plan, rehearsal, &gathered.sources),
-            None => render::json::plan(&plan),
+            None => render::json::plan(&plan, &gathered.sources),
         };
         project.show(&render::json::line(&shown))?;
     }
@@ -152,13 +188,64 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
         project.show(&render::rehearsal(&rehearsal))?;
     }
     if refused(&findings) {
+        if plan.stops_in_part() {
+            in_part(project, args, &plan, &gathered.sources, seed.as_deref())?;
+        }
         return Err(Failure::shown());
     }
     if let Some(path) = &args.out {
-        save(project, &plan, path)?;
+        save(project, &plan, &gathered.sources, path, seed.as_deref())?;
     }
     let changes = args.detailed_exitcode && !plan.is_empty();
     Ok(if changes { Exit::Changes } else { Exit::Done })
+}
+
+/// What the plan is made of; a program is told of a spec with errors too.
+async fn gather(project: &Project, args: &Args, mode: Mode) -> Result<Gathered, Failure> {
+    let loaded = project.read_spec()?;
+    if args.json && loaded.desired.is_none() {
+        let said = render::json::unplanned(&loaded.findings, &loaded.sources);
+        project.show(&render::json::line(&said))?;
+    }
+    project.gather_from(loaded, mode, "plan").await
+}
+
+/// Tells a program why there is no plan, where it was told nothing yet.
+fn tell(project: &Project, args: &Args, failure: Failure) -> Failure {
+    if args.json && !failure.message.is_empty() {
+        let said = render::json::failed(&failure.message, failure.help.as_deref());
+        // That nobody reads it is the lesser failure.
+        let _ = project.show(&render::json::line(&said));
+    }
+    failure
+}
+
+/// A plan in which single steps are blocked is saved all the same, and says what can be done.
+fn in_part(
+    project: &Project,
+    args: &Args,
+    plan: &Plan,
+    sources: &Sources,
+    seed: Option<&str>,
+) -> Result<(), Failure> {
+    let options = project.options(&plan.environment);
+    let (mut planned, mut applied) = args.ask.commands(&options);
+    if let Some(path) = &args.out {
+        save(project, plan, sources, path, seed)?;
+        planned += &format!(" --out {}", path.display());
+        applied = format!("jsplan apply {options} {}", path.display());
+    }
+    project.terminal.say(&render::talk::blocked(plan, &planned, &applied));
+    Ok(())
+}
+
+/// The seed that a reference leads to. What is no reference may be a secret, so it is not repeated.
+fn seed(reference: &str) -> Result<String, Failure> {
+    let Some(secret) = Secret::parse(reference) else {
+        return Err(Failure::new("`--sign` is no reference, and a command line keeps no secret")
+            .help("write where the seed is: `env:NAME` for a variable, `file:PATH` for a file"));
+    };
+    nats::resolve_seed(&secret).map_err(Failure::of_server)
 }
 
 /// Applies the plan to servers that are there for nothing else, and go with it.
@@ -177,8 +264,18 @@ async fn rehearsed(
     io::unless_interrupted(rehearsal, interrupted).await
 }
 
-fn save(project: &Project, plan: &Plan, path: &Path) -> Result<(), Failure> {
-    files::replace(&project.dir.join(path), &plan::file::write(plan))?;
+fn save(
+    project: &Project,
+    plan: &Plan,
+    sources: &Sources,
+    path: &Path,
+    seed: Option<&str>,
+) -> Result<(), Failure> {
+    let mut text = plan::file::write(plan, sources, &who::user_at_host());
+    if let Some(seed) = seed {
+        text = plan::file::sign(&text, seed)?;
+    }
+    files::replace(&project.dir.join(path), &text)?;
     let options = project.options(&plan.environment);
     project.terminal.say(&render::talk::saved(plan, &options, &path.display().to_string()));
     Ok(())

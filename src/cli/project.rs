@@ -129,7 +129,10 @@ impl Project {
 
     /// The spec of the environment; every finding is shown, and errors end the command.
     pub(crate) fn load(&self) -> Result<(Desired, Sources), Failure> {
-        let loaded = self.read_spec()?;
+        self.admit(self.read_spec()?)
+    }
+
+    fn admit(&self, loaded: spec::Loaded) -> Result<(Desired, Sources), Failure> {
         self.show_findings(&loaded.findings, &loaded.sources);
         match loaded.desired {
             Some(desired) => Ok((desired, loaded.sources)),
@@ -239,16 +242,18 @@ impl Project {
 
     /// Spec, state and server of the environment.
     pub(crate) async fn gather(&self, operation: &str) -> Result<Gathered, Failure> {
-        self.gather_towards(Mode::Normal, operation).await
+        self.gather_from(self.read_spec()?, Mode::Normal, operation).await
     }
 
-    /// The same; where it is gone back to an earlier state, that is what is wanted.
-    pub(crate) async fn gather_towards(
+    /// State and server of the environment with this spec; where it is gone back to an earlier
+    /// state, that is what is wanted.
+    pub(crate) async fn gather_from(
         &self,
+        loaded: spec::Loaded,
         mode: Mode,
         operation: &str,
     ) -> Result<Gathered, Failure> {
-        let (mut desired, mut sources) = self.load()?;
+        let (mut desired, mut sources) = self.admit(loaded)?;
         let folder = self.dir.join("state");
         if files::is_open_to_all(&folder) {
             self.terminal.say(&render::talk::open_to_all(&folder.display().to_string()));

@@ -20,14 +20,23 @@ pub(crate) struct Args {
     /// Save the plan, so that exactly it can be applied
     #[arg(long, value_name = "FILE", conflicts_with = "auto_approve")]
     out: Option<PathBuf>,
-    /// Do not ask
+    /// Sign what is saved with the seed of a user's nkey, at `env:NAME` or `file:PATH`
+    #[arg(long, value_name = "SECRET", requires = "out")]
+    sign: Option<String>,
+    /// Do not ask; in a protected environment only together with `--expect`
     #[arg(long)]
     auto_approve: bool,
+    /// Leave out what is blocked and what needs that, and do the rest
+    #[arg(long, conflicts_with = "out")]
+    skip_blocked: bool,
+    /// Only the plan with this id, or whose id begins with these 8 digits or more
+    #[arg(long, value_name = "ID", value_parser = apply::id, conflicts_with = "out")]
+    expect: Option<String>,
     /// Only this resource and what it stands on; may be repeated
     #[arg(long, value_name = "ADDR")]
     target: Vec<String>,
     /// Consent to harm, such as `data-loss=stream.ORDERS`; may be repeated
-    #[arg(long, value_name = "CLASS=ADDR")]
+    #[arg(long, value_name = "CLASS=ADDR[:N]")]
     allow: Vec<String>,
     /// Most steps at a time
     #[arg(long, value_name = "N", default_value_t = PARALLELISM,
@@ -37,20 +46,26 @@ pub(crate) struct Args {
 
 /// Plans the way back, and saves the plan or carries it out.
 pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure> {
-    let Args { to, out, auto_approve, target, allow, parallelism } = args;
-    let Some(serial) = *to else {
+    let Some(serial) = args.to else {
         return history::run(project, &history::Args::default()).await;
     };
-    let ask = Asked::rollback(serial, target, allow);
-    if let Some(path) = out {
-        return plan::run(project, &plan::Args::into_file(ask, path)).await;
+    let ask = Asked::rollback(serial, &args.target, &args.allow);
+    if let Some(path) = &args.out {
+        let signed = plan::Args { sign: args.sign.clone(), ..plan::Args::into_file(ask, path) };
+        return plan::run(project, &signed).await;
     }
-    if !auto_approve && !project.terminal.is_interactive() {
+    if !args.auto_approve && !project.terminal.is_interactive() {
         return Err(Failure::new("there is no terminal to ask on, and no `--auto-approve`")
             .help("save the plan with `--out FILE` and apply that, or add `--auto-approve`"));
     }
-    let (auto_approve, parallelism) = (*auto_approve, *parallelism);
-    let args = apply::Args { ask, auto_approve, parallelism, ..apply::Args::approved() };
+    let args = apply::Args {
+        ask,
+        auto_approve: args.auto_approve,
+        skip_blocked: args.skip_blocked,
+        expect: args.expect.clone(),
+        parallelism: args.parallelism,
+        ..apply::Args::approved()
+    };
     apply::run(project, &args).await
 }
 

@@ -1,9 +1,17 @@
 //! `jsplan show`: the state, or a saved plan. No server is asked.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::{Exit, Failure, project::Project};
-use crate::{io::files, plan, render};
+use super::{
+    Exit, Failure,
+    apply::saved::{next, read},
+    project::Project,
+};
+use crate::{
+    io::store::Store,
+    plan::{Plan, stale::Refusal},
+    render,
+};
 
 /// What `show` takes.
 #[derive(Debug, clap::Args)]
@@ -18,16 +26,7 @@ pub(crate) struct Args {
 /// Shows a plan file, or the state.
 pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure> {
     let shown = match &args.file {
-        Some(path) => {
-            let text = files::read(&project.dir.join(path))?;
-            let plan = plan::file::read(&text)
-                .map_err(|it| Failure::new(format!("`{}`: {it}", path.display())))?;
-            if args.json {
-                render::json::line(&render::json::plan(&plan))
-            } else {
-                render::saved(&plan)
-            }
-        }
+        Some(path) => plan(project, args, path).await?,
         None => {
             let state = project.store().await?.load().await.map_err(Failure::of_store)?;
             project.tell_cut_short(&state, None);
@@ -40,4 +39,24 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
     };
     project.show(&shown)?;
     Ok(Exit::Done)
+}
+
+/// A saved plan, and whether it can still be applied where its state is at hand.
+async fn plan(project: &Project, args: &Args, path: &Path) -> Result<String, Failure> {
+    let saved = read(project, path)?;
+    let standing = standing(project, &saved.plan).await;
+    if args.json {
+        let refusal = standing.and_then(Result::err).map(|it| it.to_string());
+        return Ok(render::json::line(&render::json::saved(&saved, refusal.as_deref())));
+    }
+    Ok(render::saved(&saved, standing.as_ref()))
+}
+
+/// What the state tells of a plan; `None` where no state is at hand.
+async fn standing(project: &Project, plan: &Plan) -> Option<Result<(), Refusal>> {
+    // Offline: of a state in a bucket nothing is known here.
+    let store = Store::new(&project.dir, &plan.environment);
+    let state = store.load().await.ok().filter(|it| it.serial > 0)?;
+    let next = next(&store, &state, plan).await;
+    Some(plan.follows(&state, next.as_ref()))
 }

@@ -28,6 +28,12 @@ impl Error {
         Self { doing, path: path.to_owned(), source }
     }
 
+    /// Whether the user may not do it.
+    pub(crate) fn is_denied(&self) -> bool {
+        let kind = self.source.kind();
+        matches!(kind, io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
+    }
+
     /// The cause alone, for those who name the path themselves.
     #[must_use]
     pub fn why(&self) -> String {

@@ -22,6 +22,7 @@ use std::{
 use async_nats::{Client, HeaderMap, Message, Request, RequestError, RequestErrorKind};
 use tokio::{sync::watch, time::timeout};
 
+pub(crate) use self::secret::resolve_seed;
 use self::{
     error::{Error, escaped},
     event::{Reports, Watch},

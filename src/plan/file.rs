@@ -1,25 +1,42 @@
 //! A plan as a file: reviewed first, applied later, exactly as it was reviewed.
 //!
-//! A plan that is refused is never written. Places do not go into the file: the spec may have
-//! moved on, and an apply checks by digest that it has not.
+//! A plan that an error stops as a whole is never written; one in which single steps are blocked is,
+//! with what blocks them. Of the spec only file and line of each place go along.
+
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{Action, Cause, Change, Intent, Mode, Plan, Premise, Step, call::Call, risk::Risk};
 use crate::{
     address::Address,
-    config::sha256,
     diff::Delta,
     drift::{Class, Entry},
+    finding::{Code, Finding, Place, Severity, Sources},
     live::Server,
     schema::{Field, Release},
     seal,
+    signature::{self, parted},
     state::Target,
+    units::instant,
 };
 
 /// The version of the format this program writes.
 const VERSION: u32 = 1;
+
+/// A plan as its file holds it.
+#[derive(Debug)]
+pub struct Saved {
+    /// The plan.
+    pub plan: Plan,
+    /// The spec's files, of which only lines are known.
+    pub sources: Sources,
+    /// Who made it: `user@host`.
+    pub by: String,
+    /// The public key it is signed with; the signature holds.
+    pub signed_by: Option<String>,
+}
 
 /// Why a text is no plan.
 #[derive(Debug, thiserror::Error)]
@@ -27,19 +44,29 @@ pub enum Error {
     /// It is not what jsplan wrote.
     #[error("the plan cannot be trusted: {0}")]
     Seal(#[from] seal::Error),
+    /// Its signature does not hold.
+    #[error("the plan cannot be trusted: {0}")]
+    Signature(#[from] signature::Error),
     /// A field that this program has no row for.
     #[error("the plan names the field `{0}`, which this jsplan does not know")]
     Field(String),
+    /// A remark or a place that this program does not know.
+    #[error("the plan says `{0}`, which this jsplan does not know")]
+    Word(String),
     /// The id is not that of the steps.
     #[error("the plan's id does not match its steps")]
     Id,
+    /// Something is there that would not be written again.
+    #[error("the plan is not laid out as jsplan lays it out, so it was changed")]
+    Form,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Saved {
+struct Document {
     version: u32,
     jsplan_version: String,
     id: String,
+    by: String,
     environment: String,
     protected: bool,
     mode: Mode,
@@ -49,8 +76,11 @@ struct Saved {
     at: String,
     lineage: String,
     serial: u64,
+    /// Harm that was consented to: `data-loss=stream.NAME`. The risks of the steps say it again.
+    consent: BTreeSet<String>,
     steps: Vec<SavedStep>,
     drift: Vec<SavedEntry>,
+    findings: Vec<SavedFinding>,
     unchanged: usize,
     unmanaged: Vec<Address>,
 }
@@ -72,10 +102,14 @@ struct SavedStep {
     risks: Vec<Risk>,
     stored: u64,
     falls: bool,
+    blocked: bool,
     calls: Vec<Call>,
     premise: Option<Premise>,
     record: Option<Intent>,
     wave: usize,
+    needs: BTreeSet<Address>,
+    makes_room: bool,
+    place: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -94,14 +128,25 @@ struct SavedEntry {
     recreated: bool,
 }
 
-/// The text of a plan's file.
+#[derive(Serialize, Deserialize)]
+struct SavedFinding {
+    severity: String,
+    code: String,
+    message: String,
+    place: Option<String>,
+    about: Option<Address>,
+    help: Option<String>,
+}
+
+/// The text of a plan's file; `sources` are what its places point into.
 #[must_use]
-pub(crate) fn write(plan: &Plan) -> String {
+pub fn write(plan: &Plan, sources: &Sources, by: &str) -> String {
     let Server { version, api_level, cluster, domain, account, release: _ } = plan.server.clone();
-    seal::write(&Saved {
+    seal::write(&Document {
         version: VERSION,
         jsplan_version: env!("CARGO_PKG_VERSION").to_owned(),
         id: plan.id(),
+        by: by.to_owned(),
         environment: plan.environment.clone(),
         protected: plan.protected,
         mode: plan.mode,
@@ -111,56 +156,73 @@ pub(crate) fn write(plan: &Plan) -> String {
         at: plan.at.clone(),
         lineage: plan.lineage.clone(),
         serial: plan.serial,
-        steps: plan.steps.iter().map(save_step).collect(),
+        consent: consent(plan),
+        steps: plan.steps.iter().map(|it| save_step(it, sources)).collect(),
         drift: plan.drift.iter().map(save_entry).collect(),
+        findings: plan.findings.iter().map(|it| save_finding(it, sources)).collect(),
         unchanged: plan.unchanged,
         unmanaged: plan.unmanaged.clone(),
     })
 }
 
+/// The same, signed with the seed of a user's nkey.
+pub(crate) fn sign(text: &str, seed: &str) -> Result<String, Error> {
+    Ok(signature::sign(text, seed)?)
+}
+
 /// Reads the text of a plan's file; whatever is not exactly what was written is an error.
-pub fn read(text: &str) -> Result<Plan, Error> {
-    let saved: Saved = seal::read(text, VERSION, |it: &Saved| it.version)?;
-    let Target { account, cluster, domain } = saved.target;
-    let SavedServer { version, api_level } = saved.server;
+pub fn read(text: &str) -> Result<Saved, Error> {
+    let (text, signature) = parted(text)?;
+    // The digest first: it finds damage at a fraction of the cost.
+    let document: Document = seal::read(&text, VERSION, |it: &Document| it.version)?;
+    let signed_by = signature.map(|it| it.signer(&text)).transpose()?;
+    let id = document.id.clone();
+    let mut saved = load(document)?;
+    saved.signed_by = signed_by;
+    if saved.plan.id() != id {
+        return Err(Error::Id);
+    }
+    let again = write(&saved.plan, &saved.sources, &saved.by);
+    if again == text { Ok(saved) } else { Err(Error::Form) }
+}
+
+fn load(document: Document) -> Result<Saved, Error> {
+    if instant(&document.at).is_none() {
+        return Err(Error::Word(document.at));
+    }
+    let Target { account, cluster, domain } = document.target;
+    let SavedServer { version, api_level } = document.server;
     let release = Release::parse(&version);
-    let steps = saved.steps.into_iter().map(|it| load_step(it, release));
+    let mut sources = Sources::default();
+    let steps = document.steps.into_iter().map(|it| load_step(it, release, &mut sources));
+    let steps = steps.collect::<Result<_, _>>()?;
+    let findings = document.findings.into_iter().map(|it| load_finding(it, &mut sources));
+    let findings = findings.collect::<Result<_, _>>()?;
     let plan = Plan {
-        environment: saved.environment,
-        protected: saved.protected,
-        mode: saved.mode,
-        targeted: saved.targeted,
+        environment: document.environment,
+        protected: document.protected,
+        mode: document.mode,
+        targeted: document.targeted,
         server: Server { release, version, api_level, cluster, domain, account },
-        at: saved.at,
-        lineage: saved.lineage,
-        serial: saved.serial,
-        steps: steps.collect::<Result<_, _>>()?,
-        drift: saved.drift.into_iter().map(load_entry).collect::<Result<_, _>>()?,
-        findings: Vec::new(),
-        unchanged: saved.unchanged,
-        unmanaged: saved.unmanaged,
+        at: document.at,
+        lineage: document.lineage,
+        serial: document.serial,
+        steps,
+        left_out: Vec::new(),
+        drift: document.drift.into_iter().map(load_entry).collect::<Result<_, _>>()?,
+        findings,
+        unchanged: document.unchanged,
+        unmanaged: document.unmanaged,
         questions: Vec::new(),
     };
-    if plan.id() == saved.id { Ok(plan) } else { Err(Error::Id) }
+    Ok(Saved { plan, sources, by: document.by, signed_by: None })
 }
 
-impl Plan {
-    /// What identifies the plan: a digest over its target and everything it would send or record.
-    /// The same inputs give the same id.
-    #[must_use]
-    pub(crate) fn id(&self) -> String {
-        let steps: Vec<Value> = self
-            .steps
-            .iter()
-            .map(|it| json!([it.address, it.action, it.calls, it.premise, it.record]))
-            .collect();
-        let Server { cluster, domain, account, .. } = &self.server;
-        let target = json!([account, cluster, domain]);
-        sha256(json!([self.environment, self.mode, target, self.lineage, steps]).to_string())
-    }
+fn consent(plan: &Plan) -> BTreeSet<String> {
+    plan.steps.iter().flat_map(|it| it.consents(|risk| risk.allowed)).collect()
 }
 
-fn save_step(step: &Step) -> SavedStep {
+fn save_step(step: &Step, sources: &Sources) -> SavedStep {
     SavedStep {
         address: step.address.clone(),
         action: step.action,
@@ -171,14 +233,18 @@ fn save_step(step: &Step) -> SavedStep {
         risks: step.risks.clone(),
         stored: step.stored,
         falls: step.falls,
+        blocked: step.blocked,
         calls: step.calls.clone(),
         premise: step.premise.clone(),
         record: step.record.clone(),
         wave: step.wave,
+        needs: step.needs.clone(),
+        makes_room: step.makes_room,
+        place: step.place.map(|it| sources.spot(it)),
     }
 }
 
-fn load_step(saved: SavedStep, release: Release) -> Result<Step, Error> {
+fn load_step(saved: SavedStep, release: Release, sources: &mut Sources) -> Result<Step, Error> {
     let load = |it: SavedDelta| {
         let cause = it.cause;
         let delta = load_delta(&saved.address, it)?;
@@ -195,12 +261,45 @@ fn load_step(saved: SavedStep, release: Release) -> Result<Step, Error> {
         risks: saved.risks,
         stored: saved.stored,
         falls: saved.falls,
-        blocked: false,
+        blocked: saved.blocked,
         calls: saved.calls,
         premise: saved.premise,
         record: saved.record,
         wave: saved.wave,
-        place: None,
+        needs: saved.needs,
+        makes_room: saved.makes_room,
+        place: load_place(saved.place, sources)?,
+    })
+}
+
+fn load_place(saved: Option<String>, sources: &mut Sources) -> Result<Option<Place>, Error> {
+    let load = |it: String| sources.note(&it).ok_or(Error::Word(it));
+    saved.map(load).transpose()
+}
+
+fn save_finding(finding: &Finding, sources: &Sources) -> SavedFinding {
+    let Finding { code, severity, message, place, about, help } = finding.clone();
+    SavedFinding {
+        severity: severity.to_string(),
+        code: code.to_string(),
+        message,
+        place: place.map(|it| sources.spot(it)),
+        about,
+        help,
+    }
+}
+
+fn load_finding(saved: SavedFinding, sources: &mut Sources) -> Result<Finding, Error> {
+    let SavedFinding { severity, code, message, place, about, help } = saved;
+    let mut codes = Code::ALL.iter().copied();
+    let mut severities = [Severity::Note, Severity::Warning, Severity::Error].into_iter();
+    Ok(Finding {
+        code: codes.find(|it| it.to_string() == code).ok_or(Error::Word(code))?,
+        severity: severities.find(|it| it.to_string() == severity).ok_or(Error::Word(severity))?,
+        message,
+        place: load_place(place, sources)?,
+        about,
+        help,
     })
 }
 

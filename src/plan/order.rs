@@ -9,13 +9,13 @@ use serde_json::Value;
 use self::hand_over::{
     Binding, HandOvers, bindings, hand_overs, name_takers, queues, takers, texts,
 };
-use super::{Action, Step, call, risk::Risk};
+use super::{Action, Change, Step, call, risk::Risk};
 use crate::{
     address::Address,
     finding::{Code, Finding},
     forecast::Amount,
     live::Live,
-    schema::{Harm, stream::CONSUMER_LIMITS},
+    schema::{Harm, Loses, stream::CONSUMER_LIMITS},
     subject,
 };
 
@@ -46,6 +46,7 @@ pub(super) fn order(
         };
         steps.push(bind);
     };
+    name_needs(steps, &graph, room);
     let mut wave = 0;
     for group in groups(steps, &needed_early(steps, &graph.hand_overs), room) {
         wave = number(steps, &group, &graph, wave, findings);
@@ -57,17 +58,47 @@ pub(super) fn order(
 fn groups(steps: &[Step], early: &BTreeSet<usize>, room: &BTreeSet<Address>) -> [Vec<usize>; 3] {
     let (mut first, mut then, mut last) = (Vec::new(), Vec::new(), Vec::new());
     for (at, step) in steps.iter().enumerate() {
-        // With a stream go its consumers.
-        let stream = Address::stream(step.address.stream_name());
-        let makes_room = room.contains(&step.address) || room.contains(&stream);
         let group = match step.action == Action::Delete {
-            true if makes_room => &mut first,
+            true if makes_room(step, room) => &mut first,
             true if !early.contains(&at) => &mut last,
             true | false => &mut then,
         };
         group.push(at);
     }
     [first, then, last]
+}
+
+/// Notes at each step what it takes for it to be carried out, and whether it makes room.
+fn name_needs(steps: &mut [Step], graph: &Graph, room: &BTreeSet<Address>) {
+    let address = |it: usize| steps[it].address.clone();
+    let of = |(at, before): (usize, &Vec<usize>)| {
+        let needed = before.iter().filter(|it| !is_only_first(&steps[**it], &steps[at]));
+        needed.map(|it| address(*it)).collect()
+    };
+    let mut needs: Vec<BTreeSet<Address>> = graph.before.iter().enumerate().map(of).collect();
+    for (from, to) in &graph.hand_overs {
+        needs[*from].insert(address(*to));
+    }
+    for (step, mut needs) in steps.iter_mut().zip(needs) {
+        needs.remove(&step.address);
+        step.makes_room = makes_room(step, room);
+        step.needs = needs;
+    }
+}
+
+/// Whether the second of two steps comes later and could do without the first: nothing about a
+/// consumer hangs on how much its stream keeps.
+fn is_only_first(first: &Step, second: &Step) -> bool {
+    let limit = |it: &Change| matches!(it.delta.field.loses, Loses::Lowered | Loses::Released);
+    first.action == Action::Update
+        && first.changes.iter().all(limit)
+        && stands_on(&second.address, &first.address)
+}
+
+/// With a stream go its consumers.
+fn makes_room(step: &Step, room: &BTreeSet<Address>) -> bool {
+    let stream = || Address::stream(step.address.stream_name());
+    step.action == Action::Delete && (room.contains(&step.address) || room.contains(&stream()))
 }
 
 /// What waits for what.
@@ -230,7 +261,7 @@ fn precedes(first: &Step, second: &Step) -> bool {
 /// An interest stream drops what arrives, and from 2.15 what it holds, while it has no consumer.
 fn follows_its_consumers(step: &Step) -> bool {
     let interest = step.calls.last().is_some_and(|it| it.body["retention"] == "interest");
-    let named = |it: &super::Change| matches!(it.delta.field.name, "subjects" | "retention");
+    let named = |it: &Change| matches!(it.delta.field.name, "subjects" | "retention");
     match step.action {
         Action::Bind => true,
         Action::Update => interest && step.changes.iter().any(named),
@@ -296,5 +327,10 @@ fn circle(steps: &[Step], stuck: &BTreeSet<usize>, graph: &Graph) -> Finding {
     let names: Vec<_> = stuck.iter().map(|it| format!("`{}`", steps[*it].address)).collect();
     let place = stuck.iter().find_map(|it| steps[*it].place);
     let message = format!("no order of these steps works: {}", names.join(", "));
-    Finding::error(Code::Conflict, message).at(place).help(help)
+    let finding = Finding::error(Code::Conflict, message).at(place).help(help);
+    match stuck.first() {
+        // All of them are blocked; the first stands for them.
+        Some(first) => finding.about(&steps[*first].address),
+        None => finding,
+    }
 }

@@ -333,6 +333,8 @@ fn seed(address: &Address, config: Config, release: Release) -> Step {
         premise: None,
         record: None,
         wave: 0,
+        needs: BTreeSet::new(),
+        makes_room: false,
         place: None,
     }
 }

@@ -216,7 +216,7 @@ fn no_consent(step: &Step, wanted: Option<&Declared>) -> Vec<Finding> {
 }
 
 /// What the missing consent to a class is called; `None` where none is needed.
-fn code(harm: Harm) -> Option<Code> {
+pub(super) fn code(harm: Harm) -> Option<Code> {
     match harm {
         Harm::DataLoss => Some(Code::DataLoss),
         Harm::Delivery => Some(Code::Delivery),
@@ -276,11 +276,17 @@ impl Risk {
         }
     }
 
-    /// What `--allow` takes for it: `data-loss=stream.ORDERS`.
+    /// What `--allow` takes for it, or was given: `data-loss=stream.ORDERS`.
     #[must_use]
     pub fn consent(&self, address: &Address) -> String {
-        let unknown = matches!(self.tally.messages, Amount::Unknown(_));
-        format!("{}={address}{}", self.harm, if unknown { ":unknown" } else { "" })
+        let counts = self.allowed && self.question.is_some() && self.when == When::AtOnce;
+        let reach = match (&self.tally.messages, self.most) {
+            (Amount::Unknown(_), _) => ":unknown".to_owned(),
+            (_, None) if counts => ":unknown".to_owned(),
+            (counted, Some(most)) if counts && Some(most) > counted.most() => format!(":{most}"),
+            (Amount::Nothing | Amount::Exactly(_) | Amount::AtMost(_), _) => String::new(),
+        };
+        format!("{}={address}{reach}", self.harm)
     }
 
     /// What happens to how many messages, and when.

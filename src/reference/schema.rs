@@ -10,13 +10,14 @@ use crate::{
     schema::{Choice, Field, Kind, OLDEST, UNLIMITED, Unset, Writer},
     spec::{
         connection::{EXPECT, ONE_URL, SERVER, TLS},
+        environment::ENVIRONMENT,
         keeping::{self, STATE},
         policy::{
             OFF,
             read::OWN,
             rules::{RULES, Rule},
         },
-        read::{ENVIRONMENT, EXTENDS, NAMING, OF_ONE, TOP},
+        read::{EXTENDS, NAMING, OF_ONE, TOP},
         resource::Resource,
         value::{Key, last},
     },

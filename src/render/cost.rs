@@ -61,7 +61,8 @@ fn stays(plan: &Plan, step: &Step) -> impl Iterator<Item = String> {
     undo::lasting(plan, step).into_iter().filter(new).map(words)
 }
 
-fn guard(plan: &Plan, step: &Step) -> Vec<String> {
+/// The codes of the errors about a step that is blocked.
+pub(super) fn codes(plan: &Plan, step: &Step) -> Vec<String> {
     let about = |it: &&crate::finding::Finding| {
         it.severity == Severity::Error && it.about.as_ref() == Some(&step.address)
     };
@@ -72,7 +73,11 @@ fn guard(plan: &Plan, step: &Step) -> Vec<String> {
             codes.push(code);
         }
     }
-    let by = if codes.is_empty() { "conflict".to_owned() } else { codes.join(", ") };
+    if codes.is_empty() { vec!["conflict".to_owned()] } else { codes }
+}
+
+fn guard(plan: &Plan, step: &Step) -> Vec<String> {
+    let codes = codes(plan, step);
     let mut consents: Vec<String> = Vec::new();
     for risk in step.risks.iter().filter(|it| it.is_stopped()) {
         let consent = format!("--allow {}", escape(&risk.consent(&step.address)));
@@ -80,7 +85,7 @@ fn guard(plan: &Plan, step: &Step) -> Vec<String> {
             consents.push(consent);
         }
     }
-    let blocked = labelled(DANGER, "guard", &format!("blocked by {by}"));
+    let blocked = labelled(DANGER, "guard", &format!("blocked by {}", codes.join(", ")));
     // Where something else stops it too, no consent lets it through.
     let lets = codes.iter().all(|it| consents.iter().any(|consent| consent.contains(it.as_str())));
     if consents.is_empty() || !lets {

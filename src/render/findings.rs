@@ -33,6 +33,10 @@ fn drawn(finding: &Finding, sources: &Sources) -> String {
     let title = level.primary_title(escape(&finding.message)).id(finding.code.to_string());
     let mut group = Group::with_title(title);
     match (finding.place, &finding.about) {
+        (Some(place), _) if !sources.shows(place) => {
+            let path = escape(sources.path(place)).into_owned();
+            group = group.element(Origin::path(path).line(sources.line(place).0));
+        }
         (Some(place), _) => {
             let path = escape(sources.path(place));
             let snippet = excerpt(sources.text(place), sources.span(place));

@@ -20,6 +20,7 @@ use crate::{
     plan::{
         Action, Change, Mode, Plan, Step,
         counts::Counts,
+        file::Saved,
         rehearsal::Rehearsal,
         risk::{Risk, When},
         total::{self, Total},
@@ -40,7 +41,7 @@ pub fn line(value: &Value) -> String {
 
 /// Terraform's plan representation, as of `terraform show -json`.
 #[must_use]
-pub fn plan(plan: &Plan) -> Value {
+pub fn plan(plan: &Plan, sources: &Sources) -> Value {
     let seen = |it: &&Entry| matches!(it.class, Class::Changed | Class::Missing);
     let Counts { import, add, change, destroy, forget } = plan.counts();
     let server = &plan.server;
@@ -83,8 +84,45 @@ pub fn plan(plan: &Plan) -> Value {
             "messages": totals(plan),
             "binds": binds.map(|it| it.address.to_string()).collect::<Vec<_>>(),
             "unmanaged": plan.unmanaged,
-            "errors": codes(&plan.findings),
+            "diagnostics": diagnostics(&plan.findings, sources),
         },
+    })
+}
+
+/// The same of a plan that was saved; `refusal` is why it can no longer be applied.
+#[must_use]
+pub fn saved(saved: &Saved, refusal: Option<&str>) -> Value {
+    let mut value = plan(&saved.plan, &saved.sources);
+    value["jsplan"]["saved"] = json!({
+        "by": saved.by,
+        "signed_by": saved.signed_by,
+        "refusal": refusal,
+    });
+    value
+}
+
+/// What stands in place of a plan where the spec has errors.
+#[must_use]
+pub fn unplanned(findings: &[Finding], sources: &Sources) -> Value {
+    nothing(json!(diagnostics(findings, sources)))
+}
+
+/// What stands in place of a plan where none could be made.
+#[must_use]
+pub fn failed(message: &str, help: Option<&str>) -> Value {
+    let help = help.unwrap_or_default();
+    nothing(json!([{ "severity": "error", "summary": message, "detail": help }]))
+}
+
+fn nothing(diagnostics: Value) -> Value {
+    json!({
+        "format_version": "1.2",
+        "applyable": false,
+        "complete": false,
+        "errored": true,
+        "resource_changes": [],
+        "resource_drift": [],
+        "jsplan": { "version": env!("CARGO_PKG_VERSION"), "diagnostics": diagnostics },
     })
 }
 
@@ -92,7 +130,7 @@ pub fn plan(plan: &Plan) -> Value {
 #[must_use]
 pub fn rehearsed(plan: &Plan, rehearsal: &Rehearsal, sources: &Sources) -> Value {
     let Rehearsal { version, servers, steps, applied, refused, left, findings } = rehearsal;
-    let mut value = self::plan(plan);
+    let mut value = self::plan(plan, sources);
     if !rehearsal.succeeded() {
         (value["applyable"], value["errored"]) = (false.into(), true.into());
     }
@@ -103,7 +141,7 @@ pub fn rehearsed(plan: &Plan, rehearsal: &Rehearsal, sources: &Sources) -> Value
         "applied": applied,
         "refused": refused,
         "left": left,
-        "diagnostics": self::findings(findings, sources)["diagnostics"],
+        "diagnostics": diagnostics(findings, sources),
     });
     value
 }
@@ -227,14 +265,17 @@ fn whose(server: &Server) -> Value {
 pub fn findings(findings: &[Finding], sources: &Sources) -> Value {
     let of = |severity| findings.iter().filter(|it| it.severity == severity).count();
     let errors = of(Severity::Error);
-    let diagnostics: Vec<_> = findings.iter().map(|it| diagnostic(it, sources)).collect();
     json!({
         "format_version": "1.0",
         "valid": errors == 0,
         "error_count": errors,
         "warning_count": of(Severity::Warning),
-        "diagnostics": diagnostics,
+        "diagnostics": diagnostics(findings, sources),
     })
+}
+
+fn diagnostics<'a>(findings: &'a [Finding], sources: &'a Sources) -> Vec<Diagnostic<'a>> {
+    findings.iter().map(|it| diagnostic(it, sources)).collect()
 }
 
 /// One entry of Terraform's `diagnostics`.
@@ -267,7 +308,10 @@ struct Position {
 fn diagnostic<'a>(finding: &'a Finding, sources: &'a Sources) -> Diagnostic<'a> {
     let range = finding.place.map(|place| {
         let position = |byte| {
-            let (line, column) = sources.position(place, byte);
+            let (line, column) = match sources.shows(place) {
+                true => sources.position(place, byte),
+                false => sources.line(place),
+            };
             Position { line, column, byte }
         };
         let span = sources.span(place);
@@ -494,13 +538,4 @@ fn entry(entry: &Entry) -> Value {
         "recreated": entry.recreated,
         "changes": changes.collect::<Vec<_>>(),
     })
-}
-
-fn codes(findings: &[Finding]) -> Vec<Value> {
-    let errors = findings.iter().filter(|it| it.severity == Severity::Error);
-    errors
-        .map(
-            |it| json!({ "code": it.code.to_string(), "address": it.about, "summary": it.message }),
-        )
-        .collect()
 }

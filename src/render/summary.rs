@@ -93,6 +93,20 @@ fn data(plan: &Plan) -> String {
     text
 }
 
+/// The messages that a plan deletes, at once and later, in words; `None` where it deletes none.
+pub(super) fn deleted(plan: &Plan) -> Option<String> {
+    let words = |fate| {
+        let total = plan.total(fate);
+        (total.actions > 0).then(|| amount(&total))
+    };
+    match (words(Fate::Deleted), words(Fate::DeletedLater)) {
+        (Some(now), Some(later)) => Some(format!("{now}, and {later} later")),
+        (Some(now), None) => Some(now),
+        (None, Some(later)) => Some(format!("{later} later")),
+        (None, None) => None,
+    }
+}
+
 fn by(total: &Total) -> String {
     count_of(total.actions, "action")
 }

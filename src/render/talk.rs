@@ -1,13 +1,13 @@
 //! What is said around a plan: the question, the refusal, the way on.
 
-use super::{ASIDE, CHANGED, DANGER, NAME, cut, escape};
+use super::{ASIDE, CHANGED, DANGER, NAME, cut, escape, summary::deleted};
 use crate::{
     plan::{Mode, Plan},
     rebuild::Rebuilt,
     reconcile::Reconciled,
     spec::Desired,
     state::{State, journal::CutShort},
-    units::{count_of, show_count},
+    units::{count_of, show_about, show_count},
 };
 
 /// A state that was made anew: what it took in, and what it could not.
@@ -86,31 +86,82 @@ pub(crate) fn unrehearsed(plan: &Plan) -> String {
 /// Where a plan was saved, and how exactly it is applied: with the options it was made with.
 #[must_use]
 pub(crate) fn saved(plan: &Plan, options: &str, path: &str) -> String {
-    let command = format!("jsplan apply {options} {path}");
     let id = &plan.id()[..12];
-    format!(
-        "\nSaved the plan to: {}   {}\n\nTo perform exactly these actions, run:\n    {}\n",
-        escape(path),
-        ASIDE.style(format!("id {id}")),
-        escape(&command)
-    )
+    let id = ASIDE.style(format!("id {id}")).to_string();
+    let saved = format!("\nSaved the plan to: {}   {id}\n", escape(path));
+    if plan.is_refused() {
+        return saved;
+    }
+    let command = format!("jsplan apply {options} {path}");
+    let how = "To perform exactly these actions, run:";
+    format!("{saved}\n{how}\n    {}\n", escape(&command))
+}
+
+/// What can be done about a plan of which only a part is stopped: how it is `planned` again, and how
+/// it is `applied`.
+#[must_use]
+pub(crate) fn blocked(plan: &Plan, planned: &str, applied: &str) -> String {
+    let number = plan.steps.iter().filter(|it| it.blocked).count();
+    let (number, verb) = (count_of(number, "action"), if number == 1 { "is" } else { "are" });
+    let mut text =
+        format!("\nIt cannot be applied as it is: {number} {verb} blocked. Change the spec");
+    match plan.missing_consent() {
+        Some(consent) => {
+            let flags: String = consent.iter().map(|it| format!(" --allow {it}")).collect();
+            let command = format!("{planned}{flags}");
+            text += &format!(", or consent to it with\n    {}\n", escape(&command));
+        }
+        None => text += ".\n",
+    }
+    let rest = plan.clone().without_blocked().steps.len();
+    if rest > 0 {
+        let rest = match rest {
+            1 => "action".to_owned(),
+            more => count_of(more, "action"),
+        };
+        let command = format!("{applied} --skip-blocked");
+        text += &format!("Or apply the other {rest} with\n    {}\n", escape(&command));
+    }
+    text
 }
 
 /// The question before an apply; only `word` passes.
 #[must_use]
 pub(crate) fn question(plan: &Plan, word: &str) -> String {
     let environment = escape(&plan.environment);
-    let accepted = if plan.protected {
-        format!("The environment is protected: only its name, '{word}', will be accepted.")
-    } else {
-        format!("Only '{word}' will be accepted to approve.")
+    let harm = deleted(plan).map(|it| format!("deleting {it}"));
+    let accepted = match (&harm, plan.protected) {
+        (_, true) => {
+            format!("The environment is protected: only its name, '{word}', will be accepted.")
+        }
+        (Some(_), false) => {
+            format!(
+                "Messages are deleted: only the environment's name, '{word}', will be accepted."
+            )
+        }
+        (None, false) => format!("Only '{word}' will be accepted to approve."),
+    };
+    let ask = match harm {
+        Some(harm) => format!("Enter \"{word}\" to confirm {harm}:"),
+        None => "Enter a value:".to_owned(),
     };
     format!(
         "\n{}\n  jsplan will perform the actions described above.\n  {accepted}\n\n  {} ",
         NAME.style(format!(
             "Do you want to perform these actions in environment \"{environment}\"?"
         )),
-        NAME.style("Enter a value:")
+        NAME.style(ask)
+    )
+}
+
+/// A plan that is dated later than now.
+#[must_use]
+pub(crate) fn from_the_future(ahead: i64) -> String {
+    let ahead = show_about(ahead);
+    format!(
+        "{}: the plan was made {ahead} in the future by this machine's clock, which proves nothing \
+         of its age\n",
+        CHANGED.style("warning")
     )
 }
 

@@ -150,7 +150,7 @@ fn judged(server: &Server, findings: &mut Vec<Finding>) -> Connection {
     protected(server, findings);
     required(server, findings);
     let text = |name: &str| server.get(name).and_then(Value::as_str).map(str::to_owned);
-    let hidden = |name: &str| server.get(name).and_then(Value::as_str).and_then(secret);
+    let hidden = |name: &str| server.get(name).and_then(Value::as_str).and_then(Secret::parse);
     let urls = server.get("url").and_then(Value::as_array).into_iter().flatten();
     Connection {
         urls: urls.filter_map(|it| it.as_str().map(str::to_owned)).collect(),
@@ -216,7 +216,7 @@ fn text_problem(name: &str, text: &str) -> Option<Problem> {
         let help = "write where it is: \"env:NAME\" for a variable, \"file:PATH\" for a file";
         return problem(Code::InlineSecret, message, help);
     }
-    if SECRETS.contains(&name) && secret(text).is_none() {
+    if SECRETS.contains(&name) && Secret::parse(text).is_none() {
         let message = format!("`{name}` refers to nothing");
         return problem(Code::BadValue, message, "write \"env:NAME\" or \"file:PATH\"");
     }
@@ -274,14 +274,6 @@ fn url_problem(url: &str) -> Option<Problem> {
         );
     }
     None
-}
-
-fn secret(text: &str) -> Option<Secret> {
-    let name = |it: &&str| !it.is_empty() && !it.contains(['=', '\n', '\0']);
-    if let Some(variable) = text.strip_prefix("env:").filter(name) {
-        return Some(Secret::Env(variable.to_owned()));
-    }
-    text.strip_prefix("file:").filter(name).map(|it| Secret::File(it.to_owned()))
 }
 
 /// Credentials that would cross a network for everybody to read.

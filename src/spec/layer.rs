@@ -45,7 +45,10 @@ pub(super) fn merge(
     let keeping = keeping::keeping(&state, spec, findings);
     let protected = environment.get("protected").map(|it| &it.value);
     let protected = protected == Some(&Value::Bool(true));
-    let environment = Environment { name, protected, server, expect, keeping };
+    let signers = environment.get("require_signed_by").and_then(|it| it.value.as_array());
+    let signers = signers.into_iter().flatten().filter_map(|it| it.as_str().map(str::to_owned));
+    let require_signed_by = signers.collect();
+    let environment = Environment { name, protected, require_signed_by, server, expect, keeping };
     let naming = Naming::of(&naming);
     let mut resources =
         Resources { declared: BTreeMap::new(), stances: Stances::new(), sources, findings };

@@ -7,6 +7,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::{
     connection::{self, Server},
+    environment,
     keeping::{self, State},
     policy::{self, Policy},
     resource::Resource,
@@ -67,8 +68,6 @@ pub(crate) const TOP: &[(&str, &str)] = &[
     ("object", "The object stores, by name."),
 ];
 pub(crate) const EXTENDS: Key = ("extends", Kind::Text, TOP[0].1);
-pub(crate) const ENVIRONMENT: &[Key] =
-    &[("protected", Kind::Bool, "An apply asks for the name of the environment to be typed.")];
 pub(crate) const NAMING: &[Key] = &[(
     "durable",
     Kind::Text,
@@ -201,9 +200,7 @@ impl Reader<'_> {
         for (key, value) in table {
             match key.get_ref().as_ref() {
                 "extends" => extends = self.extends(&value),
-                "environment" => {
-                    layer.environment = self.section("environment", ENVIRONMENT, &[], &value);
-                }
+                "environment" => layer.environment = environment::read(self, &value),
                 "server" => layer.server = connection::read(self, &value),
                 "state" => layer.state = keeping::read(self, &value),
                 "naming" => {

@@ -196,45 +196,6 @@ fn a_protected_environment_asks_for_its_name() {
 }
 
 #[test]
-fn a_saved_plan_does_exactly_what_was_reviewed_and_only_once() {
-    let server = server();
-    let project = Project::new(&server, ORDERS);
-    project.run(&["plan", "--out", "plan.jsplan"]).ended(0).says("Saved the plan to: plan.jsplan");
-    let shown = project.run(&["show", "plan.jsplan"]).ended(0).says("Plan: 2 to add").stdout;
-    let first = shown.lines().next().unwrap_or_default();
-    assert!(first.starts_with("plan ") && first.ends_with(" from state serial 0"), "{first}");
-    project.run(&["apply", "plan.jsplan"]).ended(0).says(first).says("Apply complete!");
-    project.run(&["apply", "plan.jsplan"]).ended(1).says("stale");
-    project.plans_empty();
-}
-
-#[test]
-fn a_saved_plan_is_refused_where_the_spec_or_the_server_moved_on() {
-    let server = server();
-    let project = Project::new(&server, ORDERS);
-    project.apply();
-    project.write_spec(&ORDERS.replace("7d", "14d"));
-    project.run(&["plan", "--out", "plan.jsplan"]).ended(0);
-    project.write_spec(&ORDERS.replace("7d", "21d"));
-    project.run(&["apply", "plan.jsplan"]).ended(1).says("the spec of `stream.ORDERS` changed");
-    project.write_spec(&ORDERS.replace("7d", "14d"));
-    meddle(&server, "ORDERS", &json!({ "description": "meanwhile" }));
-    project.run(&["apply", "plan.jsplan"]).ended(1).says("changed since the plan was made");
-    assert_eq!(stream(&server, "ORDERS")["max_age"], 7 * 24 * 3_600_000_000_000_u64);
-}
-
-#[test]
-fn a_saved_plan_that_was_touched_is_refused() {
-    let server = server();
-    let project = Project::new(&server, ORDERS);
-    project.run(&["plan", "--out", "plan.jsplan"]).ended(0);
-    let text = project.read("plan.jsplan").replace("orders.>", "orders.*");
-    std::fs::write(project.path("plan.jsplan"), text).expect("a file can be written");
-    project.run(&["apply", "plan.jsplan"]).ended(1).says("digest does not match");
-    assert!(streams(&server).is_empty());
-}
-
-#[test]
 fn a_target_brings_what_it_stands_on_and_an_unknown_one_is_an_error() {
     let server = server();
     let project = Project::new(&server, &format!("{ORDERS}[streams.OTHER]\nsubjects = [\"o\"]\n"));

@@ -155,7 +155,10 @@ fn a_state_that_cannot_be_saved_goes_beside_the_project_then_to_the_temporary_fo
     let server = server();
     let noted = recorded(&project(&server, "S"));
     let operations: Vec<_> = noted.iter().filter(|it| it.is_operation()).collect();
-    let last = operations.iter().rposition(|it| it.what == "create").expect("a state is saved") + 1;
+    let creates = (1..).zip(&operations).filter(|(_, it)| it.what == "create").map(|it| it.0);
+    let creates: Vec<usize> = creates.collect();
+    // After the state a note is made of the serial that was seen.
+    let [.., last, _] = creates[..] else { panic!("a state is saved: {creates:?}") };
 
     let beside = project(&server, "A");
     let failed = failing(&beside, &format!("disk={last}:{FULL}")).ended(1);

@@ -23,6 +23,7 @@ mod permissions;
 mod preflight;
 mod rehearse;
 mod sandbox;
+mod saved;
 mod secrets;
 mod state;
 mod store;

@@ -202,7 +202,7 @@ fn begun(mut state: State, plan: &Plan, commit: Option<String>) -> State {
 /// Whether nothing is left to do: of what was applied where a plan had targets, else at all.
 fn is_settled(again: &Plan, applied: &Plan) -> bool {
     let done: BTreeSet<_> = applied.steps.iter().map(|it| &it.address).collect();
-    let concerned = |it: &Address| !applied.targeted || done.contains(it);
+    let concerned = |it: &Address| !applied.is_partial() || done.contains(it);
     let unread =
         |it: &Finding| it.severity == Severity::Error && it.about.as_ref().is_none_or(concerned);
     !again.steps.iter().any(|it| concerned(&it.address)) && !again.findings.iter().any(unread)

@@ -36,7 +36,7 @@ pub(super) fn resolve_creds(secret: &Secret) -> Result<String, Error> {
 }
 
 /// An nkey seed: the variable may hold it, or say where its file is.
-pub(super) fn resolve_seed(secret: &Secret) -> Result<String, Error> {
+pub(crate) fn resolve_seed(secret: &Secret) -> Result<String, Error> {
     let text = resolve("nkey seed", secret)?;
     if let Some(seed) = seed_in(&text) {
         return Ok(seed);

@@ -30,7 +30,7 @@ impl Seen {
 
     /// The serial that was seen last.
     pub(super) fn serial(&self) -> Option<u64> {
-        Some(self.read()?.serial)
+        Some(self.read().ok()??.serial)
     }
 
     /// Refuses a state of the same lineage that is older than what was seen, or gone; takes note
@@ -40,7 +40,7 @@ impl Seen {
         saved: Option<&State>,
         place: impl Fn() -> String,
     ) -> Result<(), Error> {
-        let note = self.read();
+        let note = self.read()?;
         let found = saved.map(|it| it.serial);
         if let Some(Note { lineage, serial: seen }) = &note {
             let same = saved.is_none_or(|it| it.lineage == *lineage);
@@ -52,8 +52,11 @@ impl Seen {
             }
         }
         if let Some(saved) = saved {
-            // Who only reads may have no right to write here.
-            let _ = self.note(saved);
+            match self.note(saved) {
+                // Who only reads may have no right to write here.
+                Err(Error::File(error)) if error.is_denied() => {}
+                noted => noted?,
+            }
         }
         Ok(())
     }
@@ -66,8 +69,9 @@ impl Seen {
         Ok(files::replace(&self.path, &(text + "\n"))?)
     }
 
-    /// A note that cannot be read is none: it only ever refuses.
-    fn read(&self) -> Option<Note> {
-        serde_json::from_str(&files::read_if_there(&self.path).ok()??).ok()
+    /// What is no note is none: it only ever refuses.
+    fn read(&self) -> Result<Option<Note>, Error> {
+        let text = files::read_torn(&self.path)?;
+        Ok(text.and_then(|it| serde_json::from_str(&it).ok()))
     }
 }
