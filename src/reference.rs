@@ -167,7 +167,8 @@ const DENIED: &str = "
 - Answers arrive below `inbox_prefix` of `[server]` or of the context, else below `_INBOX`, where any
   client of the account that may subscribe to it reads along: give each role a prefix of its own.
 - With `--stream NAME` any role may read the messages of that stream, so that it can count what a
-  change would cost; without, an exact number that takes reading is unknown to all but the verifier.
+  change would cost. Without, all but the verifier are told a bound, or that the number is unknown,
+  wherever it takes reading.
 - A wildcard stands for a whole token, so no pattern says `ORDERS_*`. An environment that has the
   account for itself needs nothing more; in a shared one, `--only-listed` puts the names of spec and
   state in place of wildcards wherever something is written.

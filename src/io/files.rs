@@ -63,7 +63,7 @@ pub(crate) fn read_within(folder: &Path, path: &Path) -> Result<String, Error> {
     if !real.is_file() {
         return Err(error(io::Error::other("it is no file")));
     }
-    fs::read_to_string(&real).map_err(error)
+    fault::before(Operation::Read, path).and_then(|()| fs::read_to_string(&real)).map_err(error)
 }
 
 /// Refuses a path that is a link out of the folder it stands in; one that is not there is none.

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::escape;
 use crate::{
     letters::is_invisible,
-    permissions::{Ground, Line, Role, Way},
+    permissions::{Ground, Line, Part, Role, Way},
     spec::Environment,
 };
 
@@ -15,7 +15,7 @@ const SHARED: &str = "_INBOX";
 /// A block for the entry of a user in the configuration of nats-server.
 #[must_use]
 pub fn conf(environment: &Environment, role: Role, ground: &Ground, lines: &[Line]) -> String {
-    let mut text = head(environment, role);
+    let mut text = head(environment, role, ground);
     text += "# It goes into the entry of that user:\n";
     text += "#     users: [ { user: ..., password: ..., permissions: { ... } } ]\n";
     text += &doubled(ground);
@@ -42,7 +42,7 @@ pub fn conf(environment: &Environment, role: Role, ground: &Ground, lines: &[Lin
 /// A command that makes the user, where accounts are an operator's.
 #[must_use]
 pub fn nsc(environment: &Environment, role: Role, ground: &Ground, lines: &[Line]) -> String {
-    let mut text = head(environment, role);
+    let mut text = head(environment, role, ground);
     text += &doubled(ground);
     text += &inbox(role, ground, "# ");
     text += &format!("nsc add user --name jsplan_{role}");
@@ -71,8 +71,14 @@ pub fn json(environment: &Environment, role: Role, ground: &Ground, lines: &[Lin
     })
 }
 
-fn head(environment: &Environment, role: Role) -> String {
+fn head(environment: &Environment, role: Role, ground: &Ground) -> String {
     let name = escape(&environment.name);
+    if ground.part == Part::State {
+        return format!(
+            "# What nats-server has to allow jsplan's {role} of environment `{name}` where its state\n\
+             # is kept, and nothing else.\n"
+        );
+    }
     format!(
         "# What nats-server has to allow jsplan's {role} of environment `{name}`, and nothing else:\n\
          # it {}.\n",
