@@ -254,10 +254,6 @@ impl Project {
         operation: &str,
     ) -> Result<Gathered, Failure> {
         let (mut desired, mut sources) = self.admit(loaded)?;
-        let folder = self.dir.join("state");
-        if files::is_open_to_all(&folder) {
-            self.terminal.say(&render::talk::open_to_all(&folder.display().to_string()));
-        }
         if self.store.get().is_none() {
             let store = self.open(&desired.environment).await?;
             self.store.get_or_init(|| store);

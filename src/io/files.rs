@@ -3,9 +3,7 @@
 use std::{
     fs, io,
     io::Write as _,
-    os::unix::fs::{
-        DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
-    },
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -196,14 +194,6 @@ fn through_no_link() -> fs::OpenOptions {
     let flag = i32::try_from(OFlags::NOFOLLOW.bits());
     options.mode(0o600).custom_flags(flag.unwrap_or_default());
     options
-}
-
-/// Whether anybody on this machine may write into a folder.
-pub(crate) fn is_open_to_all(folder: &Path) -> bool {
-    const OTHERS: u32 = 0o002;
-    const STICKY: u32 = 0o1000;
-    let mode = fs::metadata(folder).map(|it| it.permissions().mode());
-    mode.is_ok_and(|it| it & (OTHERS | STICKY) == OTHERS)
 }
 
 /// Replaces a file that a person keeps: as [`replace`], with its permissions, and through links.

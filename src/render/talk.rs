@@ -218,14 +218,6 @@ pub fn cut_short(cut: &CutShort, found: Option<&Reconciled>) -> String {
     format!("\n{}\n", CHANGED.style(line))
 }
 
-/// The folder of the states can be written by everybody on this machine.
-#[must_use]
-pub(crate) fn open_to_all(folder: &str) -> String {
-    let folder = escape(folder);
-    let line = format!("warning: everybody on this machine may change what is in `{folder}`");
-    format!("\n{}\n  {} `chmod o-w {folder}`\n", CHANGED.style(line), NAME.style("= help:"))
-}
-
 /// What a state may have lost to a disk, and where it is instead.
 #[must_use]
 pub(crate) fn rescued(path: &str) -> String {

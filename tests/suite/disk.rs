@@ -203,9 +203,9 @@ fn what_is_written_is_nobody_elses_and_goes_through_no_link() {
         (mode("state"), mode("state/test.json"), mode("state/test.lock")),
         (0o700, 0o600, 0o600)
     );
-    mine.run(&["plan"]).ended(0).never_says("everybody");
+    mine.run(&["plan"]).ended(0).never_says("others may write");
     fs::set_permissions(mine.path("state"), fs::Permissions::from_mode(0o777)).expect("ours");
-    mine.run(&["plan"]).ended(0).says("everybody on this machine may change what is in `state`");
+    mine.run(&["plan"]).ended(0).says("others may write into `state/`: its mode is 777");
 
     let linked = project(&server, "T");
     fs::write(linked.path("theirs"), "precious").expect("a file can be written");
