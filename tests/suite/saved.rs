@@ -112,10 +112,13 @@ fn a_plan_of_another_serial_lineage_or_an_older_state_is_refused_by_its_name() {
     project.run(&["apply", "saved"]).ended(1).says("stale").says(stale);
     project.run(&["plan", "--out", "saved"]).ended(0);
     fs::write(project.path("state/test.json"), first).expect("a file can be written");
+    project.run(&["apply", "saved"]).ended(1).says("serial 2 of it was seen here before");
+    // Another machine has not seen it.
+    fs::remove_file(project.path("state/test.seen")).expect("it is ours");
     project.run(&["apply", "saved"]).ended(1).says("the state went back");
     fs::remove_dir_all(project.path("state")).expect("it is ours");
     project.write_spec(ORDERS);
-    project.apply();
+    project.apply_allowing(&["takeover=stream.ORDERS", "takeover=consumer.ORDERS.BILLING"]);
     project.run(&["apply", "saved"]).ended(1).says("another state").says("lineage");
     assert_eq!(stream(&server, "ORDERS")["max_age"], 7 * 24 * 3_600_000_000_000_u64);
 }
