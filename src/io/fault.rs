@@ -67,6 +67,10 @@ pub(crate) enum Point {
 }
 
 /// What is about to be done to a file.
+#[cfg_attr(
+    not(feature = "failpoints"),
+    expect(dead_code, reason = "what is about to be written only matters to the tests")
+)]
 #[derive(Clone, Copy)]
 pub(crate) enum Operation<'a> {
     /// Its text is read.

@@ -241,6 +241,11 @@ impl Error {
         matches!(self, Self::Api { err_code: 10124 | 10226, .. })
     }
 
+    /// Whether there is no such message.
+    pub(crate) fn is_no_message(&self) -> bool {
+        matches!(self, Self::Api { err_code: 10037, .. })
+    }
+
     /// Whether another resource has the name.
     pub(crate) fn is_taken(&self) -> bool {
         matches!(self, Self::Api { err_code: 10058, .. })

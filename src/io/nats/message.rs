@@ -1,18 +1,14 @@
 //! Messages of a stream as values under keys: written so that a lost answer does no harm, and read
 //! from the leader.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::time::Instant;
 
 use async_nats::{HeaderMap, Request};
 use data_encoding::BASE64;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{
-    PACE, PATIENCE, Session,
-    error::{Error, escaped},
-    wire,
-};
+use super::{PACE, PATIENCE, Session, error::Error, wire};
 use crate::{address::Address, config::Config, io::clock};
 
 /// A message as it is stored.
@@ -75,7 +71,7 @@ impl Session {
         let read = |subject: &str, payload: &[u8]| message(subject, payload);
         match self.ask(&format!("STREAM.MSG.GET.{stream}"), body, read).await {
             Ok(message) => Ok(Some(message)),
-            Err(error) if error.is_absence() || is_no_message(&error) => Ok(None),
+            Err(error) if error.is_absence() || error.is_no_message() => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -83,31 +79,6 @@ impl Session {
     /// The configuration of a stream, be it without a leader; `None` where there is none.
     pub(crate) async fn stream(&self, name: &str) -> Result<Option<Config>, Error> {
         Ok(self.find(&Address::stream(name), Instant::now()).await?.map(|it| it.observed.config()))
-    }
-
-    /// The subjects of a stream that match a filter.
-    pub(crate) async fn keys(
-        &self,
-        stream: &str,
-        filter: &str,
-    ) -> Result<BTreeMap<String, u64>, Error> {
-        #[derive(Deserialize)]
-        struct Reply {
-            state: State,
-        }
-        #[derive(Deserialize)]
-        struct State {
-            #[serde(default)]
-            subjects: Option<BTreeMap<String, u64>>,
-        }
-        let body = json!({ "subjects_filter": filter }).to_string();
-        let reply: Reply = self
-            .ask(&format!("STREAM.INFO.{stream}"), &body, |subject, it| {
-                wire::accept(subject, it)?;
-                wire::parse(subject, it)
-            })
-            .await?;
-        Ok(reply.state.subjects.unwrap_or_default())
     }
 
     /// Stores a message, unless another came before it, and gives its sequence.
@@ -186,13 +157,10 @@ fn message(subject: &str, payload: &[u8]) -> Result<Stored, Error> {
         #[serde(default)]
         data: String,
     }
-    wire::accept(subject, payload)?;
-    let Reply { message: Message { seq: sequence, hdrs, data } } = wire::parse(subject, payload)?;
+    let Reply { message: Message { seq: sequence, hdrs, data } } = wire::read(subject, payload)?;
     let decoded = |text: &str| {
-        let unreadable = |it: data_encoding::DecodeError| Error::Unreadable {
-            subject: subject.to_owned(),
-            reason: escaped(&it.to_string()),
-        };
+        let unreadable =
+            |it: data_encoding::DecodeError| wire::unreadable(subject, &it.to_string());
         BASE64.decode(text.as_bytes()).map_err(unreadable)
     };
     let headers = String::from_utf8_lossy(&decoded(&hdrs)?).into_owned();
@@ -205,11 +173,6 @@ fn sequence(subject: &str, payload: &[u8]) -> Result<u64, Error> {
     struct Reply {
         seq: u64,
     }
-    wire::accept(subject, payload)?;
-    let Reply { seq } = wire::parse(subject, payload)?;
+    let Reply { seq } = wire::read(subject, payload)?;
     Ok(seq)
-}
-
-fn is_no_message(error: &Error) -> bool {
-    matches!(error, Error::Api { err_code: 10037, .. })
 }

@@ -7,8 +7,6 @@
 mod stock;
 mod walk;
 
-use std::collections::BTreeMap;
-
 use futures_util::{StreamExt as _, stream};
 
 use self::stock::{Standing, Stock};
@@ -298,6 +296,3 @@ fn unknown(error: &Error) -> Tally {
     };
     Tally::of(Amount::Unknown(reason))
 }
-
-/// The messages of each subject.
-type Subjects = BTreeMap<String, u64>;

@@ -378,11 +378,18 @@ impl Consumer<'_> {
     }
 }
 
-pub(super) fn parse<'a, T: Deserialize<'a>>(subject: &str, payload: &'a [u8]) -> Result<T, Error> {
+/// A reply that is no error.
+pub(super) fn read<'a, T: Deserialize<'a>>(subject: &str, payload: &'a [u8]) -> Result<T, Error> {
+    accept(subject, payload)?;
+    parse(subject, payload)
+}
+
+fn parse<'a, T: Deserialize<'a>>(subject: &str, payload: &'a [u8]) -> Result<T, Error> {
     serde_json::from_slice(payload).map_err(|it| unreadable(subject, &it.to_string()))
 }
 
-fn unreadable(subject: &str, reason: &str) -> Error {
+/// A reply that is not what it should be.
+pub(super) fn unreadable(subject: &str, reason: &str) -> Error {
     Error::Unreadable { subject: subject.to_owned(), reason: escaped(reason) }
 }
 

@@ -228,7 +228,7 @@ impl Kv {
     /// The subjects that lines of a journal were ever under, in order.
     async fn journal_keys(&self) -> Result<Vec<String>, Error> {
         let filter = self.subject("journal.*");
-        let found = self.session.keys(&self.stream, &filter).await;
+        let found = self.session.subjects(&self.stream, &[filter]).await;
         let found = found.map_err(|it| self.failed(it))?;
         let number = |it: &String| it.rsplit('.').next().and_then(|it| it.parse::<u64>().ok());
         let mut keys: Vec<String> = found.into_keys().collect();

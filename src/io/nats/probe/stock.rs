@@ -7,14 +7,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{
-    super::{
-        Session,
-        error::{Error, escaped},
-        wire,
-    },
-    Subjects,
-};
+use super::super::{Session, error::Error, wire};
 use crate::{
     forecast::{
         Tally,
@@ -120,11 +113,11 @@ impl Session {
     }
 
     /// How many messages there are on each subject that one of the filters matches.
-    pub(super) async fn subjects(
+    pub(in crate::io) async fn subjects(
         &self,
         stream: &str,
         filters: &[String],
-    ) -> Result<Subjects, Error> {
+    ) -> Result<BTreeMap<String, u64>, Error> {
         let mut found = BTreeMap::new();
         for filter in filters {
             let mut offset = 0;
@@ -195,12 +188,10 @@ impl Session {
     }
 
     async fn look_up(&self, stream: &str, body: &Value) -> Result<Option<Record>, Error> {
-        /// Nothing matches.
-        const NONE: u32 = 10037;
         let subject = format!("STREAM.MSG.GET.{stream}");
         match self.ask(&subject, &body.to_string(), record).await {
             Ok(record) => Ok(Some(record)),
-            Err(Error::Api { err_code: NONE, .. }) => Ok(None),
+            Err(error) if error.is_no_message() => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -244,9 +235,10 @@ struct State {
 }
 
 fn stock(subject: &str, payload: &[u8]) -> Result<(Stock, Info), Error> {
-    let info: Info = read(subject, payload)?;
+    let info: Info = wire::read(subject, payload)?;
     let State { messages, bytes, first_seq, last_seq, num_deleted, .. } = info.state;
-    let now = info.ts.ok_or_else(|| wrong(subject, "it does not say what time it is"))?;
+    let now =
+        info.ts.ok_or_else(|| wire::unreadable(subject, "it does not say what time it is"))?;
     let stock = Stock {
         name: String::new(),
         messages,
@@ -276,7 +268,7 @@ fn page(subject: &str, payload: &[u8]) -> Result<(Vec<(String, u64)>, usize), Er
     struct Counted {
         subjects: Option<BTreeMap<String, u64>>,
     }
-    let Reply { state, total } = read(subject, payload)?;
+    let Reply { state, total } = wire::read(subject, payload)?;
     Ok((state.subjects.unwrap_or_default().into_iter().collect(), total))
 }
 
@@ -301,7 +293,7 @@ fn standing(subject: &str, payload: &[u8]) -> Result<Standing, Error> {
     struct Place {
         stream_seq: u64,
     }
-    let reply: Reply = read(subject, payload)?;
+    let reply: Reply = wire::read(subject, payload)?;
     let mut filters = reply.config.filter_subjects;
     filters.extend(reply.config.filter_subject.filter(|it| !it.is_empty()));
     if filters.is_empty() {
@@ -335,7 +327,7 @@ fn record(subject: &str, payload: &[u8]) -> Result<Record, Error> {
         #[serde(borrow, default)]
         data: Cow<'a, str>,
     }
-    let Reply { message } = read(subject, payload)?;
+    let Reply { message } = wire::read(subject, payload)?;
     let headers = BASE64.decode(message.hdrs.as_bytes()).unwrap_or_default();
     Ok(Record {
         sequence: message.seq,
@@ -363,16 +355,6 @@ fn is_mortal(headers: &[u8]) -> bool {
 /// Whether a time to live comes to an end.
 pub(super) fn ends(ttl: &str) -> bool {
     ttl.trim() != "never"
-}
-
-/// A reply that is no error.
-pub(super) fn read<'a, T: Deserialize<'a>>(subject: &str, payload: &'a [u8]) -> Result<T, Error> {
-    wire::accept(subject, payload)?;
-    serde_json::from_slice(payload).map_err(|it| wrong(subject, &it.to_string()))
-}
-
-fn wrong(subject: &str, reason: &str) -> Error {
-    Error::Unreadable { subject: subject.to_owned(), reason: escaped(reason) }
 }
 
 /// To nanoseconds since 1970; what is out of range is before every message.

@@ -13,8 +13,8 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::{
-    super::{Session, error::Error, event::Watch},
-    stock::{Stock, TTL, ends, read},
+    super::{Session, error::Error, event::Watch, wire},
+    stock::{Stock, TTL, ends},
 };
 use crate::forecast::walk::Record;
 
@@ -114,7 +114,7 @@ impl Session {
         let body = json!({ "stream_name": stock.name, "config": config });
         let subject = format!("CONSUMER.CREATE.{}.{name}", stock.name);
         let answer = self.request(&subject, body.to_string().into_bytes(), 0).await?;
-        let Made { num_pending } = read(&subject, answer.bytes())?;
+        let Made { num_pending } = wire::read(&subject, answer.bytes())?;
         Ok((name, num_pending))
     }
 
