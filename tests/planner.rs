@@ -105,6 +105,8 @@ fn parse(text: &str) -> Vec<Case> {
             cases.push(Case { name: name.to_owned(), sections: Vec::new() });
         } else if let Some(section) = line.strip_prefix("--- ") {
             let case = cases.last_mut().expect("a section belongs to a case");
+            let known = ["wanted", "was", "is", "ask", "answers", "plan"].contains(&section);
+            assert!(known, "{}: `{section}` is no section", case.name);
             case.sections.push((section.to_owned(), String::new()));
         } else if let Some((_, text)) = cases.last_mut().and_then(|it| it.sections.last_mut()) {
             text.push_str(line);

@@ -134,7 +134,10 @@ impl Refusal {
             Self::Target(_) => "check `--env` and the server's url, or plan again",
             Self::Release { .. } => "plan again: releases make different things of one request",
             Self::Old { .. } => "plan again, or accept it with `--max-age`",
-            Self::Unexpected { .. } => "have this plan approved, or apply the one that was",
+            Self::Unexpected { .. } => {
+                "have this plan approved, or apply the one that was; where a stream grows while \
+                 people decide, `--allow data-loss=ADDRESS:N` keeps the id the same up to N messages"
+            }
             Self::Unsigned(_) => "sign it: `jsplan plan --out FILE --sign SECRET`",
             Self::Signer { .. } => "have it signed by somebody who may",
         }

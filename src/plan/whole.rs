@@ -126,8 +126,9 @@ impl Plan {
     }
 
     /// What identifies the plan: a digest over its target, everything it would send or record, and
-    /// the harm that was consented to. The same inputs give the same id; how many messages there
-    /// are is no part of it, and neither is the serial of the state.
+    /// the harm that was consented to, up to how many messages where that is counted. The same
+    /// inputs give the same id; what messages there are besides is no part of it, and neither is the
+    /// serial of the state.
     #[must_use]
     pub fn id(&self) -> String {
         // What is left out by an apply was still part of what was reviewed.
@@ -148,8 +149,12 @@ impl Plan {
 
 fn identity(step: &Step) -> String {
     let premise = step.premise.as_ref().map(|it| (&it.created, &it.fingerprint));
-    let allowed: BTreeSet<_> =
-        step.risks.iter().filter(|it| it.allowed).map(|it| it.harm.to_string()).collect();
+    let allowed: BTreeSet<_> = step
+        .risks
+        .iter()
+        .filter(|it| it.allowed)
+        .map(|it| (it.harm.to_string(), it.most))
+        .collect();
     let Step { wave, address, action, calls, record, blocked, .. } = step;
     json!([wave, address, action, calls, premise, record, allowed, blocked]).to_string()
 }

@@ -195,6 +195,26 @@ fn consent_changes_the_id_and_is_in_the_file() {
 }
 
 #[test]
+fn a_plan_that_would_delete_more_than_was_approved_has_another_id() {
+    let server = server();
+    let project = with_a_block(&server);
+    let approve = |allow: &str| {
+        project.run(&["plan", "--out", "saved", "--allow", allow]).ended(0);
+        id(&project)
+    };
+    let apply = |allow: &str, id: &str| {
+        publish(&server, "full", 1);
+        project.run(&["apply", "--auto-approve", "--allow", allow, "--expect", id])
+    };
+    let exact = "data-loss=stream.FULL";
+    apply(exact, &approve(exact)).ended(1).says("is expected").says("ADDRESS:N");
+    assert_eq!(messages(&server, "FULL"), 101);
+    let up_to = "data-loss=stream.FULL:92";
+    apply(up_to, &approve(up_to)).ended(0);
+    assert_eq!(messages(&server, "FULL"), 10);
+}
+
+#[test]
 fn each_missing_consent_is_named_as_it_is_typed_and_a_saved_one_reaches_as_far_as_it_says() {
     let server = server();
     let old = "[streams.OLD]\nsubjects = [\"old\"]\nprevent_destroy = false\n";

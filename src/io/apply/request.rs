@@ -414,14 +414,14 @@ fn judge(
     }
 }
 
-/// Whether the time of creation tells a resource from another of its name. Before, the next start
-/// gives what was updated the time of its update (2.10.26, 2.11.11, 2.12.8; consumers on 2.14.6 too).
+/// Whether the time of creation tells a resource from another of its name: for streams always, and
+/// for consumers since 2.15. Before, the next start of the server gives a consumer that was updated
+/// the time of its update (measured on 2.10.26, 2.11.11, 2.12.8 and 2.14.6).
 fn keeps_created(session: &Session, address: &Address) -> bool {
-    let since = match address {
-        Address::Stream(_) => Release(2, 14, 0),
-        Address::Consumer { .. } => Release(2, 15, 0),
-    };
-    session.release() >= since
+    match address {
+        Address::Stream(_) => true,
+        Address::Consumer { .. } => session.release() >= Release(2, 15, 0),
+    }
 }
 
 fn anew(is: &Observed) -> Error {

@@ -2,9 +2,9 @@
 
 use std::{
     fmt, fs,
-    io::Write as _,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{self, Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -191,7 +191,7 @@ impl Project {
         Output::of(command.stdin(Stdio::null()).output().expect("jsplan runs"))
     }
 
-    /// Runs jsplan on a terminal of its own, with this typed into it.
+    /// Runs jsplan on a terminal of its own, with this typed into it if it asks.
     pub(crate) fn run_on_terminal(&self, arguments: &[&str], typed: &str) -> Output {
         let plain = self.command(arguments, &self.url);
         let mut line = format!("exec {JSPLAN:?}");
@@ -208,10 +208,20 @@ impl Project {
             .stderr(Stdio::piped())
             .spawn()
             .expect("`script` gives a terminal");
+        let mut said = BufReader::new(child.stdout.take().expect("it was piped"));
+        let mut stdout = Vec::new();
+        while !String::from_utf8_lossy(&stdout).contains("Do you want") {
+            if said.read_until(b'\n', &mut stdout).expect("it can be read") == 0 {
+                break;
+            }
+        }
         let mut input = child.stdin.take().expect("it was piped");
-        input.write_all(typed.as_bytes()).expect("it listens");
+        // Where nothing is asked, nobody listens.
+        let _ = input.write_all(typed.as_bytes());
         drop(input);
-        Output::of(child.wait_with_output().expect("it ends"))
+        said.read_to_end(&mut stdout).expect("it can be read");
+        let rest = child.wait_with_output().expect("it ends");
+        Output::of(process::Output { stdout, ..rest })
     }
 
     /// Starts jsplan and does not wait for it.
@@ -256,7 +266,7 @@ impl Output {
         Self::of(run.wait_with_output().expect("it ends"))
     }
 
-    fn of(output: std::process::Output) -> Self {
+    fn of(output: process::Output) -> Self {
         let text = |it: Vec<u8>| String::from_utf8(it).expect("jsplan writes UTF-8");
         Self {
             stdout: text(output.stdout),
