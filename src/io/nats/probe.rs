@@ -161,12 +161,19 @@ impl Session {
         let heavy = stock.bytes > limit(limits.max_bytes);
         let each = limits.max_msgs_per_subject.is_some();
         let old = limits.max_age.and_then(|it| stock.cutoff(it)).filter(|it| stock.oldest <= *it);
-        match (over, heavy, old, each) {
-            (_, _, _, _) if stock.messages == 0 => Ok(Tally::of(Amount::Nothing)),
-            (over, false, None, false) => Ok(stock.first_ones(over)),
-            (0, false, Some(at), false) => self.before(&stock, at).await,
-            (_, _, _, _) => self.beyond_several(&stock, limits).await,
+        let counted = match (over, heavy, old, each) {
+            (_, _, _, _) if stock.messages == 0 => return Ok(Tally::of(Amount::Nothing)),
+            (over, false, None, false) => stock.first_ones(over),
+            (0, false, Some(at), false) => self.before(&stock, at).await?,
+            (_, _, _, _) => return self.beyond_several(&stock, limits).await,
+        };
+        let few = counted.messages.most().is_some_and(|it| (1..=stock.few()).contains(&it));
+        if counted.bytes.is_none() && few {
+            // Who may not read them knows their number all the same.
+            let weighed = self.beyond_several(&stock, limits).await;
+            return Ok(weighed.ok().filter(|it| it.bytes.is_some()).unwrap_or(counted));
         }
+        Ok(counted)
     }
 
     async fn beyond_several(&self, stock: &Stock, limits: &Limits) -> Result<Tally, Error> {

@@ -63,6 +63,11 @@ impl Stock {
         self.by_limits
     }
 
+    /// So many messages are looked at one by one only to know their bytes, too.
+    pub(super) fn few(&self) -> u64 {
+        if self.lends() { 50_000 } else { 4_096 }
+    }
+
     /// The last instant that is older than this.
     pub(super) fn cutoff(&self, age: u64) -> Option<i64> {
         self.now.checked_sub(i64::try_from(age).ok()?)
