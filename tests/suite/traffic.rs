@@ -1,0 +1,1 @@
+//! Changes while somebody publishes.
