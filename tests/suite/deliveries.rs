@@ -18,7 +18,7 @@ fn a_consumer_of_interest_takes_its_messages_along() {
     let both = &[("R", ">"), ("S", ">")];
     let none = &read_by("interest", &[]);
     let before = &read_by("interest", &both[..1]);
-    let (says, allow) = (&["100 messages"], &["data-loss=consumer.L.R"]);
+    let (says, allow) = (&["deletes all 100 messages"], &["data-loss=consumer.L.R"]);
     let loss = Loss { before, after: none, fill: &hundred, says, allow };
     loss.leaves(0);
     let fill = |server: &Server| {
@@ -43,7 +43,7 @@ fn a_work_queue_forgets_nothing_and_delivers_again() {
         pull(server, "L", "R", 10);
     };
     let after = &read_by("workqueue", &[("R", "L.1")]);
-    let (says, allow) = (&["90"], &["delivery=consumer.L.R"]);
+    let (says, allow) = (&["90 of 100 messages"], &["delivery=consumer.L.R"]);
     Loss { before, after, fill: &hundred, says, allow }.leaves(100);
     let after = &read_by("workqueue", &[]);
     let says = &["delivers 10 of 100 messages again", "forgets its position"];
@@ -78,8 +78,7 @@ fn a_filter_that_moves_skips_what_is_behind_the_position() {
     let (before, after) =
         (&read_by("limits", &[("R", "L.5")]), &read_by("limits", &[("R", "L.>")]));
     let (server, _project) =
-        Loss { before, after, fill: &fill, says: &["messages behind its position"], allow }
-            .happens();
+        Loss { before, after, fill: &fill, says: &["skips 50 of 100 messages"], allow }.happens();
     assert_eq!(consumer(&server, "L", "R")["num_pending"], 45);
 }
 
@@ -96,7 +95,7 @@ fn a_consumer_that_begins_elsewhere_skips_or_delivers_again() {
         take(server, "R", 70);
     };
     let (all, new) = (&spec("all"), &spec("new"));
-    let (says, allow) = (&["30 messages"], &["delivery=consumer.L.R"]);
+    let (says, allow) = (&["skips 30 of 100 messages"], &["delivery=consumer.L.R"]);
     let (server, _project) = Loss { before: all, after: new, fill: &fill, says, allow }.happens();
     assert_eq!(consumer(&server, "L", "R")["num_pending"], 0);
     let fill = |server: &Server| {
@@ -104,8 +103,14 @@ fn a_consumer_that_begins_elsewhere_skips_or_delivers_again() {
         take(server, "R", 40);
     };
     let allow = &["redelivery=consumer.L.R"];
-    let (server, _project) =
-        Loss { before: new, after: all, fill: &fill, says: &["40"], allow }.happens();
+    let (server, _project) = Loss {
+        before: new,
+        after: all,
+        fill: &fill,
+        says: &["delivers 40 of 100 messages again"],
+        allow,
+    }
+    .happens();
     assert_eq!(consumer(&server, "L", "R")["num_pending"], 100);
 }
 
@@ -125,7 +130,8 @@ fn a_durable_that_may_lapse_takes_its_position_along() {
     // Where interest keeps, what it had not done with goes too.
     let before = &read_by("interest", &[("R", "L.>")]);
     let after = &format!("{before}inactive_threshold = \"5s\"\n");
-    let (says, allow) = (&["60 messages after 5s of disuse"], &["data-loss=consumer.L.R"]);
+    let (says, allow) =
+        (&["deletes all 60 messages", "after 5s of disuse"], &["data-loss=consumer.L.R"]);
     Loss { before, after, fill: &fill, says, allow }.leaves(0);
 }
 
@@ -138,7 +144,7 @@ fn a_consumer_that_is_made_again_where_it_stood_delivers_again_what_was_not_ackn
     };
     let before = &read_by("limits", &[("R", "L.>")]);
     let after = &format!("{before}max_waiting = 5\n");
-    let says = &["must be replaced, and keeps its position", "10 of 100 messages again"];
+    let says = &["must be replaced, and keeps its position", "delivers 10 of 100 messages again"];
     let allow = &["redelivery=consumer.L.R"];
     let (server, project) = Loss { before, after, fill: &fill, says, allow }.leaves(100);
     let rest = pull(&server, "L", "R", 100);

@@ -104,8 +104,10 @@ fn interest_deletes_what_no_consumer_waits_for() {
     // What nobody matches is neither deleted nor delivered.
     let (before, after) =
         (&read_by("limits", &[("R", "L.1")]), &read_by("interest", &[("R", "L.1")]));
-    let (says, allow) = (&["90"], &["delivery=stream.L"]);
-    Loss { before, after, fill: &hundred, says, allow }.leaves(100);
+    let (says, allow) = (&["90 of 100 messages"], &["delivery=stream.L"]);
+    let (server, _project) = Loss { before, after, fill: &hundred, says, allow }.leaves(100);
+    take(&server, "R", 100);
+    wait_for("what was delivered goes", || messages(&server, "L") == 90);
 }
 
 #[test]
@@ -113,7 +115,8 @@ fn what_cannot_be_taken_back_takes_consent() {
     let allow = &["one-way=stream.L"];
     for field in ["sealed", "deny_delete", "deny_purge"] {
         let after = &format!("{LIMITS}{field} = true");
-        let loss = Loss { before: LIMITS, after, fill: &hundred, says: &["not possible"], allow };
+        let says = &[&*format!("not possible: `{field}` cannot be taken back by an update")];
+        let loss = Loss { before: LIMITS, after, fill: &hundred, says, allow };
         let (server, project) = loss.leaves(100);
         assert_eq!(stream(&server, "L")[field], true);
         project.write_spec(LIMITS);
@@ -190,7 +193,7 @@ fn a_source_that_changes_is_copied_again() {
         wait_for("it copies", || messages(server, "L") == 100);
     };
     let (before, after) = (&source("O.>"), &source("O.*"));
-    let (says, allow) = (&["100 messages"], &["redelivery=stream.L"]);
+    let (says, allow) = (&["copies 100 messages again"], &["redelivery=stream.L"]);
     let (server, _project) = Loss { before, after, fill: &fill, says, allow }.happens();
     wait_for("it copies again", || messages(&server, "L") == 200);
 }
@@ -205,7 +208,8 @@ fn lives_that_begin_to_count_end_at_once_where_they_are_over() {
         wait_for("they end in the origin", || messages(server, "O") == 5);
         wait_for("it copies", || messages(server, "L") == 15);
     };
-    let (says, allow) = (&["10"], &["data-loss=stream.L", "one-way=stream.L"]);
+    let (says, allow) =
+        (&["deletes 10 of 15 messages"], &["data-loss=stream.L", "one-way=stream.L"]);
     Loss { before, after, fill: &fill, says, allow }.leaves(5);
 }
 
