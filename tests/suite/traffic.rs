@@ -88,11 +88,12 @@ impl<'a> Traffic<'a> {
     }
 
     /// Pulls from consumer `C` of `S` and acknowledges, whether or not it is there at the moment.
+    /// What it gives up on at the first attempt has to come again.
     async fn read(&self) -> BTreeSet<u64> {
         let client = self.client().await;
         let inbox = client.new_inbox();
         let mut answers = client.subscribe(inbox.clone()).await.expect("a subscription");
-        let mut found = BTreeSet::new();
+        let (mut found, mut given_up) = (BTreeSet::new(), BTreeSet::new());
         let is_done = |found: &BTreeSet<u64>| {
             self.quiet.load(SeqCst) && found.len() as u64 >= self.taken.load(SeqCst)
         };
@@ -110,7 +111,11 @@ impl<'a> Traffic<'a> {
             }
             for reply in replies {
                 let sequence = reply.split('.').nth(5).and_then(|it| it.parse().ok());
-                found.insert(sequence.expect("an acknowledgement names the sequence"));
+                let sequence: u64 = sequence.expect("an acknowledgement names the sequence");
+                if sequence.is_multiple_of(10) && given_up.insert(sequence) {
+                    continue;
+                }
+                found.insert(sequence);
                 client.publish(reply, "+ACK".into()).await.expect("it is sent");
             }
             client.flush().await.expect("it is sent");
@@ -132,7 +137,8 @@ fn a_consumer_that_is_made_again_while_others_publish_and_read_skips_nothing() {
     for retention in ["limits", "interest", "workqueue"] {
         let server = server();
         let stream = format!("retention = \"{retention}\"");
-        let waiting = |it: u64| spec(&stream, &[("C", &format!("max_waiting = {it}"))]);
+        let waiting =
+            |it: u64| spec(&stream, &[("C", &format!("ack_wait = \"1s\"\nmax_waiting = {it}"))]);
         let project = Project::new(&server, &waiting(500));
         project.apply();
         let traffic = Traffic::on(&server);
