@@ -10,7 +10,7 @@ use std::{
 
 use async_nats::{Client, RequestErrorKind};
 use futures_util::StreamExt as _;
-use jsplan::io::{run, server::Server};
+use jsplan::io::{clock::until, run, server::Server};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
@@ -32,20 +32,27 @@ struct Traffic<'a> {
     taken: AtomicU64,
     /// Messages that one refused.
     refused: AtomicU64,
+    /// Messages that the reader has done with.
+    read: AtomicU64,
 }
 
 impl<'a> Traffic<'a> {
     fn on(server: &'a Server) -> Self {
         let deadline = Instant::now() + Duration::from_secs(60);
         let (over, quiet) = (AtomicBool::new(false), AtomicBool::new(false));
-        let (taken, refused) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { server, deadline, over, quiet, taken, refused }
+        let [taken, refused, read] = [0; 3].map(AtomicU64::new);
+        Self { server, deadline, over, quiet, taken, refused, read }
     }
 
     /// Publishes on `s.a` while something is done; gives how many messages were acknowledged.
     fn during(&self, act: impl FnOnce()) -> u64 {
+        self.ahead(u64::MAX, act)
+    }
+
+    /// The same, while no more than so many are unread.
+    fn ahead(&self, most: u64, act: impl FnOnce()) -> u64 {
         thread::scope(|it| {
-            it.spawn(|| run(self.publish()));
+            it.spawn(|| run(self.publish(most)));
             act();
             self.over.store(true, SeqCst);
         });
@@ -56,7 +63,7 @@ impl<'a> Traffic<'a> {
     fn read_during(&self, act: impl FnOnce()) -> (u64, BTreeSet<u64>) {
         thread::scope(|it| {
             let reader = it.spawn(|| run(self.read()));
-            let taken = self.during(act);
+            let taken = self.ahead(500, act);
             (taken, reader.join().expect("it reads"))
         })
     }
@@ -71,9 +78,13 @@ impl<'a> Traffic<'a> {
         async_nats::connect(self.server.url()).await.expect("a connection")
     }
 
-    async fn publish(&self) {
+    async fn publish(&self, ahead: u64) {
         let client = self.client().await;
-        while !self.over.load(SeqCst) && Instant::now() < self.deadline {
+        let over = || self.over.load(SeqCst);
+        let unread = || self.taken.load(SeqCst).saturating_sub(self.read.load(SeqCst));
+        while !over() && Instant::now() < self.deadline {
+            let pace = Duration::from_millis(1);
+            until(self.deadline, pace, async || over() || unread() < ahead).await;
             match client.request("s.a", "message".into()).await {
                 Ok(answer) => {
                     let answer: Value = serde_json::from_slice(&answer.payload).expect("JSON");
@@ -94,10 +105,9 @@ impl<'a> Traffic<'a> {
         let inbox = client.new_inbox();
         let mut answers = client.subscribe(inbox.clone()).await.expect("a subscription");
         let (mut found, mut given_up) = (BTreeSet::new(), BTreeSet::new());
-        let is_done = |found: &BTreeSet<u64>| {
-            self.quiet.load(SeqCst) && found.len() as u64 >= self.taken.load(SeqCst)
-        };
-        while !is_done(&found) && Instant::now() < self.deadline {
+        let is_done =
+            || self.quiet.load(SeqCst) && self.read.load(SeqCst) >= self.taken.load(SeqCst);
+        while !is_done() && Instant::now() < self.deadline {
             let (subject, ask) =
                 ("$JS.API.CONSUMER.MSG.NEXT.S.C", r#"{"batch":50,"no_wait":true}"#);
             let sent = client.publish_with_reply(subject, inbox.clone(), ask.into());
@@ -119,6 +129,7 @@ impl<'a> Traffic<'a> {
                 client.publish(reply, "+ACK".into()).await.expect("it is sent");
             }
             client.flush().await.expect("it is sent");
+            self.read.store(found.len() as u64, SeqCst);
         }
         found
     }
