@@ -127,21 +127,22 @@ fn what_cannot_be_taken_back_takes_consent() {
 
 /// A stream `O`, and `L` that copies it.
 fn copied(how: &str) -> String {
-    format!(
-        "[streams.O]\nsubjects = [\"O.>\"]\nprevent_destroy = false\nallow_msg_ttl = true\n[streams.L]\n{how}\n"
-    )
+    let origin = "[streams.O]\nsubjects = [\"O.>\"]\nprevent_destroy = false\n";
+    format!("{origin}[streams.L]\n{how}\n")
+}
+
+/// A hundred messages of `O`, and `L` has copied them.
+fn hundred_copied(server: &Server) {
+    hundred_on(server, "O");
+    wait_for("it copies", || messages(server, "L") == 100);
 }
 
 #[test]
 fn a_mirror_that_becomes_a_stream_leaves_its_origin_for_good() {
     let before = &copied("mirror = { name = \"O\" }");
     let after = &copied("subjects = [\"L.>\"]");
-    let fill = |server: &Server| {
-        hundred_on(server, "O");
-        wait_for("it copies", || messages(server, "L") == 100);
-    };
     let (says, allow) = (&["not possible: it never mirrors again"], &["one-way=stream.L"]);
-    let loss = Loss { before, after, fill: &fill, says, allow };
+    let loss = Loss { before, after, fill: &hundred_copied, says, allow };
     let (server, _project) = loss.happens_on(server_since(PROMOTION));
     assert_eq!(messages(&server, "L"), 100);
     // One that takes no more is behind for good.
@@ -162,44 +163,40 @@ fn a_mirror_that_becomes_a_stream_leaves_its_origin_for_good() {
 
 #[test]
 fn an_origin_that_goes_leaves_its_copies_behind_for_good() {
-    let mirror = "[streams.L]\nmirror = { name = \"O\" }\n";
-    let before = &copied("mirror = { name = \"O\" }");
-    let fill = |server: &Server| {
-        hundred_on(server, "O");
-        wait_for("it copies", || messages(server, "L") == 100);
-    };
     let says = &[
         "deletes all 100 messages, with their stream",
         "`stream.L` copies it, and would never copy anything again",
         "safer: make a copy a stream of its own first",
     ];
     let allow = &["destroy=stream.O", "delivery=stream.O"];
-    let (server, project) = Loss { before, after: mirror, fill: &fill, says, allow }.happens();
-    assert_eq!((streams(&server), messages(&server, "L")), (vec!["L".to_owned()], 100));
-    // Another one of its name is copied by who begins with it, and by nobody else.
-    project.write_spec(&format!("{before}[streams.ANEW]\nmirror = {{ name = \"O\" }}\n"));
-    project.apply();
-    publish(&server, "O.1", 10);
-    wait_for("the new one copies", || messages(&server, "ANEW") == 10);
-    assert_eq!(messages(&server, "L"), 100);
+    for how in ["mirror = { name = \"O\" }", "sources = [{ name = \"O\" }]"] {
+        let (before, after) = (&copied(how), &format!("[streams.L]\n{how}\n"));
+        let loss = Loss { before, after, fill: &hundred_copied, says, allow };
+        let (server, project) = loss.happens();
+        assert_eq!((streams(&server), messages(&server, "L")), (vec!["L".to_owned()], 100));
+        // Another one of its name is copied by who begins with it, and by nobody else.
+        project.write_spec(&format!("{before}[streams.ANEW]\n{how}\n"));
+        project.apply();
+        publish(&server, "O.1", 10);
+        wait_for("the new one copies", || messages(&server, "ANEW") == 10);
+        assert_eq!(messages(&server, "L"), 100);
+    }
 }
 
 #[test]
 fn a_source_that_changes_is_copied_again() {
     let source =
         |it: &str| copied(&format!("sources = [{{ name = \"O\", filter_subject = \"{it}\" }}]"));
-    let fill = |server: &Server| {
-        hundred_on(server, "O");
-        wait_for("it copies", || messages(server, "L") == 100);
-    };
     let (before, after) = (&source("O.>"), &source("O.*"));
     let (says, allow) = (&["copies 100 messages again"], &["redelivery=stream.L"]);
-    let (server, _project) = Loss { before, after, fill: &fill, says, allow }.happens();
+    let (server, _project) = Loss { before, after, fill: &hundred_copied, says, allow }.happens();
     wait_for("it copies again", || messages(&server, "L") == 200);
 }
 
 #[test]
 fn lives_that_begin_to_count_end_at_once_where_they_are_over() {
+    let mortal = "prevent_destroy = false\nallow_msg_ttl = true\n";
+    let copied = |how: &str| copied(how).replace("prevent_destroy = false\n", mortal);
     let before = &copied("sources = [{ name = \"O\" }]");
     let after = &copied("sources = [{ name = \"O\" }]\nallow_msg_ttl = true");
     let fill = |server: &Server| {
