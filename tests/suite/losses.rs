@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::support::{
     client::{ask, is_taken, messages, publish, publish_mortal, stream, streams},
     loss::{LIMITS, Loss, filled, hundred, hundred_on, limited, read_by, take},
-    project::wait_for,
+    project::{Project, wait_for},
     server::{server, server_since, server_with},
 };
 
@@ -291,6 +291,22 @@ fn what_has_grown_since_it_was_planned_is_refused() {
     publish(&server, "L.1", 10);
     project.run(&["apply", "p"]).ended(0);
     assert_eq!(messages(&server, "L"), 10);
+}
+
+#[test]
+fn what_was_empty_when_it_was_planned_stays_once_it_holds_something() {
+    let server = server();
+    let mine = &format!("{LIMITS}prevent_destroy = false\n");
+    let project = Project::new(&server, mine);
+    project.apply();
+    for (after, number) in [(format!("{mine}storage = \"memory\""), 5), (String::new(), 10)] {
+        ask(&server, "STREAM.PURGE.L", &Value::Null);
+        project.write_spec(&after);
+        project.run(&["plan", "--out", "p"]).ended(0).says("Data: no message would be deleted.");
+        publish(&server, "L.1", number);
+        project.run(&["apply", "p"]).ended(1).says(&format!("now it is {number}"));
+        assert_eq!(messages(&server, "L"), number);
+    }
 }
 
 /// May look at streams and consumers, and at no message.
