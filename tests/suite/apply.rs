@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     client::{ask, create, meddle, messages, publish, stream, streams},
+    loss::limited,
     project::{Project, wait_for},
     server::server,
 };
@@ -89,15 +90,12 @@ fn what_is_live_and_wanted_is_adopted_as_it_is() {
 #[test]
 fn a_change_that_would_delete_messages_is_counted_and_stopped_until_it_is_allowed() {
     let server = server();
-    let project = Project::new(&server, "[streams.S]\nsubjects = [\"s\"]\n");
-    project.apply();
-    publish(&server, "s", 100);
-    project.write_spec("[streams.S]\nsubjects = [\"s\"]\nmax_msgs = 10\n");
+    let project = limited(&server);
     project.run(&["apply", "--auto-approve"]).ended(1).says("90 messages");
-    assert_eq!(messages(&server, "S"), 100);
-    let allow = ["apply", "--auto-approve", "--allow", "data-loss=stream.S"];
+    assert_eq!(messages(&server, "L"), 100);
+    let allow = ["apply", "--auto-approve", "--allow", "data-loss=stream.L"];
     project.run(&allow).ended(0).says("Data: 90 messages would be deleted by 1 action.");
-    assert_eq!(messages(&server, "S"), 10);
+    assert_eq!(messages(&server, "L"), 10);
     project.plans_empty();
 }
 

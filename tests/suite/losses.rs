@@ -10,81 +10,14 @@ use jsplan::{
 use serde_json::{Value, json};
 
 use crate::support::{
-    client::{self, acknowledge, ask, consumer, messages, publish, publish_mortal, pull, stream},
+    client::{ask, is_taken, messages, publish, publish_mortal, stream, streams},
+    loss::{LIMITS, Loss, filled, hundred, hundred_on, limited, read_by, take},
     project::{Project, wait_for},
     server::{server, server_since, server_with},
 };
 
-/// One change of what is there.
-struct Loss<'a> {
-    /// The spec before, and the spec after.
-    before: &'a str,
-    after: &'a str,
-    /// What happens between the two.
-    fill: &'a dyn Fn(&Server),
-    /// What the plan shows of it.
-    says: &'a [&'a str],
-    /// What it takes to do it.
-    allow: &'a [&'a str],
-}
-
-impl Loss<'_> {
-    /// Plans it, is refused it and does it; gives what there is then.
-    #[track_caller]
-    fn happens(&self) -> (Server, Project) {
-        self.happens_on(server())
-    }
-
-    #[track_caller]
-    fn happens_on(&self, server: Server) -> (Server, Project) {
-        let project = Project::new(&server, self.before);
-        project.apply();
-        (self.fill)(&server);
-        project.write_spec(self.after);
-        let plan = project.run(&["plan"]).ended(1);
-        let plan = self.says.iter().fold(plan, |plan, it| plan.says(it));
-        self.allow.iter().fold(plan, |plan, it| plan.says(&format!("--allow {it}")));
-        let before = everything(&server);
-        project.run(&["apply", "--auto-approve"]).ended(1);
-        assert_eq!(everything(&server), before, "nothing happens without consent");
-        let allow = self.allow.iter().flat_map(|it| ["--allow", it]);
-        let words: Vec<_> = ["apply", "--auto-approve"].into_iter().chain(allow).collect();
-        project.run(&words).ended(0);
-        (server, project)
-    }
-
-    /// Does it, and expects so many messages of stream `L` to be left.
-    #[track_caller]
-    fn leaves(&self, left: u64) -> (Server, Project) {
-        let (server, project) = self.happens();
-        wait_for("it takes effect", || messages(&server, "L") <= left);
-        assert_eq!(messages(&server, "L"), left);
-        (server, project)
-    }
-}
-
-/// Every stream and consumer, without what changes by itself.
-fn everything(server: &Server) -> Vec<Value> {
-    let of = |stream: &String| {
-        let info = ask(server, &format!("STREAM.INFO.{stream}"), &Value::Null);
-        let list = ask(server, &format!("CONSUMER.LIST.{stream}"), &Value::Null);
-        let place = |it: &Value| {
-            let sequences = json!([it["delivered"]["stream_seq"], it["ack_floor"]["stream_seq"]]);
-            json!([it["config"], sequences, it["num_pending"], it["num_ack_pending"]])
-        };
-        let consumers: Vec<_> =
-            list["consumers"].as_array().into_iter().flatten().map(place).collect();
-        json!([info["config"], info["state"]["messages"], info["created"], consumers])
-    };
-    client::streams(server).iter().map(of).collect()
-}
-
-/// Ten messages on each of ten subjects of `L`.
-fn hundred(server: &Server) {
-    (0..10).for_each(|it| publish(server, &format!("L.{it}"), 10));
-}
-
-const LIMITS: &str = "[streams.L]\nsubjects = [\"L.>\"]\nduplicate_window = \"100ms\"\n";
+/// A mirror may become a stream of its own.
+const PROMOTION: Release = Release(2, 12, 0);
 
 /// A stream and a change of it, a hundred messages between the two.
 #[track_caller]
@@ -101,6 +34,8 @@ fn limits_that_are_lowered_delete_what_is_beyond_them() {
     lowered("", "max_msgs = 10", &["deletes the 90 oldest of 100 messages"], 10);
     // A record of a file takes 30 bytes beside subject and payload.
     lowered("", "max_bytes = 1000", &["deletes the 77 oldest of 100 messages"], 23);
+    let (memory, small) = ("storage = \"memory\"", "storage = \"memory\"\nmax_bytes = 1000");
+    lowered(memory, small, &["deletes the 65 oldest of 100 messages"], 35);
     lowered("", "max_msgs_per_subject = 1", &["deletes 90 of 100 messages"], 10);
     let each = "discard = \"new\"\nmax_msgs_per_subject = 10\ndiscard_new_per_subject = true";
     let fewer = "discard = \"new\"\nmax_msgs_per_subject = 3\ndiscard_new_per_subject = true";
@@ -126,17 +61,17 @@ fn an_age_deletes_what_is_older_now_and_the_rest_as_it_gets_there() {
     let says = &["deletes all 100 messages", "Data: 100 messages would be deleted by 1 action."];
     let allow = &["data-loss=stream.L"];
     Loss { before: LIMITS, after, fill: &fill, says, allow }.leaves(0);
-    let after = &format!("{LIMITS}max_age = \"1h\"");
-    let says = &["deletes all 100 messages within 1h"];
-    Loss { before: LIMITS, after, fill: &hundred, says, allow }.leaves(100);
+    let after = &format!("{LIMITS}max_age = \"10s\"");
+    let says = &["deletes all 100 messages within 10s"];
+    let (server, project) = Loss { before: LIMITS, after, fill: &hundred, says, allow }.happens();
+    wait_for("they get as old", || messages(&server, "L") == 0);
+    project.plans_empty();
 }
 
 #[test]
 fn a_limit_that_refuses_deletes_nothing_until_it_gives_way() {
     let server = server();
-    let project = Project::new(&server, LIMITS);
-    project.apply();
-    hundred(&server);
+    let project = filled(&server);
     project.write_spec(&format!("{LIMITS}max_msgs = 10\ndiscard = \"new\""));
     project.run(&["plan"]).ended(0).says("new messages are refused").says("no message would be");
     project.apply();
@@ -149,20 +84,6 @@ fn a_limit_that_refuses_deletes_nothing_until_it_gives_way() {
     assert_eq!(messages(&server, "L"), 10);
 }
 
-/// A stream with consumers: name, filter and so many messages that it takes and acknowledges.
-fn read_by(retention: &str, readers: &[(&str, &str)]) -> String {
-    let mut spec = format!("{LIMITS}retention = \"{retention}\"\n");
-    for (name, filter) in readers {
-        spec += &format!("[streams.L.consumers.{name}]\nack_policy = \"explicit\"\n");
-        spec += &format!("filter_subject = \"{filter}\"\nprevent_destroy = false\n");
-    }
-    spec
-}
-
-fn take(server: &Server, name: &str, number: usize) {
-    acknowledge(server, &pull(server, "L", name, number));
-}
-
 #[test]
 fn interest_deletes_what_no_consumer_waits_for() {
     let nobody = &format!("{LIMITS}retention = \"interest\"");
@@ -171,6 +92,8 @@ fn interest_deletes_what_no_consumer_waits_for() {
     let loss = Loss { before: LIMITS, after: nobody, fill: &hundred, says, allow };
     let (server, _project) = loss.happens_on(server_since(Release(2, 15, 0)));
     assert_eq!(messages(&server, "L"), 0);
+    publish(&server, "L.1", 5);
+    assert_eq!(messages(&server, "L"), 0, "acknowledged and not stored");
     let (before, after) = (&read_by("limits", &[("R", ">")]), &read_by("interest", &[("R", ">")]));
     let fill = |server: &Server| {
         hundred(server);
@@ -181,113 +104,10 @@ fn interest_deletes_what_no_consumer_waits_for() {
     // What nobody matches is neither deleted nor delivered.
     let (before, after) =
         (&read_by("limits", &[("R", "L.1")]), &read_by("interest", &[("R", "L.1")]));
-    let (says, allow) = (&["90"], &["delivery=stream.L"]);
-    Loss { before, after, fill: &hundred, says, allow }.leaves(100);
-}
-
-#[test]
-fn a_consumer_of_interest_takes_its_messages_along() {
-    let both = &[("R", ">"), ("S", ">")];
-    let none = &read_by("interest", &[]);
-    let before = &read_by("interest", &both[..1]);
-    let (says, allow) = (&["100 messages"], &["data-loss=consumer.L.R"]);
-    let loss = Loss { before, after: none, fill: &hundred, says, allow };
-    loss.leaves(0);
-    let fill = |server: &Server| {
-        (0..3).for_each(|_| hundred(server));
-        take(server, "R", 40);
-        take(server, "S", 120);
-    };
-    let (before, after) = (&read_by("interest", both), &read_by("interest", &both[1..]));
-    let loss = Loss { before, after, fill: &fill, says: &["deletes 80 of 260 messages"], allow };
-    loss.leaves(180);
-    let (before, after) =
-        (&read_by("interest", &[("R", "L.>")]), &read_by("interest", &[("R", "L.1")]));
-    let loss = Loss { before, after, fill: &hundred, says: &["deletes 90 of 100"], allow };
-    loss.leaves(10);
-}
-
-#[test]
-fn a_work_queue_forgets_nothing_and_delivers_again() {
-    let before = &read_by("workqueue", &[("R", "L.>")]);
-    let fill = |server: &Server| {
-        hundred(server);
-        pull(server, "L", "R", 10);
-    };
-    let after = &read_by("workqueue", &[("R", "L.1")]);
-    let (says, allow) = (&["90"], &["delivery=consumer.L.R"]);
-    Loss { before, after, fill: &hundred, says, allow }.leaves(100);
-    let after = &read_by("workqueue", &[]);
-    let says = &["delivers 10 of 100 messages again", "forgets its position"];
-    let allow = &["redelivery=consumer.L.R", "destroy=consumer.L.R"];
-    Loss { before, after, fill: &fill, says, allow }.leaves(100);
-}
-
-#[test]
-fn a_filter_that_moves_skips_what_is_behind_the_position() {
-    let fill = |server: &Server| {
-        for _ in 0..30 {
-            publish(server, "L.1", 1);
-            publish(server, "L.2", 1);
-        }
-        take(server, "R", 29);
-    };
-    let (before, after) =
-        (&read_by("limits", &[("R", "L.1")]), &read_by("limits", &[("R", "L.2")]));
-    // It may have looked as far as the next one on `L.1`, which no server tells.
-    let (says, allow) = (&["skips at most 29 of 60 messages"], &["delivery=consumer.L.R"]);
-    let (server, _project) = Loss { before, after, fill: &fill, says, allow }.happens();
-    assert_eq!(pull(&server, "L", "R", 100).len(), 2, "28 of those on `L.2` are skipped");
-    // A filter that widens does not go back either.
-    let fill = |server: &Server| {
-        hundred(server);
-        take(server, "R", 5);
-    };
-    let (before, after) =
-        (&read_by("limits", &[("R", "L.5")]), &read_by("limits", &[("R", "L.>")]));
-    let (server, _project) =
-        Loss { before, after, fill: &fill, says: &["messages behind its position"], allow }
-            .happens();
-    assert_eq!(consumer(&server, "L", "R")["num_pending"], 45);
-}
-
-#[test]
-fn a_consumer_that_begins_elsewhere_skips_or_delivers_again() {
-    let spec = |start: &str| {
-        format!(
-            "{LIMITS}[streams.L.consumers.R]\nack_policy = \"explicit\"\n\
-             deliver_policy = \"{start}\"\nprevent_destroy = false\n"
-        )
-    };
-    let fill = |server: &Server| {
-        hundred(server);
-        take(server, "R", 70);
-    };
-    let (all, new) = (&spec("all"), &spec("new"));
-    let (says, allow) = (&["30 messages"], &["delivery=consumer.L.R"]);
-    let (server, _project) = Loss { before: all, after: new, fill: &fill, says, allow }.happens();
-    assert_eq!(consumer(&server, "L", "R")["num_pending"], 0);
-    let fill = |server: &Server| {
-        hundred(server);
-        take(server, "R", 40);
-    };
-    let allow = &["redelivery=consumer.L.R"];
-    let (server, _project) =
-        Loss { before: new, after: all, fill: &fill, says: &["40"], allow }.happens();
-    assert_eq!(consumer(&server, "L", "R")["num_pending"], 100);
-}
-
-#[test]
-fn a_durable_that_may_lapse_takes_its_position_along() {
-    let before = &read_by("limits", &[("R", "L.>")]);
-    let after = &format!("{before}inactive_threshold = \"1h\"\n");
-    let fill = |server: &Server| {
-        hundred(server);
-        take(server, "R", 40);
-    };
-    let (says, allow) =
-        (&["skips 60 of 100 messages after 1h of disuse"], &["delivery=consumer.L.R"]);
-    Loss { before, after, fill: &fill, says, allow }.leaves(100);
+    let (says, allow) = (&["90 of 100 messages"], &["delivery=stream.L"]);
+    let (server, _project) = Loss { before, after, fill: &hundred, says, allow }.leaves(100);
+    take(&server, "R", 100);
+    wait_for("what was delivered goes", || messages(&server, "L") == 90);
 }
 
 #[test]
@@ -295,47 +115,88 @@ fn what_cannot_be_taken_back_takes_consent() {
     let allow = &["one-way=stream.L"];
     for field in ["sealed", "deny_delete", "deny_purge"] {
         let after = &format!("{LIMITS}{field} = true");
-        let loss = Loss { before: LIMITS, after, fill: &hundred, says: &["not possible"], allow };
-        let (server, _project) = loss.leaves(100);
+        let says = &[&*format!("not possible: `{field}` cannot be taken back by an update")];
+        let loss = Loss { before: LIMITS, after, fill: &hundred, says, allow };
+        let (server, project) = loss.leaves(100);
         assert_eq!(stream(&server, "L")[field], true);
+        project.write_spec(LIMITS);
+        project.allowing(&["apply", "--auto-approve"], allow).ended(1).says("error[replacement]");
+        assert_eq!((&stream(&server, "L")[field], messages(&server, "L")), (&json!(true), 100));
     }
 }
 
 /// A stream `O`, and `L` that copies it.
 fn copied(how: &str) -> String {
-    format!(
-        "[streams.O]\nsubjects = [\"O.>\"]\nprevent_destroy = false\nallow_msg_ttl = true\n[streams.L]\n{how}\n"
-    )
+    let origin = "[streams.O]\nsubjects = [\"O.>\"]\nprevent_destroy = false\n";
+    format!("{origin}[streams.L]\n{how}\n")
+}
+
+/// A hundred messages of `O`, and `L` has copied them.
+fn hundred_copied(server: &Server) {
+    hundred_on(server, "O");
+    wait_for("it copies", || messages(server, "L") == 100);
 }
 
 #[test]
 fn a_mirror_that_becomes_a_stream_leaves_its_origin_for_good() {
     let before = &copied("mirror = { name = \"O\" }");
     let after = &copied("subjects = [\"L.>\"]");
+    let (says, allow) = (&["not possible: it never mirrors again"], &["one-way=stream.L"]);
+    let loss = Loss { before, after, fill: &hundred_copied, says, allow };
+    let (server, _project) = loss.happens_on(server_since(PROMOTION));
+    assert_eq!(messages(&server, "L"), 100);
+    // One that takes no more is behind for good.
+    let full = "max_msgs = 10\ndiscard = \"new\"";
+    let before = &copied(&format!("{full}\nmirror = {{ name = \"O\" }}"));
+    let after = &copied(&format!("{full}\nsubjects = [\"L.>\"]"));
     let fill = |server: &Server| {
-        (0..10).for_each(|it| publish(server, &format!("O.{it}"), 10));
-        wait_for("it copies", || messages(server, "L") == 100);
+        hundred_on(server, "O");
+        wait_for("it copies what it may", || messages(server, "L") == 10);
     };
-    let (says, allow) = (&["not possible"], &["one-way=stream.L"]);
-    Loss { before, after, fill: &fill, says, allow }.leaves(100);
+    let says = &["leaves 90 messages behind: what was not copied from `O` yet"];
+    let allow = &["data-loss=stream.L", "one-way=stream.L"];
+    let loss = Loss { before, after, fill: &fill, says, allow };
+    let (server, project) = loss.happens_on(server_since(PROMOTION));
+    assert_eq!(messages(&server, "L"), 10);
+    project.plans_empty();
+}
+
+#[test]
+fn an_origin_that_goes_leaves_its_copies_behind_for_good() {
+    let says = &[
+        "deletes all 100 messages, with their stream",
+        "`stream.L` copies it, and would never copy anything again",
+        "safer: make a copy a stream of its own first",
+    ];
+    let allow = &["destroy=stream.O", "delivery=stream.O"];
+    for how in ["mirror = { name = \"O\" }", "sources = [{ name = \"O\" }]"] {
+        let (before, after) = (&copied(how), &format!("[streams.L]\n{how}\n"));
+        let loss = Loss { before, after, fill: &hundred_copied, says, allow };
+        let (server, project) = loss.happens();
+        assert_eq!((streams(&server), messages(&server, "L")), (vec!["L".to_owned()], 100));
+        // Another one of its name is copied by who begins with it, and by nobody else.
+        project.write_spec(&format!("{before}[streams.ANEW]\n{how}\n"));
+        project.apply();
+        publish(&server, "O.1", 10);
+        wait_for("the new one copies", || messages(&server, "ANEW") == 10);
+        assert_eq!(messages(&server, "L"), 100);
+    }
 }
 
 #[test]
 fn a_source_that_changes_is_copied_again() {
     let source =
         |it: &str| copied(&format!("sources = [{{ name = \"O\", filter_subject = \"{it}\" }}]"));
-    let fill = |server: &Server| {
-        (0..10).for_each(|it| publish(server, &format!("O.{it}"), 10));
-        wait_for("it copies", || messages(server, "L") == 100);
-    };
     let (before, after) = (&source("O.>"), &source("O.*"));
-    let (says, allow) = (&["100 messages"], &["redelivery=stream.L"]);
-    let (server, _project) = Loss { before, after, fill: &fill, says, allow }.happens();
+    let (says, allow) = (&["copies 100 messages again"], &["redelivery=stream.L"]);
+    let (server, _project) = Loss { before, after, fill: &hundred_copied, says, allow }.happens();
     wait_for("it copies again", || messages(&server, "L") == 200);
 }
 
 #[test]
 fn lives_that_begin_to_count_end_at_once_where_they_are_over() {
+    let mortal = "prevent_destroy = false\nallow_msg_ttl = true\n";
+    let copied = |how: &str| copied(how).replace("prevent_destroy = false\n", mortal);
     let before = &copied("sources = [{ name = \"O\" }]");
     let after = &copied("sources = [{ name = \"O\" }]\nallow_msg_ttl = true");
     let fill = |server: &Server| {
@@ -344,17 +205,81 @@ fn lives_that_begin_to_count_end_at_once_where_they_are_over() {
         wait_for("they end in the origin", || messages(server, "O") == 5);
         wait_for("it copies", || messages(server, "L") == 15);
     };
-    let (says, allow) = (&["10"], &["data-loss=stream.L", "one-way=stream.L"]);
+    let (says, allow) =
+        (&["deletes 10 of 15 messages"], &["data-loss=stream.L", "one-way=stream.L"]);
     Loss { before, after, fill: &fill, says, allow }.leaves(5);
+}
+
+#[test]
+fn a_subject_that_is_given_up_finds_no_stream_any_more() {
+    let stream = |subjects: &str| format!("[streams.L]\n{subjects}\n");
+    let (all, one, other) = ("subjects = [\"L.>\"]", "subjects = [\"L.1\"]", "subjects = [\"M\"]");
+    // Without any it takes what is published under its own name.
+    for (after, says) in [(one, "90 of 100 messages"), (other, "all 100"), ("", "all 100")] {
+        let (before, after) = (&stream(all), &stream(after));
+        let says = &[says, "such messages would find no stream any more"];
+        let loss = Loss { before, after, fill: &hundred, says, allow: &["delivery=stream.L"] };
+        let (server, project) = loss.leaves(100);
+        assert!(!is_taken(&server, "L.2"), "{after}");
+        project.plans_empty();
+    }
+}
+
+#[test]
+fn a_shorter_history_of_a_bucket_deletes_what_is_beyond_it() {
+    let fill = |server: &Server| hundred_on(server, "$KV.B");
+    let (before, after) = ("[kv.B]\nhistory = 10\n", "[kv.B]\nhistory = 1\n");
+    let says = &["deletes 90 of 100 messages", "beyond `history`"];
+    let loss = Loss { before, after, fill: &fill, says, allow: &["data-loss=kv.B"] };
+    let (server, project) = loss.happens();
+    assert_eq!(messages(&server, "KV_B"), 10);
+    project.plans_empty();
+}
+
+#[test]
+fn a_stream_goes_only_where_its_protection_went_before_it_and_with_consent() {
+    let server = server();
+    let protected = |it: bool| format!("{LIMITS}sealed = true\nprevent_destroy = {it}");
+    let project = filled(&server);
+    project.write_spec(&protected(true));
+    project.apply_allowing(&["one-way=stream.L"]);
+    let destroy = &["destroy=stream.L"];
+    // The state still protects what the spec does not name any more.
+    project.write_spec("");
+    let refused = project.allowing(&["apply", "--auto-approve"], destroy).ended(1);
+    refused.says("error[protected]").says("has `prevent_destroy = true`");
+    assert_eq!(messages(&server, "L"), 100);
+    let before = &protected(false);
+    project.write_spec(before);
+    project.apply();
+    project.write_spec("");
+    project.run(&["plan"]).ended(1).says("deletes all 100 messages, with their stream");
+    project.run(&["apply", "--auto-approve"]).ended(1).says("--allow destroy=stream.L");
+    assert_eq!(messages(&server, "L"), 100, "no seal keeps the server from deleting it");
+    project.apply_allowing(destroy);
+    assert!(streams(&server).is_empty());
+}
+
+#[test]
+fn no_consent_replaces_a_stream_that_holds_messages() {
+    let server = server();
+    let project = filled(&server);
+    let changes = ["storage = \"memory\"", "retention = \"workqueue\"", "first_seq = 500"];
+    for change in changes {
+        project.write_spec(&format!("{LIMITS}prevent_destroy = false\n{change}"));
+        let consents = ["data-loss=stream.L", "destroy=stream.L", "delivery=stream.L"];
+        for arguments in [&["plan"][..], &["apply", "--auto-approve"]] {
+            let refused = project.allowing(arguments, &consents).ended(1);
+            refused.says("deletes all 100 messages, with their stream").says("error[replacement]");
+        }
+        assert_eq!(messages(&server, "L"), 100, "{change}");
+    }
 }
 
 #[test]
 fn what_has_grown_since_it_was_planned_is_refused() {
     let server = server();
-    let project = Project::new(&server, LIMITS);
-    project.apply();
-    hundred(&server);
-    project.write_spec(&format!("{LIMITS}max_msgs = 10"));
+    let project = limited(&server);
     project.run(&["plan", "--out", "p", "--allow", "data-loss=stream.L"]).ended(0);
     publish(&server, "L.1", 10);
     let refused = project.run(&["apply", "p"]).ended(1);
@@ -366,6 +291,22 @@ fn what_has_grown_since_it_was_planned_is_refused() {
     publish(&server, "L.1", 10);
     project.run(&["apply", "p"]).ended(0);
     assert_eq!(messages(&server, "L"), 10);
+}
+
+#[test]
+fn what_was_empty_when_it_was_planned_stays_once_it_holds_something() {
+    let server = server();
+    let mine = &format!("{LIMITS}prevent_destroy = false\n");
+    let project = Project::new(&server, mine);
+    project.apply();
+    for (after, number) in [(format!("{mine}storage = \"memory\""), 5), (String::new(), 10)] {
+        ask(&server, "STREAM.PURGE.L", &Value::Null);
+        project.write_spec(&after);
+        project.run(&["plan", "--out", "p"]).ended(0).says("Data: no message would be deleted.");
+        publish(&server, "L.1", number);
+        project.run(&["apply", "p"]).ended(1).says(&format!("now it is {number}"));
+        assert_eq!(messages(&server, "L"), number);
+    }
 }
 
 /// May look at streams and consumers, and at no message.
@@ -382,9 +323,7 @@ jetstream {}"#;
 #[test]
 fn who_may_not_read_counts_by_what_streams_say_and_names_what_is_denied() {
     let server = server_with(PLANNER);
-    let project = Project::new(&server, LIMITS);
-    project.apply();
-    hundred(&server);
+    let project = filled(&server);
     let url = server.url().replace("//", "//planner:p@");
     let plan = |change: &str, consent: &str| {
         project.write_spec(&format!("{LIMITS}{change}"));
@@ -409,9 +348,7 @@ fn who_may_not_read_counts_by_what_streams_say_and_names_what_is_denied() {
 #[test]
 fn counting_leaves_nothing_behind() {
     let server = server();
-    let project = Project::new(&server, LIMITS);
-    project.apply();
-    hundred(&server);
+    let project = filled(&server);
     project.write_spec(&format!("{LIMITS}max_bytes = 1000"));
     project.run(&["plan"]).ended(1).says("deletes the 77 oldest");
     assert_eq!(ask(&server, "STREAM.INFO.L", &Value::Null)["state"]["consumer_count"], 0);

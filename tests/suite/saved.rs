@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     client::{ask, create, create_consumer, meddle, messages, publish, stream, streams},
+    loss::limited,
     project::Project,
     server::{server, server_with},
 };
@@ -179,19 +180,16 @@ fn only_the_plan_that_is_expected_is_applied_saved_or_not() {
 #[test]
 fn consent_changes_the_id_and_is_in_the_file() {
     let server = server();
-    let project = Project::new(&server, "[streams.S]\nsubjects = [\"s\"]\n");
-    project.apply();
-    publish(&server, "s", 100);
-    project.write_spec("[streams.S]\nsubjects = [\"s\"]\nmax_msgs = 10\n");
+    let project = limited(&server);
     project.run(&["plan", "--out", "saved"]).ended(1);
     let blocked = id(&project);
-    project.run(&["plan", "--out", "saved", "--allow", "data-loss=stream.S"]).ended(0);
+    project.run(&["plan", "--out", "saved", "--allow", "data-loss=stream.L"]).ended(0);
     assert_ne!(id(&project), blocked);
     let plan: Value = serde_json::from_str(&project.read("saved")).expect("a plan is JSON");
-    assert_eq!(plan["consent"], json!(["data-loss=stream.S"]));
-    project.run(&["show", "saved"]).ended(0).says("(allowed with --allow data-loss=stream.S)");
+    assert_eq!(plan["consent"], json!(["data-loss=stream.L"]));
+    project.run(&["show", "saved"]).ended(0).says("(allowed with --allow data-loss=stream.L)");
     project.run(&["apply", "saved"]).ended(0);
-    assert_eq!(messages(&server, "S"), 10);
+    assert_eq!(messages(&server, "L"), 10);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 pub(crate) mod client;
 pub(crate) mod identity;
+pub(crate) mod loss;
 pub(crate) mod project;
 pub(crate) mod proxy;
 pub(crate) mod server;

@@ -105,6 +105,19 @@ pub(crate) fn publish(server: &Server, subject: &str, count: u64) {
     });
 }
 
+/// Whether any stream takes what is published there.
+pub(crate) fn is_taken(server: &Server, subject: &str) -> bool {
+    use async_nats::RequestErrorKind::NoResponders;
+    run(async {
+        let Client(client) = Client::connect(server.url()).await;
+        match client.request(subject.to_owned(), "".into()).await {
+            Ok(_) => true,
+            Err(error) if error.kind() == NoResponders => false,
+            Err(error) => panic!("{error}"),
+        }
+    })
+}
+
 /// What the server did for its clients while something went on: each request with its answer.
 pub(crate) fn audited(server: &Server, act: impl FnOnce() + Send) -> Vec<(String, Value)> {
     const LAST: &str = "$JS.API.STREAM.INFO.THE_LAST";
