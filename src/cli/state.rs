@@ -15,6 +15,7 @@ use crate::{
         store::{self, Lock, Store},
         who,
     },
+    mark::Mark,
     rebuild, render,
     state::{LastApply, State},
     target,
@@ -173,8 +174,13 @@ pub(crate) fn by_hand(operation: &str) -> LastApply {
 
 fn remove(state: &mut State, address: &str) -> Result<String, Failure> {
     let address = owned(state, address)?;
-    state.resources.remove(&address);
-    Ok(format!("{address} was let go of; it stays on the server."))
+    let marked = state.resources.remove(&address).and_then(|it| Mark::on(&it.config())).is_some();
+    let mark = if marked {
+        format!(", with its mark: another state takes it with `--allow takeover={address}`")
+    } else {
+        String::new()
+    };
+    Ok(format!("{address} was let go of; it stays on the server{mark}."))
 }
 
 fn rename(state: &mut State, from: &str, to: &str) -> Result<String, Failure> {

@@ -55,6 +55,8 @@ fn what_another_state_owns_is_taken_only_where_that_is_allowed() {
     let refused = first.run(&["apply", "--auto-approve"]).ended(1);
     refused.says("another state owns it too").says("jsplan state rm");
     first.run(&["plan", "--destroy"]).ended(1).says("takeover=stream.S");
+    let gone = first.run(&["state", "rm", "stream.S"]).ended(0);
+    gone.says("another state takes it with `--allow takeover=stream.S`");
 }
 
 #[test]
