@@ -194,10 +194,10 @@ impl Failure {
             store::Error::OtherEnvironment { .. } => {
                 "check `--env`, or put the file back where it belongs"
             }
-            store::Error::Locked { holder: Some(holder), outlives: true, .. } => {
+            store::Error::Locked { holder: Some(holder), outlives: true, environment } => {
                 let help = format!(
                     "wait for it to end, with `--lock-timeout 5m` for one; if its holder is gone: \
-                     `jsplan force-unlock {}`",
+                     `jsplan force-unlock {} --env {environment}`",
                     holder.id
                 );
                 return Self::from(error).help(help);
