@@ -30,10 +30,10 @@ fn send(child: &Child, signal: Signal) {
 
 /// Reads what a child says until it says this.
 fn hear(said: &mut impl std::io::BufRead, text: &str) {
-    let mut line = String::new();
-    while !line.contains(text) {
-        line.clear();
-        assert!(said.read_line(&mut line).expect("it is text") > 0, "it never says `{text}`");
+    let mut all = String::new();
+    while !all.contains(text) {
+        let more = said.read_line(&mut all).expect("it is text");
+        assert!(more > 0, "it never says `{text}`: {all}");
     }
 }
 
