@@ -2,7 +2,7 @@
 
 use std::{
     fmt, fs,
-    io::Write as _,
+    io::{Read as _, Write as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -200,12 +200,43 @@ impl Project {
 
     /// Runs jsplan on a terminal of its own, with this typed into it.
     pub(crate) fn run_on_terminal(&self, arguments: &[&str], typed: &str) -> Output {
+        let mut child = self.start_on_terminal(arguments);
+        let mut input = child.stdin.take().expect("it was piped");
+        input.write_all(typed.as_bytes()).expect("it listens");
+        drop(input);
+        Output::ending(child)
+    }
+
+    /// The same, typed once this is on the terminal.
+    pub(crate) fn answer_on_terminal(
+        &self,
+        arguments: &[&str],
+        question: &str,
+        typed: &str,
+    ) -> Output {
+        let mut child = self.start_on_terminal(arguments);
+        let mut output = child.stdout.take().expect("it was piped");
+        let mut seen = Vec::new();
+        while !String::from_utf8_lossy(&seen).contains(question) {
+            let mut byte = [0];
+            output.read_exact(&mut byte).expect("it asks");
+            seen.push(byte[0]);
+        }
+        let mut input = child.stdin.take().expect("it was piped");
+        input.write_all(typed.as_bytes()).expect("it listens");
+        drop(input);
+        output.read_to_end(&mut seen).expect("it ends");
+        let ended = Output::ending(child);
+        Output { stdout: String::from_utf8(seen).expect("jsplan writes UTF-8"), ..ended }
+    }
+
+    fn start_on_terminal(&self, arguments: &[&str]) -> Child {
         let plain = self.command(arguments, &self.url);
         let mut line = format!("exec {JSPLAN:?}");
         for argument in plain.get_args() {
             line += &format!(" {argument:?}");
         }
-        let mut child = Command::new("script")
+        Command::new("script")
             .args(["--quiet", "--return", "--command", &line, "/dev/null"])
             .current_dir(self.folder.path())
             .env("NO_COLOR", "1")
@@ -214,11 +245,7 @@ impl Project {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .expect("`script` gives a terminal");
-        let mut input = child.stdin.take().expect("it was piped");
-        input.write_all(typed.as_bytes()).expect("it listens");
-        drop(input);
-        Output::of(child.wait_with_output().expect("it ends"))
+            .expect("`script` gives a terminal")
     }
 
     /// Starts jsplan and does not wait for it.
