@@ -55,6 +55,7 @@ fn whenever_the_connection_is_cut_the_apply_ends_as_planned() {
 #[test]
 fn whenever_the_server_is_killed_and_comes_back_the_apply_ends_as_planned() {
     at_each(1, |work, number, loss| {
+        work.remembers();
         let (kill, restart) = (work.kill(), work.restart());
         at(&work.proxy, number, loss, move || {
             kill();
@@ -97,6 +98,7 @@ fn what_lasts_longer_than_the_patience_ends_the_apply_in_time_and_the_next_one_f
     }
     each(cases, |(outage, request, loss)| {
         let work = Work::new();
+        work.remembers();
         let kill = work.kill();
         let act = move || match outage {
             Outage::Silence => Then::Hold,
