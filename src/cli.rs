@@ -243,7 +243,8 @@ fn dispatch(cli: Cli, terminal: Terminal) -> Result<Exit, Failure> {
         Command::Fmt(args) => fmt::run(&project, &args),
         Command::Plan(args) => crate::io::run(plan::run(&project, &args)),
         Command::Apply(args) => {
-            crate::io::run(crate::io::ending_at_the_second(apply::run(&project, &args)))
+            let leaves = || lock::tell_left(&project);
+            crate::io::run(crate::io::ending_at_the_second(apply::run(&project, &args), leaves))
         }
         Command::Drift(args) => crate::io::run(drift::run(&project, &args)),
         Command::Import(args) => crate::io::run(import::run(&project, &args)),

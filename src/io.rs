@@ -88,18 +88,23 @@ pub(crate) async fn unless_interrupted<T>(
 }
 
 /// Runs a future that sees to the first Ctrl-C itself, wherever it is by then; so it does where the
-/// process is asked to end. The second ends the process on the spot, with the code of the signal.
+/// process is asked to end. The second ends the process on the spot, with the code of the signal,
+/// once it is said what that leaves behind.
 #[expect(
     clippy::disallowed_methods,
     reason = "who asks twice wants no order; locks and files end with the process"
 )]
-pub(crate) async fn ending_at_the_second<T>(future: impl Future<Output = T>) -> T {
+pub(crate) async fn ending_at_the_second<T>(
+    future: impl Future<Output = T>,
+    leaves: impl FnOnce(),
+) -> T {
     let (asked, seen) = watch::channel(false);
     let ends = async {
         let mut signals = Signals::listen();
         signals.next().await;
         asked.send_replace(true);
         let code = signals.next().await;
+        leaves();
         std::process::exit(code)
     };
     tokio::select! {

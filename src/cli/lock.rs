@@ -61,7 +61,20 @@ pub(crate) async fn take(
     const NOTICED: Duration = Duration::from_millis(400);
     let say = || project.terminal.say(&render::talk::acquiring());
     let lock = store.lock_within(operation, patience.longest());
-    clock::remarked(lock, NOTICED, say).await.map_err(Failure::of_store)
+    let lock = clock::remarked(lock, NOTICED, say).await.map_err(Failure::of_store)?;
+    if store.outlives_holders() {
+        project.outliving.get_or_init(|| lock.id().to_owned());
+    }
+    Ok(lock)
+}
+
+/// Says which lock a process leaves behind that ends on the spot.
+pub(crate) fn tell_left(project: &Project) {
+    let (Some(id), Ok(environment)) = (project.outliving.get(), project.environment()) else {
+        return;
+    };
+    let options = project.options(&environment);
+    project.terminal.say(&render::talk::left_locked(&options, id));
 }
 
 /// Says how the lock stands.

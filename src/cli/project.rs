@@ -37,6 +37,8 @@ pub(crate) struct Project {
     /// The spec, where it was read to know where its state is.
     spec: RefCell<Option<spec::Loaded>>,
     store: OnceCell<Store>,
+    /// The id of the lock that stays where this process is cut short.
+    pub(super) outliving: OnceCell<String>,
     /// Whether it was said that others may write into the folder of the state.
     warned: Cell<bool>,
 }
@@ -59,6 +61,7 @@ impl Project {
             is_staged: false,
             spec: RefCell::default(),
             store: OnceCell::new(),
+            outliving: OnceCell::new(),
             warned: Cell::new(false),
         }
     }

@@ -91,15 +91,17 @@ pub(crate) async fn apply(
                 .map(|(number, it)| told(session, mark.as_ref(), (number, it), &long));
             in_flight.extend(begun);
             let first = tokio::select! {
-                ended = in_flight.next() => ended,
-                Some(event) = still.recv() => {
-                    walk.tell(event);
-                    continue;
-                }
+                // A step may end for the same reason, and then the reason is said first.
+                biased;
                 () = &mut interrupted, if !walk.is_interrupted() => {
                     walk.interrupt();
                     continue;
                 }
+                Some(event) = still.recv() => {
+                    walk.tell(event);
+                    continue;
+                }
+                ended = in_flight.next() => ended,
             };
             let Some(first) = first else { break };
             walk.end(first);

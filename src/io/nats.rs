@@ -86,8 +86,9 @@ pub async fn connect(connection: &Connection, name: &str) -> Result<Session, Err
         sender.send_modify(|it| it.note(&event));
         async {}
     });
-    // The client gives a silent connection up at the third ping: a frozen server is left for another
-    // one after the wait for an answer is over, and not minutes later.
+    // The client gives a connection up at the third ping in silence, after one and a half times the
+    // wait for an answer: a frozen server is left for another one soon after that, and not minutes
+    // later. A server that is only busy fails a request first, which loses nothing but the answer.
     let options = options
         .ping_interval(route.timeout / 2)
         .reconnect_delay_callback(|tries| RECONNECT.min(Duration::from_millis(1 << tries.min(8))));

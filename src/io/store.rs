@@ -369,7 +369,7 @@ impl Store {
     /// Opens the journal of an apply that leads to `next`.
     pub async fn begin(&self, next: &State, lock: &Lock) -> Result<Journal, Error> {
         lock.check(&self.environment).await?;
-        Ok(Journal(match (&self.backend, &lock.held) {
+        let pen = match (&self.backend, &lock.held) {
             (Backend::Kv(kv), Held::Kv { sequence, .. }) => {
                 let id = lock.holder.id.clone();
                 Pen::Kv(kv::Lines::begin(kv, &next.journal(), *sequence, id).await?)
@@ -378,7 +378,9 @@ impl Store {
             (Backend::Kv(_), Held::File(_)) => {
                 return Err(Error::NotLocked { environment: self.environment.clone() });
             }
-        }))
+        };
+        fault::at(Point::JournalBegun);
+        Ok(Journal(pen))
     }
 
     /// The serials of the kept predecessors, oldest first.
@@ -419,7 +421,10 @@ impl Store {
             }
         };
         match held {
-            Ok(held) => Ok(Lock { holder, held }),
+            Ok(held) => {
+                fault::at(Point::Locked);
+                Ok(Lock { holder, held })
+            }
             Err(holder) => Err(Error::Locked {
                 environment: self.environment.clone(),
                 holder,

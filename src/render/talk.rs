@@ -56,6 +56,12 @@ pub(crate) fn unlocking(environment: &str, holder: &str) -> String {
     )
 }
 
+/// A lock that stays behind, and how it goes.
+#[must_use]
+pub(crate) fn left_locked(options: &str, id: &str) -> String {
+    format!("The state stays locked. To take the lock away: jsplan force-unlock {options} {id}\n")
+}
+
 /// Why a command stopped, and what to do about it.
 #[must_use]
 pub(crate) fn failure(message: &str, help: Option<&str>) -> String {

@@ -191,5 +191,6 @@ fn what_a_dead_server_holds_is_not_made_again_and_without_most_servers_nothing_i
         slowest = slowest.max(asked.elapsed());
         refused += usize::from(plan.stderr.contains("the JetStream cluster has no leader"));
     }
+    println!("{refused} plans refused, the slowest after {} ms", slowest.as_millis());
     assert!(refused == 2 && slowest < Duration::from_secs(15), "{refused} refused, {slowest:?}");
 }

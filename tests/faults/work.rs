@@ -117,6 +117,12 @@ impl Work {
         }
     }
 
+    /// Puts on disk what was done: what was acknowledged within some 50 ms of a kill is forgotten (2.15.1),
+    /// and nothing that can be asked tells when it is kept. A server that ends in order keeps it.
+    pub(crate) fn remembers(&self) {
+        self.restart()();
+    }
+
     /// Applies, and waits for nothing.
     pub(crate) fn start(&self) -> Child {
         self.project.start_as_the_spec_says(&APPLY)

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use async_nats::ConnectOptions;
 use jsplan::{
     config::Config,
     io::{binary, clock::wait_until, run, server::Server},
@@ -19,7 +20,7 @@ use serde_json::Value;
 
 use crate::{
     account::{Outcome, toml},
-    client::{done, publish, streams},
+    client::{done, publish},
     project::{Output, Project},
     random::{Found, assert_right},
     readback::shown,
@@ -30,8 +31,12 @@ use crate::{
 /// How many clusters there are at a time.
 const CLUSTERS: usize = 2;
 
-/// How long an election may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a cluster may take to get to where it goes, on a machine that is busy with others: an
+/// election takes some seconds of it.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How long one answer is waited for: who has no leader gives none.
+const ANSWER: Duration = Duration::from_secs(2);
 
 /// The account may reserve little memory, and as much of the disk as it likes.
 const CONFIG: &str = "jetstream { max_memory_store: 1TiB, max_file_store: 1PiB }
@@ -86,11 +91,18 @@ fn on_cluster(program: &Path) -> (Release, Found) {
         if let Err(why) = trial.go(&way, &mut outcomes) {
             wrong.push(format!("{}: {why}", way.name));
         }
-        for name in streams(server) {
-            perhaps(server, &format!("STREAM.DELETE.{name}"), &Value::Null);
-        }
+        assert!(eventually(|| is_cleared(server)), "{release}: {} leaves something", way.name);
     }
     (release, (outcomes, wrong))
+}
+
+/// Deletes every stream; whether none is left.
+fn is_cleared(server: &Server) -> bool {
+    let names = perhaps(server, "STREAM.NAMES", &Value::Null);
+    for name in names["streams"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        perhaps(server, &format!("STREAM.DELETE.{name}"), &Value::Null);
+    }
+    names["total"] == 0
 }
 
 impl Trial<'_> {
@@ -128,11 +140,15 @@ impl Trial<'_> {
             let unseen = UNSEEN.iter().any(|(word, _)| applied.stderr.contains(word));
             return if unseen { Ok(Outcome::Unseen) } else { Err(format!("{applied}\n{spec}")) };
         }
-        let left = self.run(&["plan", "--detailed-exitcode"]);
-        if left.code != 0 {
-            return Err(format!("this is left:\n{left}\n{spec}"));
+        let plan = || self.run(&["plan", "--detailed-exitcode"]);
+        if !eventually(|| plan().code == 0) {
+            return Err(format!("this is left:\n{}\n{spec}", plan()));
         }
-        let wrong = self.surprises(wanted);
+        let mut wrong = Vec::new();
+        eventually(|| {
+            wrong = self.surprises(wanted);
+            wrong.is_empty()
+        });
         if wrong.is_empty() { Ok(Outcome::Taken) } else { Err(wrong.join(", ")) }
     }
 
@@ -162,12 +178,9 @@ impl Trial<'_> {
         }
         // Where a stream is, one replica alone tells.
         let node = &wanted.stream["placement"]["tags"][0];
-        let leader = || self.info()["cluster"]["leader"].clone();
-        if wanted.stream["num_replicas"] == 1
-            && !node.is_null()
-            && !eventually(|| leader() == *node)
-        {
-            wrong.push(format!("{} leads, and {node} should", leader()));
+        let leader = self.info()["cluster"]["leader"].take();
+        if wanted.stream["num_replicas"] == 1 && !node.is_null() && leader != *node {
+            wrong.push(format!("{leader} leads, and {node} should"));
         }
         wrong
     }
@@ -222,11 +235,13 @@ fn spec(wanted: &Wanted, number: usize) -> String {
 /// What the API says; null where nobody answers.
 fn perhaps(server: &Server, subject: &str, body: &Value) -> Value {
     run(async {
-        let client = async_nats::connect(server.url()).await.expect("a connection");
+        let options = ConnectOptions::new().request_timeout(Some(ANSWER));
+        let client = options.connect(server.url()).await.ok()?;
         let body = if body.is_null() { String::new() } else { body.to_string() };
-        let reply = client.request(format!("$JS.API.{subject}"), body.into()).await;
-        reply.ok().and_then(|it| serde_json::from_slice(&it.payload).ok()).unwrap_or_default()
+        let reply = client.request(format!("$JS.API.{subject}"), body.into()).await.ok()?;
+        serde_json::from_slice(&reply.payload).ok()
     })
+    .unwrap_or_default()
 }
 
 fn eventually(mut holds: impl FnMut() -> bool) -> bool {

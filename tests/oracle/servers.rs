@@ -51,12 +51,23 @@ pub(crate) fn each<T: Send>(question: impl AsyncFn(&Oracle) -> T + Sync) -> Vec<
     answers
 }
 
+/// A server whose log is shown where a question about it fails.
+struct Asked(Server);
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            println!("{}", self.0.log());
+        }
+    }
+}
+
 /// A new server, with nothing in it.
 fn ask<T>(program: &Path, question: impl AsyncFn(&Oracle) -> T) -> (Release, T) {
-    let server = Server::start(program, JETSTREAM).expect("a nats-server starts");
+    let server = Asked(Server::start(program, JETSTREAM).expect("a nats-server starts"));
     run(async {
-        let connection =
-            Connection { urls: vec![server.url().to_owned()], ..Connection::default() };
+        let url = server.0.url().to_owned();
+        let connection = Connection { urls: vec![url], ..Connection::default() };
         let session = nats::connect(&connection, "oracle").await.expect("a connection");
         let release = session.server().await.expect("it says what it is").release;
         let oracle = Oracle { session, release };

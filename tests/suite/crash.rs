@@ -1,21 +1,27 @@
-//! An apply that dies: at every point of its way, on a real server.
+//! An apply that dies: at every point of its way, on a real server, with its state in files or in a
+//! bucket.
 
 #![expect(clippy::print_stdout, reason = "the figures are for `docs/reliability.md`")]
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Mutex, thread, time::Instant};
 
-use jsplan::io::{
-    fault::{VARIABLE, names},
-    run,
-    server::Server,
-    store::Store,
+use jsplan::{
+    io::{
+        fault::{VARIABLE, names},
+        run,
+        server::Server,
+    },
+    state::{Origin, State},
 };
 use serde_json::Value;
 
-use crate::support::{
-    client::{ask, audited, streams},
-    project::Project,
-    server::server,
+use crate::{
+    store::{Backend, id_in},
+    support::{
+        client::{ask, audited, streams},
+        project::Project,
+        server::server,
+    },
 };
 
 /// What is there before.
@@ -75,12 +81,62 @@ ack_policy = "explicit"
 const APPLY: [&str; 4] = ["apply", "--auto-approve", "--parallelism", "1"];
 
 /// A server and a project with what is there before; the spec wants what comes after.
-fn ready() -> (Server, Project) {
-    let server = server();
-    let project = Project::new(&server, BEFORE);
-    project.apply();
-    project.write_spec(AFTER);
-    (server, project)
+struct World {
+    server: Server,
+    project: Project,
+    backend: Backend,
+}
+
+impl World {
+    fn new(backend: Backend) -> Self {
+        let server = server();
+        let project = Project::new(&server, &format!("{}{BEFORE}", backend.section()));
+        project.apply();
+        project.write_spec(&format!("{}{AFTER}", backend.section()));
+        Self { server, project, backend }
+    }
+
+    #[track_caller]
+    fn dies(&self, point: &str) {
+        let order = format!("abort={point}");
+        let died = self.project.run_with(&[(VARIABLE, &order)], &APPLY);
+        assert_eq!(died.code, -1, "it does not come to {point}:\n{died}");
+        self.unlock();
+    }
+
+    /// Takes away the lock that a death leaves in a bucket.
+    fn unlock(&self) {
+        let status = self.project.run(&["lock", "status"]).ended(0).stdout;
+        if status.contains("is locked by") {
+            assert_eq!(self.backend, Backend::Kv, "{status}");
+            self.project.run(&["force-unlock", "--force", id_in(&status)]).ended(0);
+        }
+    }
+
+    fn state(&self, died_at: &str) -> State {
+        let load =
+            async || self.backend.open(self.project.path(""), self.server.url()).await.load().await;
+        run(load()).unwrap_or_else(|error| panic!("{died_at}: {error}"))
+    }
+
+    /// After a death: the state is readable, the plan owns what was made and holds what is left, the
+    /// next apply finishes, and what is recorded is what is live.
+    fn recovers(&self, died_at: &str) {
+        let Self { server, project, backend: _ } = self;
+        self.state(died_at);
+        let plan = project.run(&["plan"]).ended(0);
+        assert!(!plan.stdout.contains("to import"), "{died_at}: something is forgotten:\n{plan}");
+        project.run(&APPLY).ended(0);
+        let empty = project.run(&["plan", "--detailed-exitcode"]).ended(0);
+        assert!(!empty.stderr.contains("come to its end"), "{died_at}: {empty}");
+        let state = self.state(died_at);
+        let mut owned: Vec<_> = state.resources.keys().map(ToString::to_string).collect();
+        owned.sort();
+        assert_eq!(owned, live(server), "{died_at}");
+        for (address, it) in state.resources {
+            assert_eq!(it.origin, Origin::Created, "{died_at}: {address}");
+        }
+    }
 }
 
 /// The points that an apply comes to, in order.
@@ -104,17 +160,10 @@ fn numbered(way: Vec<String>) -> Vec<String> {
     way.into_iter().map(number).collect()
 }
 
-#[track_caller]
-fn dies(project: &Project, point: &str) {
-    let order = format!("abort={point}");
-    let died = project.run_with(&[(VARIABLE, &order)], &APPLY);
-    assert_eq!(died.code, -1, "it does not come to {point}:\n{died}");
-}
-
 /// What is live, as addresses.
 fn live(server: &Server) -> Vec<String> {
     let mut found = Vec::new();
-    for stream in streams(server) {
+    for stream in streams(server).into_iter().filter(|it| !it.starts_with("KV_")) {
         let names = ask(server, &format!("CONSUMER.NAMES.{stream}"), &Value::Null);
         let consumers = names["consumers"].as_array().cloned().unwrap_or_default();
         let name = |it: &Value| it.as_str().expect("a name").to_owned();
@@ -123,26 +172,6 @@ fn live(server: &Server) -> Vec<String> {
     }
     found.sort();
     found
-}
-
-/// After a death: the state is readable, the plan owns what was made and holds what is left, the next
-/// apply finishes, and what is recorded is what is live.
-fn recovers(server: &Server, project: &Project, died_at: &str) {
-    let store = Store::new(&project.path(""), "test");
-    run(store.load()).unwrap_or_else(|error| panic!("{died_at}: {error}"));
-    let plan = project.run(&["plan"]).ended(0);
-    assert!(!plan.stdout.contains("to import"), "{died_at}: something is forgotten:\n{plan}");
-    project.run(&APPLY).ended(0);
-    let empty = project.run(&["plan", "--detailed-exitcode"]).ended(0);
-    assert!(!empty.stderr.contains("come to its end"), "{died_at}: {empty}");
-    let state = project.state();
-    let resources = state["resources"].as_object().expect("an object");
-    let mut owned: Vec<_> = resources.keys().cloned().collect();
-    owned.sort();
-    assert_eq!(owned, live(server), "{died_at}");
-    for (address, it) in resources {
-        assert_eq!(it["origin"], "created", "{died_at}: {address}");
-    }
 }
 
 /// What was destroyed, each as often as the server did it. What only holds a position is no loss.
@@ -172,62 +201,76 @@ fn each(cases: &[String], test: impl Fn(&str) + Sync) {
     });
 }
 
+/// Points that only an apply comes to which finds another that died.
+const SETTLING: [&str; 2] = ["reconciled", "settled"];
+
 #[test]
 fn an_apply_that_dies_at_any_point_is_finished_by_the_next_and_destroys_nothing_twice() {
-    let (_server, project) = ready();
-    let cases = numbered(way(&project));
-    for point in names().filter(|it| !["reconciled", "settled"].contains(it)) {
+    let skipped = |it: &str| SETTLING.contains(&it);
+    dies_everywhere(Backend::File, skipped);
+}
+
+#[test]
+fn with_a_state_in_a_bucket_an_apply_that_dies_at_any_point_is_finished_by_the_next_too() {
+    // A bucket keeps the past of its keys by itself.
+    let skipped = |it: &str| SETTLING.contains(&it) || it == "predecessor-kept";
+    dies_everywhere(Backend::Kv, skipped);
+}
+
+fn dies_everywhere(backend: Backend, skipped: impl Fn(&str) -> bool) {
+    let cases = numbered(way(&World::new(backend).project));
+    for point in names().filter(|it| !skipped(it)) {
         assert!(cases.iter().any(|it| *it == format!("{point}:1")), "{point} is never come to");
     }
     let begun = Instant::now();
     each(&cases, |point| {
-        let (server, project) = ready();
-        let audit = audited(&server, || {
-            dies(&project, point);
-            recovers(&server, &project, point);
+        let world = World::new(backend);
+        let audit = audited(&world.server, || {
+            world.dies(point);
+            world.recovers(point);
         });
         for (subject, times) in destroyed(audit) {
             assert_eq!(times, 1, "{point}: {subject}");
         }
     });
-    println!(
-        "{} deaths, {} ms each",
-        cases.len(),
-        begun.elapsed().as_millis() / cases.len() as u128
-    );
+    let each = begun.elapsed().as_millis() / cases.len() as u128;
+    println!("{backend:?}: {} deaths, {each} ms each", cases.len());
 }
 
 #[test]
 fn an_apply_that_dies_while_it_takes_in_another_that_died_loses_nothing() {
-    let (_server, project) = ready();
-    dies(&project, "after-request:4");
-    let way = numbered(way(&project));
-    let begun = way.iter().position(|it| it == "journal-begun:1").expect("it begins");
-    let cases: Vec<_> = way[..=begun].to_vec();
-    for point in ["reconciled:1", "settled:1"] {
-        assert!(cases.iter().any(|it| it == point), "{point} is never come to");
-    }
-    each(&cases, |point| {
-        let (server, project) = ready();
-        let audit = audited(&server, || {
-            dies(&project, "after-request:4");
-            dies(&project, point);
-            recovers(&server, &project, point);
-        });
-        for (subject, times) in destroyed(audit) {
-            assert_eq!(times, 1, "{point}: {subject}");
+    for backend in [Backend::File, Backend::Kv] {
+        let world = World::new(backend);
+        world.dies("after-request:4");
+        let way = numbered(way(&world.project));
+        let begun = way.iter().position(|it| it == "journal-begun:1").expect("it begins");
+        let cases: Vec<_> = way[..=begun].to_vec();
+        for point in SETTLING {
+            assert!(cases.iter().any(|it| *it == format!("{point}:1")), "{point} is never come to");
         }
-    });
-    println!("{} deaths", cases.len());
+        each(&cases, |point| {
+            let world = World::new(backend);
+            let audit = audited(&world.server, || {
+                world.dies("after-request:4");
+                world.dies(point);
+                world.recovers(point);
+            });
+            for (subject, times) in destroyed(audit) {
+                assert_eq!(times, 1, "{point}: {subject}");
+            }
+        });
+        println!("{backend:?}: {} deaths", cases.len());
+    }
 }
 
 #[test]
 fn what_a_death_leaves_half_written_goes_with_the_next_apply() {
-    let (_server, project) = ready();
+    let world = World::new(Backend::File);
+    let project = &world.project;
     let hidden = |it: &PathBuf| it.file_name().is_some_and(|it| it.as_encoded_bytes()[0] == b'.');
     // The predecessor of the state, and the first line of the journal.
     for point in ["text-written:1", "text-written:2"] {
-        dies(&project, point);
+        world.dies(point);
         assert!(project.files().iter().any(hidden), "{point}");
     }
     project.apply();

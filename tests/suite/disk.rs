@@ -170,6 +170,17 @@ fn a_state_that_cannot_be_saved_goes_beside_the_project_then_to_the_temporary_fo
     assert_eq!(beside.read("state/test.json"), beside.read("errored.test.8.json"));
     beside.plans_empty();
 
+    // What is in the way of the file beside the project is no file.
+    let blocked = project(&server, "B");
+    fs::create_dir_all(blocked.path("errored.test.8.json/x")).expect("a folder can be made");
+    let rescued = blocked.path("temporary/errored.test.8.json");
+    let failed = failing(&blocked, &format!("disk={last}:{FULL}")).ended(1);
+    failed.says(&format!("`jsplan state push {}`", rescued.display()));
+    let push = ["state", "push", "temporary/errored.test.8.json"];
+    blocked.run(&push).ended(0);
+    assert_eq!(blocked.read("state/test.json"), blocked.read("temporary/errored.test.8.json"));
+    blocked.plans_empty();
+
     let nowhere = project(&server, "C");
     let failed = failing(&nowhere, &format!("disk={last}+:{FULL}")).ended(1).says("on stdout");
     let from = failed.stdout.rfind("\n{\n").expect("the state is on stdout") + 1;

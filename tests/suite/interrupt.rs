@@ -1,5 +1,7 @@
 //! Ctrl-C and its like, once and twice, wherever an apply is.
 
+#![expect(clippy::print_stdout, reason = "the figures are for `docs/reliability.md`")]
+
 use std::{
     fs,
     io::{BufReader, Read as _},
@@ -9,11 +11,12 @@ use std::{
 
 use jsplan::io::{fault::VARIABLE, server::Server};
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 
 use crate::support::{
-    client::streams,
+    client::{ask, done, streams},
     project::{Project, wait_for},
-    server::{freeze, server, thaw},
+    server::{cluster, freeze, server, thaw},
 };
 
 const SPEC: &str = "[streams.S]\nsubjects = [\"s\"]\n[streams.S.consumers.C]\n";
@@ -27,10 +30,10 @@ fn send(child: &Child, signal: Signal) {
 
 /// Reads what a child says until it says this.
 fn hear(said: &mut impl std::io::BufRead, text: &str) {
-    let mut line = String::new();
-    while !line.contains(text) {
-        line.clear();
-        assert!(said.read_line(&mut line).expect("it is text") > 0, "it never says `{text}`");
+    let mut all = String::new();
+    while !all.contains(text) {
+        let more = said.read_line(&mut all).expect("it is text");
+        assert!(more > 0, "it never says `{text}`: {all}");
     }
 }
 
@@ -59,7 +62,9 @@ fn the_second_signal_leaves_at_once_though_a_request_hangs_and_the_next_apply_go
         let begun = Instant::now();
         send(&apply, signal);
         let status = apply.wait().expect("it ends");
-        assert!(begun.elapsed() < Duration::from_secs(1), "it took {:?}", begun.elapsed());
+        let took = begun.elapsed();
+        assert!(took < Duration::from_secs(1), "it took {took:?}");
+        println!("{code}: {} ms from the second signal to the end", took.as_millis());
         assert_eq!(status.code(), Some(code));
         project.run(&["state", "list"]).ended(0).says("1 step undecided: `jsplan plan`");
         project.run(&["state", "rm", "stream.S"]).ended(1).says("what became of `stream.S`");
@@ -71,6 +76,80 @@ fn the_second_signal_leaves_at_once_though_a_request_hangs_and_the_next_apply_go
         project.plans_empty();
         assert_eq!(project.state()["resources"]["stream.S"]["origin"], "created");
     }
+}
+
+#[test]
+fn the_second_signal_leaves_a_lock_in_a_bucket_behind_and_says_how_it_goes() {
+    let server = server();
+    let project = Project::new(&server, &format!("[state]\nbackend = \"kv\"\n{SPEC}"));
+    let mut apply = hanging(&server, &project);
+    let mut said = BufReader::new(apply.stderr.take().expect("it was piped"));
+    hear(&mut said, "stream.S: Creating");
+    send(&apply, Signal::INT);
+    hear(&mut said, "Interrupt received.");
+    send(&apply, Signal::INT);
+    assert_eq!(apply.wait().expect("it ends").code(), Some(130));
+    let mut rest = String::new();
+    said.read_to_string(&mut rest).expect("it is text");
+    thaw(&server);
+    let (_, command) = rest
+        .split_once("The state stays locked. To take the lock away: jsplan ")
+        .unwrap_or_else(|| panic!("nothing of the lock in: {rest}"));
+    project.run(&APPLY).ended(1).says("is locked by").says("jsplan force-unlock");
+    let words: Vec<_> = command.split_whitespace().chain(["--force"]).collect();
+    project.run_plainly(&words).ended(0).says("was taken away");
+    project.apply();
+    project.plans_empty();
+}
+
+#[test]
+fn a_signal_while_replicas_are_waited_for_ends_in_order_and_the_next_apply_goes_on() {
+    let servers = cluster();
+    // A server that neither is asked nor leads anything.
+    let jsz = servers[0].monitor("/jsz").expect("it answers");
+    let idle = |it: &&Server| {
+        it.url() != servers[0].url()
+            && it
+                .monitor("/varz")
+                .is_some_and(|it| it["server_name"] != jsz["meta_cluster"]["leader"])
+    };
+    let other = servers.iter().find(idle).expect("there are three");
+    let spec = |replicas| format!("[streams.S]\nsubjects = [\"s\"]\nnum_replicas = {replicas}\n");
+    let project = Project::new(&servers[0], &spec(3));
+    project.apply();
+    let replicas = || ask(&servers[0], "STREAM.INFO.S", &Value::Null)["cluster"].take();
+    let name = other.monitor("/varz").expect("it answers")["server_name"].take();
+    if replicas()["leader"] == name {
+        done(&servers[0], "STREAM.LEADER.STEPDOWN.S", &Value::Null);
+        wait_for("another leads", || {
+            replicas()["leader"].as_str().is_some_and(|it| !it.is_empty() && it != name)
+        });
+    }
+    freeze(other);
+    wait_for("a replica falls behind", || {
+        let replicas = replicas();
+        let mut all = replicas["replicas"].as_array().into_iter().flatten();
+        all.any(|it| it["current"] == false)
+    });
+    project.write_spec(&spec(1));
+    let mut apply = project.start(&APPLY);
+    let mut said = BufReader::new(apply.stderr.take().expect("it was piped"));
+    hear(&mut said, "stream.S: Modifying");
+    hear(&mut said, "Still modifying");
+    let begun = Instant::now();
+    send(&apply, Signal::INT);
+    assert_eq!(apply.wait().expect("it ends").code(), Some(1));
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    let mut rest = String::new();
+    said.read_to_string(&mut rest).expect("it is text");
+    println!("{} ms from the signal to the end:\n{rest}", took.as_millis());
+    assert!(rest.contains("interrupted while `S` was being moved"), "{rest}");
+    assert!(rest.ends_with("0 of 1 action applied. State saved (serial 2).\n"), "{rest}");
+    project.run(&["lock", "status"]).ended(0).says("not locked");
+    thaw(other);
+    project.apply().says("1 changed");
+    project.plans_empty();
 }
 
 #[test]

@@ -1,18 +1,20 @@
 //! What loses messages, skips them, delivers them again or cannot be taken back: the plan says so
 //! with the number, without consent nothing happens, and with it what was said does.
 
+use std::fs;
+
 use jsplan::{
     forecast::{Amount, Limits, Question},
-    io::{nats::connect, run, server::Server},
+    io::{fault::VARIABLE, nats::connect, run, server::Server},
     schema::Release,
     spec::Connection,
 };
 use serde_json::{Value, json};
 
 use crate::support::{
-    client::{ask, is_taken, messages, publish, publish_mortal, stream, streams},
+    client::{ask, done, is_taken, messages, publish, publish_mortal, stream, streams},
     loss::{LIMITS, Loss, filled, hundred, hundred_on, limited, read_by, take},
-    project::{Project, wait_for},
+    project::{Output, Project, wait_for},
     server::{server, server_since, server_with},
 };
 
@@ -307,6 +309,22 @@ fn what_was_empty_when_it_was_planned_stays_once_it_holds_something() {
         project.run(&["apply", "p"]).ended(1).says(&format!("now it is {number}"));
         assert_eq!(messages(&server, "L"), number);
     }
+}
+
+#[test]
+fn what_goes_beyond_what_was_said_is_an_incident_with_its_number() {
+    let server = server();
+    let project = limited(&server);
+    let held = project.path("held");
+    let order = format!("pause=before-read-back:1:{}", held.display());
+    let apply = ["apply", "--auto-approve", "--allow", "data-loss=stream.L"];
+    let apply = project.start_with(&[(VARIABLE, &order)], &apply);
+    wait_for("the answer is there", || held.exists());
+    done(&server, "STREAM.PURGE.L", &json!({ "keep": 3 }));
+    fs::remove_file(held).expect("it waits for that");
+    let incident = Output::ending(apply).ended(1);
+    incident.says("deleted 97 messages, planned 90").says("beyond plan").says("State saved");
+    project.plans_empty();
 }
 
 /// May look at streams and consumers, and at no message.

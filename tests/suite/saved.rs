@@ -1,5 +1,7 @@
 //! Saved plans: what one holds, whom it is from, and when it is refused.
 
+#![expect(clippy::print_stdout, reason = "the figures are for `docs/reliability.md`")]
+
 use std::fs;
 
 use jsplan::{plan::file, seal};
@@ -371,10 +373,12 @@ fn no_byte_of_a_plan_can_be_changed_and_none_can_be_missing() {
     let sign = ["plan", "--out", "saved", "--sign", "env:SEED"];
     project.run_with(&[("SEED", &seed)], &sign).ended(0);
     let signed = project.read("saved");
+    let mut refused = 0;
     for text in [unsigned, signed] {
         assert!(file::read(&text).is_ok());
         for length in (0..text.len()).filter(|it| text.is_char_boundary(*it)) {
             assert!(file::read(&text[..length]).is_err(), "cut at {length}");
+            refused += 1;
         }
         for at in 0..text.len() {
             // Over eight neighbours every bit is flipped; what is no text any more is never read.
@@ -382,9 +386,11 @@ fn no_byte_of_a_plan_can_be_changed_and_none_can_be_missing() {
             bytes[at] ^= 1 << (at % 8);
             let Ok(flipped) = String::from_utf8(bytes) else { continue };
             assert!(file::read(&flipped).is_err(), "byte {at} flipped");
+            refused += 1;
         }
         assert!(file::read(&format!("{text} ")).is_err());
     }
+    println!("{refused} damaged plans");
 }
 
 #[test]

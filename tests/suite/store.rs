@@ -1,17 +1,20 @@
 //! What keeps states, held to one contract: files, and a bucket. Each property is written once.
 
+#![expect(clippy::print_stdout, reason = "the figures are for `docs/reliability.md`")]
+
 use std::{
     fs,
     io::Read as _,
     path::PathBuf,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use async_nats::HeaderMap;
 use jsplan::{
     io::{
+        fault::VARIABLE,
         nats, run,
         server::{JETSTREAM, Server},
         store::{Error, Lock, Status, Store},
@@ -22,20 +25,25 @@ use jsplan::{
         journal::{Done, Line},
     },
 };
+use rustix::process::Signal;
 use serde_json::{Value, value::RawValue};
 
 use crate::support::{
     client::{ask, stream, streams},
     project::{Output, Project, wait_for},
     proxy::{Proxy, Then},
-    server::{cluster, place, server, server_with},
+    server::{cluster, place, server, server_with, signal, suspend},
 };
 
 const SPEC: &str = "[streams.S]\nsubjects = [\"s\"]\n[streams.S.consumers.C]\n";
 const STREAM: &str = "KV_jsplan_state";
 
+/// How often the leader of the bucket is killed.
+const KILLS: u64 = 4;
+
+/// What keeps a state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Backend {
+pub(crate) enum Backend {
     File,
     Kv,
 }
@@ -89,14 +97,16 @@ impl World {
 }
 
 impl Backend {
-    fn section(self) -> &'static str {
+    /// What a spec says of it.
+    pub(crate) fn section(self) -> &'static str {
         match self {
             Self::File => "",
             Self::Kv => "[state]\nbackend = \"kv\"\n",
         }
     }
 
-    async fn open(self, folder: PathBuf, url: &str) -> Store {
+    /// The store, as one command has it.
+    pub(crate) async fn open(self, folder: PathBuf, url: &str) -> Store {
         match self {
             Self::File => Store::new(&folder, "test"),
             Self::Kv => {
@@ -391,6 +401,41 @@ fn an_apply_whose_lock_is_taken_away_begins_nothing_more() {
 }
 
 #[test]
+fn a_holder_that_was_frozen_while_its_lock_was_taken_away_writes_nothing_more() {
+    let server = server();
+    let proxy = Proxy::new(place(&server));
+    let streams: String =
+        (0..10).map(|it| format!("[streams.S{it}]\nsubjects = [\"s.{it}\"]\n")).collect();
+    let project = Project::at(proxy.url(), &format!("{}{streams}", Backend::Kv.section()));
+    let held = project.path("held");
+    let order = format!("pause=before-intent:3:{}", held.display());
+    let apply = ["apply", "--auto-approve", "--parallelism", "1"];
+    let holder = project.start_with(&[(VARIABLE, &order)], &apply);
+    wait_for("it is under way", || held.exists());
+    suspend(holder.id());
+    fs::remove_file(held).expect("it waits for that");
+
+    let another = |arguments: &[&str]| project.run_elsewhere(arguments, server.url()).ended(0);
+    let status = another(&["lock", "status"]).stdout;
+    another(&["force-unlock", "--force", id_in(&status)]);
+    another(&apply).says("8 added");
+    let written = || ask(&server, &format!("STREAM.INFO.{STREAM}"), &Value::Null)["state"].take();
+    let (before, reached) = (written(), proxy.subjects().len());
+    signal(holder.id(), Signal::CONT);
+    Output::ending(holder).ended(1).says("was taken away by `force-unlock`");
+    let later = proxy.subjects().split_off(reached);
+    let writes = |it: &&String| {
+        [".CREATE.", ".UPDATE.", ".DELETE.", ".journal", ".state"]
+            .iter()
+            .any(|part| it.contains(part) && !it.contains(".MSG.GET."))
+    };
+    assert_eq!(later.iter().filter(writes).count(), 0, "{later:?}");
+    assert_eq!(written(), before);
+    println!("{} requests after it went on, none of which writes", later.len());
+    another(&["plan", "--detailed-exitcode"]);
+}
+
+#[test]
 fn on_a_server_with_a_domain_the_state_is_kept_through_it() {
     let server = server_with("jetstream: { domain: hub }\n");
     let project = Project::new(&server, "");
@@ -434,7 +479,7 @@ fn who_may_not_make_the_bucket_is_told_what_to_ask_for() {
 }
 
 /// The id of the lock in what was said of it.
-fn id_in(said: &str) -> &str {
+pub(crate) fn id_in(said: &str) -> &str {
     let (_, id) = said.split_once("(lock ").expect("an id");
     id.split(')').next().expect("its end")
 }
@@ -574,7 +619,7 @@ fn a_state_moves_between_files_and_a_bucket_by_pull_and_push() {
 #[test]
 fn of_two_at_once_one_waits_and_every_round_counts() {
     both(|world| {
-        compete(world.backend, &world.project, world.server.url(), 100, || {});
+        compete(world.backend, &world.project, world.server.url(), 100, |_| {});
     });
 }
 
@@ -583,31 +628,41 @@ fn of_two_at_once_every_round_counts_while_a_cluster_loses_its_leader() {
     let mut servers = cluster();
     let project = Project::new(&servers[0], "");
     let urls: Vec<_> = servers.iter().map(|it| it.url().to_owned()).collect();
-    compete(Backend::Kv, &project, &urls.join(","), 40, || {
-        let mut found = None;
-        wait_for("both are at work", || {
-            found = busy_leader(&servers[0]);
-            found.is_some()
-        });
-        let leader = found.expect("it was waited for");
-        servers[leader].kill();
-        servers[leader].restart().expect("it starts again");
+    compete(Backend::Kv, &project, &urls.join(","), 10 * (KILLS + 1), |rounds| {
+        for number in 1..=KILLS {
+            let due = || rounds.load(Ordering::SeqCst) >= 20 * number - 10;
+            let mut found = None;
+            wait_for("both are at work", || {
+                found = servers.iter().filter(|_| due()).find_map(leader);
+                found.is_some()
+            });
+            let leader = found.expect("it was waited for");
+            servers[leader].kill();
+            servers[leader].restart().expect("it starts again");
+        }
     });
 }
 
-/// Which server leads the bucket, once there is some past in it.
-fn busy_leader(server: &Server) -> Option<usize> {
+/// Which server leads the bucket, as one of them says.
+fn leader(server: &Server) -> Option<usize> {
     let info: Value = run(async {
         let client = async_nats::connect(server.url()).await.ok()?;
         let asked = client.request(format!("$JS.API.STREAM.INFO.{STREAM}"), "".into()).await;
         serde_json::from_slice(&asked.ok()?.payload).ok()
     })?;
-    let busy = info["state"]["messages"].as_u64() > Some(20);
-    info["cluster"]["leader"].as_str().filter(|_| busy).map(index_of)
+    info["cluster"]["leader"].as_str().map(index_of)
 }
 
-/// Two appliers make so many rounds each, while something happens to their servers.
-fn compete(backend: Backend, project: &Project, urls: &str, most: u64, happens: impl FnOnce()) {
+/// Two appliers make so many rounds each, while something happens to their servers that knows how
+/// many are made.
+fn compete(
+    backend: Backend,
+    project: &Project,
+    urls: &str,
+    most: u64,
+    happens: impl FnOnce(&AtomicU64),
+) {
+    let begun = Instant::now();
     let (at_work, rounds) = (AtomicBool::new(false), AtomicU64::new(0));
     let round = async || {
         let store = backend.open(project.path(""), urls).await;
@@ -625,7 +680,7 @@ fn compete(backend: Backend, project: &Project, urls: &str, most: u64, happens: 
     };
     thread::scope(|scope| {
         let both = [scope.spawn(|| run(round())), scope.spawn(|| run(round()))];
-        happens();
+        happens(&rounds);
         for one in both {
             one.join().expect("no round failed");
         }
@@ -633,6 +688,7 @@ fn compete(backend: Backend, project: &Project, urls: &str, most: u64, happens: 
     assert_eq!(rounds.load(Ordering::SeqCst), 2 * most);
     let state = run(async { backend.open(project.path(""), urls).await.load().await });
     assert_eq!(state.expect("it is whole").serial, 2 * most);
+    println!("{backend:?}: {} rounds in {} ms", 2 * most, begun.elapsed().as_millis());
 }
 
 #[test]

@@ -143,7 +143,7 @@ pub(super) async fn check_premise(
     step: &Step,
 ) -> Result<Option<Observed>, Error> {
     let Some(expected) = &step.premise else { return Ok(None) };
-    let Some(is) = read_led(session, &step.address).await? else {
+    let Some(is) = read_planned(session, &step.address).await? else {
         return match step.action {
             Action::Forget | Action::Delete => Ok(None),
             Action::Create
@@ -163,6 +163,19 @@ pub(super) async fn check_premise(
         return Ok(Some(is));
     }
     Err(Error::Moved("its configuration is another one; plan again to see it".to_owned()))
+}
+
+/// Reads a resource that was there when the plan was made. A consumer whose stream an earlier step
+/// scaled may be said not to be there for a moment (2.10.26), so that one is looked for once more.
+async fn read_planned(session: &Session, address: &Address) -> Result<Option<Observed>, Error> {
+    const RETURNS: Duration = Duration::from_secs(2);
+    let mut found = Ok(None);
+    let look = async || {
+        found = read_led(session, address).await;
+        !matches!(found, Ok(None))
+    };
+    clock::until(Instant::now() + RETURNS, PACE, look).await;
+    found
 }
 
 /// Reads a resource that an earlier step may have left without a leader for a moment, as the consumers

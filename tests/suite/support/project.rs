@@ -175,6 +175,13 @@ impl Project {
         Output::ending(self.start_as_the_spec_says(arguments))
     }
 
+    /// Runs exactly these words to their end.
+    pub(crate) fn run_plainly(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(JSPLAN);
+        command.args(arguments).current_dir(self.folder.path()).env_clear().stdin(Stdio::null());
+        Output::of(command.output().expect("jsplan runs"))
+    }
+
     /// Starts jsplan on the server that the spec names, and does not wait for it.
     pub(crate) fn start_as_the_spec_says(&self, arguments: &[&str]) -> Child {
         let mut command = Command::new(JSPLAN);

@@ -55,7 +55,12 @@ pub(crate) fn place(server: &Server) -> &str {
 
 /// Makes it stop answering, without closing anything.
 pub(crate) fn freeze(server: &Server) {
-    let pid = signal(server.pid(), Signal::STOP);
+    suspend(server.pid());
+}
+
+/// Makes a process of ours stop where it is.
+pub(crate) fn suspend(pid: u32) {
+    let pid = signal(pid, Signal::STOP);
     // The signal is only asked for, and one of its threads might still answer.
     let stopped = WaitIdOptions::STOPPED | WaitIdOptions::NOWAIT;
     waitid(WaitId::Pid(pid), stopped).expect("it stops");
