@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::support::{
-    client::{ask, done, streams},
+    client::{ask_once, done, streams},
     project::{Project, wait_for},
     server::{cluster, freeze, server, thaw},
 };
@@ -117,7 +117,7 @@ fn a_signal_while_replicas_are_waited_for_ends_in_order_and_the_next_apply_goes_
     let spec = |replicas| format!("[streams.S]\nsubjects = [\"s\"]\nnum_replicas = {replicas}\n");
     let project = Project::new(&servers[0], &spec(3));
     project.apply();
-    let replicas = || ask(&servers[0], "STREAM.INFO.S", &Value::Null)["cluster"].take();
+    let replicas = || ask_once(&servers[0], "STREAM.INFO.S")["cluster"].take();
     let name = other.monitor("/varz").expect("it answers")["server_name"].take();
     if replicas()["leader"] == name {
         done(&servers[0], "STREAM.LEADER.STEPDOWN.S", &Value::Null);
@@ -125,12 +125,14 @@ fn a_signal_while_replicas_are_waited_for_ends_in_order_and_the_next_apply_goes_
             replicas()["leader"].as_str().is_some_and(|it| !it.is_empty() && it != name)
         });
     }
-    freeze(other);
-    wait_for("a replica falls behind", || {
+    let is_current = || {
         let replicas = replicas();
         let mut all = replicas["replicas"].as_array().into_iter().flatten();
-        all.any(|it| it["current"] == false)
-    });
+        all.find(|it| it["name"] == name).and_then(|it| it["current"].as_bool())
+    };
+    wait_for("it has caught up", || is_current() == Some(true));
+    freeze(other);
+    wait_for("it falls behind", || is_current() == Some(false));
     project.write_spec(&spec(1));
     let mut apply = project.start(&APPLY);
     let mut said = BufReader::new(apply.stderr.take().expect("it was piped"));

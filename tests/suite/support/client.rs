@@ -71,6 +71,18 @@ pub(crate) fn ask(server: &Server, subject: &str, body: &Value) -> Value {
     run(async { Client::connect(server.url()).await.ask(subject, body).await })
 }
 
+/// The same where nobody may answer for a moment, as while a leader is elected: null then.
+pub(crate) fn ask_once(server: &Server, subject: &str) -> Value {
+    let wait = Duration::from_secs(2);
+    run(async {
+        let options = async_nats::ConnectOptions::new().request_timeout(Some(wait));
+        let client = options.connect(server.url()).await.ok()?;
+        let reply = client.request(format!("$JS.API.{subject}"), "".into()).await.ok()?;
+        serde_json::from_slice(&reply.payload).ok()
+    })
+    .unwrap_or_default()
+}
+
 /// The live configuration of a stream.
 pub(crate) fn stream(server: &Server, name: &str) -> Value {
     ask(server, &format!("STREAM.INFO.{name}"), &Value::Null)["config"].clone()
