@@ -1,5 +1,7 @@
 //! What happens while a plan is applied: the words between the one who sends and the one who shows.
 
+use std::collections::BTreeSet;
+
 use crate::{
     address::Address,
     plan::{Action, counts::Counts},
@@ -60,6 +62,8 @@ pub struct Outcome {
     pub done: Vec<Address>,
     /// Those that failed.
     pub failed: Vec<Address>,
+    /// Those of both of which the server did something, or may have.
+    pub touched: BTreeSet<Address>,
     /// Those that nobody tried after a failure or an interruption.
     pub not_started: Vec<Address>,
     /// Whether somebody asked for the end before it was there.

@@ -9,10 +9,11 @@ use crate::{
     address::Address,
     config::{Config, is_reserved, sha256},
     diff::{self, Delta},
+    event::Outcome,
     finding::{Place, Sources},
     forecast::Amount,
     plan::{
-        Mode, Plan,
+        Mode, Plan, Step,
         counts::Counts,
         total::{self, Total},
     },
@@ -64,13 +65,26 @@ pub fn begun(plan: &Plan, at: String, by: String, commit: Option<String>) -> Las
         plan: plan.id(),
         commit,
         steps: Some(Steps { planned: plan.steps.len(), done: 0 }),
-        deletes: Some(deletes(plan)),
+        deletes: Some(amount(plan.total(total::Fate::Deleted))),
         ..LastApply::by_hand(&operation(plan.mode), at, by)
     }
 }
 
-fn deletes(plan: &Plan) -> Amount {
-    let Total { messages, at_most, unknown, actions } = plan.total(total::Fate::Deleted);
+/// How many messages went with a plan of which only some came to pass.
+#[must_use]
+pub fn deleted(plan: &Plan, outcome: &Outcome) -> Amount {
+    let begun = |it: &Step| outcome.touched.contains(&it.address);
+    let done = |it: &Step| outcome.done.contains(&it.address);
+    let amount = amount(plan.total_of(total::Fate::Deleted, begun));
+    match amount {
+        Amount::Exactly(number) if !plan.steps.iter().filter(|it| begun(it)).all(done) => {
+            Amount::AtMost(number)
+        }
+        Amount::Nothing | Amount::Exactly(_) | Amount::AtMost(_) | Amount::Unknown(_) => amount,
+    }
+}
+
+fn amount(Total { messages, at_most, unknown, actions }: Total) -> Amount {
     match (actions, unknown, at_most) {
         (0, ..) => Amount::Nothing,
         (_, true, _) => Amount::Unknown("not all of them could be counted".to_owned()),

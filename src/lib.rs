@@ -35,10 +35,10 @@ pub mod diff;
 pub mod drift;
 pub mod reconcile;
 pub mod plan;
+pub mod event;
 pub mod history;
 pub mod import;
 pub mod rebuild;
-pub mod event;
 pub mod render;
 pub mod reference;
 

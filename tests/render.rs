@@ -896,6 +896,7 @@ fn an_apply_that_stops_says_what_was_done_and_what_was_not() {
         failed: vec![address("stream.INGEST_V2")],
         not_started: many,
         beyond: Vec::new(),
+        touched: [address("stream.ORDERS")].into(),
         interrupted: false,
         counts: Counts { change: 1, ..Counts::default() },
     };

@@ -41,9 +41,15 @@ impl Plan {
     /// How many messages something happens to; no action where it happens to none.
     #[must_use]
     pub fn total(&self, fate: Fate) -> Total {
+        self.total_of(fate, |_| true)
+    }
+
+    /// The same for some of its steps.
+    #[must_use]
+    pub fn total_of(&self, fate: Fate, chosen: impl Fn(&Step) -> bool) -> Total {
         let mut by_stream: BTreeMap<&str, Vec<(&Step, &Risk)>> = BTreeMap::new();
         let mut actions = 0;
-        for step in &self.steps {
+        for step in self.steps.iter().filter(|it| chosen(it)) {
             let concerned =
                 |it: &&Risk| fate.is_of(step, it) && it.tally.messages != Amount::Nothing;
             let risks: Vec<_> = step.risks.iter().filter(concerned).collect();

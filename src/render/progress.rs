@@ -86,7 +86,7 @@ pub fn complete(mode: Mode, counts: Counts) -> String {
 /// What came of an apply that stopped half-way, and how to go on.
 #[must_use]
 pub fn stopped(outcome: &Outcome, options: &str, mode: Mode, kept: Kept) -> String {
-    let Outcome { done, failed, not_started, interrupted, beyond, counts: _ } = outcome;
+    let Outcome { done, failed, not_started, interrupted, beyond, counts: _, touched: _ } = outcome;
     let word = if *interrupted { "interrupted" } else { "stopped" };
     let next =
         if failed.is_empty() { "To see what is left:" } else { "Fix the cause, then look again:" };

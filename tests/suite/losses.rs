@@ -288,6 +288,8 @@ fn what_has_grown_since_it_was_planned_is_refused() {
     refused.says("90 messages were planned and allowed, and now it is 100");
     assert_eq!(messages(&server, "L"), 110);
     assert_eq!(stream(&server, "L")["max_msgs"], -1);
+    let history = project.run(&["history"]).ended(0);
+    history.says("stopped after 0 of 1 steps").never_says("deleted");
     // A consent may leave room for what comes.
     project.run(&["plan", "--out", "p", "--allow", "data-loss=stream.L:300"]).ended(0);
     publish(&server, "L.1", 10);

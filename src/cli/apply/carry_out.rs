@@ -52,6 +52,7 @@ pub(super) async fn carry_out(
         apply::apply(&plan.steps, &session, &mut state, &journal, *parallelism, &mut tell).await;
     if let Some(last) = &mut state.last_apply {
         last.totals = Some(history::totals(walked.outcome.counts));
+        last.deletes = Some(history::deleted(plan, &walked.outcome));
     }
     let options = project.options(&desired.environment.name);
     if !walked.is_complete() {

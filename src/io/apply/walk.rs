@@ -119,6 +119,9 @@ impl<'a> Walk<'a> {
     pub(super) fn end(&mut self, ended: Ended<'_>) {
         let Ended { number, step, result, touched, beyond, took_ms } = ended;
         let (address, action) = (step.address.clone(), step.action);
+        if touched {
+            self.outcome.touched.insert(address.clone());
+        }
         match result {
             Ok(recorded) => {
                 self.outcome.done.push(address.clone());
