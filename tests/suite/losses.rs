@@ -12,7 +12,7 @@ use jsplan::{
 use serde_json::{Value, json};
 
 use crate::support::{
-    client::{ask, done, is_taken, messages, publish, publish_mortal, stream, streams},
+    client::{ask, done, is_old, is_taken, messages, publish, publish_mortal, stream, streams},
     loss::{LIMITS, Loss, filled, hundred, hundred_on, limited, read_by, take},
     project::{Output, Project, wait_for},
     server::{server, server_since, server_with},
@@ -53,12 +53,7 @@ fn an_age_deletes_what_is_older_now_and_the_rest_as_it_gets_there() {
     let after = &format!("{LIMITS}max_age = \"100ms\"");
     let fill = |server: &Server| {
         hundred(server);
-        wait_for("they get old", || {
-            let info = ask(server, "STREAM.INFO.L", &Value::Null);
-            let at = |it: &Value| it.as_str().and_then(|it| it.parse::<jiff::Timestamp>().ok());
-            let last = at(&info["state"]["last_ts"]).expect("a time");
-            at(&info["ts"]).expect("a time").duration_since(last).as_millis() > 200
-        });
+        wait_for("they get old", || is_old(&ask(server, "STREAM.INFO.L", &Value::Null)));
     };
     let says = &["deletes all 100 messages", "Data: 100 messages would be deleted by 1 action."];
     let allow = &["data-loss=stream.L"];

@@ -1,13 +1,20 @@
 //! Roles: users whose permissions are exactly what jsplan prints do their part, and no more.
 
-use std::{collections::BTreeSet, process::Command, sync::mpsc, thread};
+use std::{
+    collections::BTreeSet,
+    process::Command,
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use async_nats::ConnectOptions;
 use futures_util::StreamExt as _;
-use jsplan::io::{run, server::Server};
+use jsplan::io::{clock::until, run, server::Server};
 use serde_json::Value;
 
 use crate::support::{
+    client::is_old,
     project::{Output, Project},
     server::{server, server_with},
 };
@@ -332,6 +339,13 @@ fn whoever_may_not_read_messages_does_not_know_how_many_go_and_a_verifier_does()
             let stored = client.request("orders.new", format!("message {number}").into()).await;
             stored.expect("the stream stores it");
         }
+        let aged = async || {
+            let info = client.request("$JS.API.STREAM.INFO.ORDERS", "".into()).await;
+            let info: Value = serde_json::from_slice(&info.expect("INFO").payload).expect("JSON");
+            is_old(&info)
+        };
+        let longest = Instant::now() + Duration::from_secs(60);
+        assert!(until(longest, Duration::from_millis(2), aged).await, "they do not get old");
     });
     let limited = |limits: &str| {
         project.write_spec(&MADE.replace("[\"orders.>\"]\n", &format!("[\"orders.>\"]\n{limits}")));

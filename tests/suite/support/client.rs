@@ -83,6 +83,13 @@ pub(crate) fn ask_once(server: &Server, subject: &str) -> Value {
     .unwrap_or_default()
 }
 
+/// Whether the last message of a stream, by its INFO, was stored more than 200 ms ago.
+pub(crate) fn is_old(info: &Value) -> bool {
+    let at = |it: &Value| it.as_str().and_then(|it| it.parse::<jiff::Timestamp>().ok());
+    let last = at(&info["state"]["last_ts"]).expect("a time");
+    at(&info["ts"]).expect("a time").duration_since(last).as_millis() > 200
+}
+
 /// The live configuration of a stream.
 pub(crate) fn stream(server: &Server, name: &str) -> Value {
     ask(server, &format!("STREAM.INFO.{name}"), &Value::Null)["config"].clone()
