@@ -13,7 +13,7 @@ use crate::{
     finding::{Place, Sources},
     forecast::Amount,
     plan::{
-        Mode, Plan, Step,
+        Mode, Plan,
         counts::Counts,
         total::{self, Total},
     },
@@ -65,7 +65,8 @@ pub fn begun(plan: &Plan, at: String, by: String, commit: Option<String>) -> Las
         plan: plan.id(),
         commit,
         steps: Some(Steps { planned: plan.steps.len(), done: 0 }),
-        deletes: Some(amount(plan.total(total::Fate::Deleted))),
+        // Until it is told how far it came.
+        deletes: Some(at_most(amount(plan.total(total::Fate::Deleted)))),
         ..LastApply::by_hand(&operation(plan.mode), at, by)
     }
 }
@@ -73,14 +74,15 @@ pub fn begun(plan: &Plan, at: String, by: String, commit: Option<String>) -> Las
 /// How many messages went with a plan of which only some came to pass.
 #[must_use]
 pub fn deleted(plan: &Plan, outcome: &Outcome) -> Amount {
-    let begun = |it: &Step| outcome.touched.contains(&it.address);
-    let done = |it: &Step| outcome.done.contains(&it.address);
-    let amount = amount(plan.total_of(total::Fate::Deleted, begun));
+    let touched = |it: &Address| outcome.touched.contains(it);
+    let deleted = amount(plan.total_of(total::Fate::Deleted, |it| touched(&it.address)));
+    if outcome.failed.iter().any(touched) { at_most(deleted) } else { deleted }
+}
+
+fn at_most(amount: Amount) -> Amount {
     match amount {
-        Amount::Exactly(number) if !plan.steps.iter().filter(|it| begun(it)).all(done) => {
-            Amount::AtMost(number)
-        }
-        Amount::Nothing | Amount::Exactly(_) | Amount::AtMost(_) | Amount::Unknown(_) => amount,
+        Amount::Exactly(number) => Amount::AtMost(number),
+        Amount::Nothing | Amount::AtMost(_) | Amount::Unknown(_) => amount,
     }
 }
 

@@ -285,6 +285,11 @@ fn what_has_grown_since_it_was_planned_is_refused() {
     assert_eq!(stream(&server, "L")["max_msgs"], -1);
     let history = project.run(&["history"]).ended(0);
     history.says("stopped after 0 of 1 steps").never_says("deleted");
+    // Of one that died nobody knows how much it deleted.
+    let consent = ["apply", "--auto-approve", "--allow", "data-loss=stream.L"];
+    project.run_with(&[(VARIABLE, "abort=before-request:1")], &consent);
+    project.run(&["history"]).ended(0).says("at most 100 messages deleted");
+    assert_eq!(messages(&server, "L"), 110);
     // A consent may leave room for what comes.
     project.run(&["plan", "--out", "p", "--allow", "data-loss=stream.L:300"]).ended(0);
     publish(&server, "L.1", 10);
