@@ -326,6 +326,12 @@ pub enum Code {
     Unprotected,
     /// A resource that another state owns.
     Owner,
+    /// A migration that is not the one that was reviewed.
+    Integrity,
+    /// A migration that cannot work as it is written.
+    Migration,
+    /// A migration that would end without proof that every message is there.
+    Unproven,
 }
 
 impl Code {
@@ -366,6 +372,9 @@ impl Code {
         Self::Exposure,
         Self::Unprotected,
         Self::Owner,
+        Self::Integrity,
+        Self::Migration,
+        Self::Unproven,
     ];
 
     /// One sentence for the reference page.
@@ -374,6 +383,7 @@ impl Code {
         self.row().1
     }
 
+    #[expect(clippy::too_many_lines, reason = "a table with a row for each code")]
     const fn row(self) -> (&'static str, &'static str) {
         match self {
             Self::Syntax => ("syntax", "The file is not TOML."),
@@ -433,6 +443,16 @@ impl Code {
             }
             Self::Unprotected => ("unprotected", "Others can read or change what is one user's."),
             Self::Owner => ("owner", "Another state has marked the resource as its own."),
+            Self::Integrity => {
+                ("integrity", "A migration is not the one that `jsplan.sum` says was reviewed.")
+            }
+            Self::Migration => {
+                ("migration", "The migration cannot work, or it stopped in the middle of a change.")
+            }
+            Self::Unproven => (
+                "unproven",
+                "Messages could be lost on the way, or nobody could prove that they are not.",
+            ),
         }
     }
 }

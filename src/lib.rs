@@ -37,6 +37,7 @@ pub mod reconcile;
 pub mod plan;
 pub mod event;
 pub mod history;
+pub mod migration;
 pub mod import;
 pub mod rebuild;
 pub mod render;

@@ -2,6 +2,7 @@
 //!
 //! A test rewrites the pages from here, so that they say what the program does and nothing else.
 
+mod migrations;
 pub mod schema;
 
 use std::fmt::Write as _;
@@ -302,6 +303,12 @@ pub fn permissions() -> String {
         write(&mut page, &format!("| `{subject}` | {why} | {} |\n", marks.join(" | ")));
     }
     page + DENIED
+}
+
+/// `docs/reference/migrations.md`: the keys of a migration, and what a step can do.
+#[must_use]
+pub fn migrations() -> String {
+    migrations::page()
 }
 
 fn setting((name, kind, doc): &Key) -> String {

@@ -38,6 +38,27 @@ pub struct Desired {
     pub environment: Environment,
     /// Every resource it declares.
     pub resources: BTreeMap<Address, Declared>,
+    /// Migrations on the way there, as [`crate::migration`] puts them.
+    pub moves: Vec<Move>,
+}
+
+/// A migration that is to be begun or is under way, and what it does next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Move {
+    /// The version.
+    pub version: String,
+    /// The name.
+    pub name: String,
+    /// Digest of what its file means.
+    pub meaning: String,
+    /// The stream that messages come from, if there is one.
+    pub from: Option<String>,
+    /// How many steps are done, and of how many.
+    pub done: (usize, usize),
+    /// The steps that the next run does, each with what it does.
+    pub next: Vec<(String, String)>,
+    /// What is waited for behind them; `None` where it comes to its end.
+    pub until: Option<String>,
 }
 
 /// What an environment says of itself, beside its resources.
@@ -164,6 +185,14 @@ pub struct Declared {
     pub ignore: BTreeSet<&'static str>,
     /// Digest of all of the above that matters to the server or the state.
     pub sha256: String,
+}
+
+impl Move {
+    /// Whether the next run does something, rather than look or wait.
+    #[must_use]
+    pub fn goes_on(&self) -> bool {
+        !self.next.is_empty()
+    }
 }
 
 impl Keeping {

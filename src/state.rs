@@ -4,13 +4,14 @@
 //! or changed is corrupt, which is never the same as there being no state.
 
 pub mod journal;
+pub mod ledger;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use self::journal::CutShort;
+use self::{journal::CutShort, ledger::Ledger};
 use crate::{address::Address, config::Config, forecast::Amount, live::Live, seal};
 
 /// The version of the format this program writes.
@@ -35,6 +36,9 @@ pub struct State {
     pub last_apply: Option<LastApply>,
     /// What jsplan owns.
     pub resources: BTreeMap<Address, Recorded>,
+    /// What was done of each migration, by its version.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub migrations: BTreeMap<String, Ledger>,
     /// The apply that was found in the journal beside it, and is taken in; no part of its text.
     #[serde(skip)]
     pub cut_short: Option<CutShort>,
@@ -180,6 +184,7 @@ impl State {
             target: None,
             last_apply: None,
             resources: BTreeMap::new(),
+            migrations: BTreeMap::new(),
             cut_short: None,
         }
     }

@@ -52,7 +52,7 @@ fn world() -> World {
     let mut sources = Sources::default();
     sources.add("environments/prod.toml".to_owned(), "#\n".repeat(80));
     World {
-        desired: Desired { environment, resources: BTreeMap::new() },
+        desired: Desired { environment, resources: BTreeMap::new(), moves: Vec::new() },
         recorded: State { lineage: "3f2a81c0".to_owned(), ..State::new("prod") },
         live: Live {
             server,

@@ -152,14 +152,18 @@ fn the_shipped_environments_are_right() {
             [
                 "stream.CONSENSUS_EVENTS_V1",
                 "stream.INGEST_RAW_V1",
+                "stream.INGEST_RAW_V2",
                 "stream.INGEST_STATUS_V1",
                 "consumer.CONSENSUS_EVENTS_V1.audit_CONSENSUS_AUDIT_TAIL",
                 "consumer.INGEST_RAW_V1.analytics_ANALYTICS_BATCH",
                 "consumer.INGEST_RAW_V1.realtime_REALTIME_PIPE",
+                "consumer.INGEST_RAW_V2.analytics_ANALYTICS_BATCH",
+                "consumer.INGEST_RAW_V2.realtime_REALTIME_PIPE",
             ]
         );
         for (stream, replicas) in [
             ("INGEST_RAW_V1", critical),
+            ("INGEST_RAW_V2", critical),
             ("CONSENSUS_EVENTS_V1", critical),
             ("INGEST_STATUS_V1", status),
         ] {
@@ -179,6 +183,8 @@ fn the_shipped_consumers_are_those_of_the_design() {
     for (stream, name, in_flight, backoff) in [
         ("INGEST_RAW_V1", "analytics_ANALYTICS_BATCH", 512, ms(&[100, 250, 500])),
         ("INGEST_RAW_V1", "realtime_REALTIME_PIPE", 256, ms(&[50, 100, 250])),
+        ("INGEST_RAW_V2", "analytics_ANALYTICS_BATCH", 512, ms(&[100, 250, 500])),
+        ("INGEST_RAW_V2", "realtime_REALTIME_PIPE", 256, ms(&[50, 100, 250])),
         ("CONSENSUS_EVENTS_V1", "audit_CONSENSUS_AUDIT_TAIL", 128, ms(&[200, 400])),
     ] {
         let config = &desired.resources[&Address::consumer(stream, name)].config;

@@ -56,6 +56,7 @@ const SERIALIZED: &[&str] = &[
     "src/seal.rs",
     "src/state.rs",
     "src/state/journal.rs",
+    "src/state/ledger.rs",
     "src/drift.rs",
     "src/plan.rs",
     "src/plan/risk.rs",
@@ -117,6 +118,7 @@ fn the_reference_pages_are_fresh() {
     let pages = [
         ("docs/reference/fields.md", reference::fields()),
         ("docs/reference/codes.md", reference::codes()),
+        ("docs/reference/migrations.md", reference::migrations()),
         ("docs/reference/permissions.md", reference::permissions()),
         ("docs/reference/policy.md", reference::policy()),
         ("docs/reference/spec.schema.json", reference::schema::schema()),

@@ -8,7 +8,7 @@
 
 mod bucket;
 mod consumer;
-mod overlap;
+pub(crate) mod overlap;
 mod stream;
 
 use serde_json::Value;

@@ -60,7 +60,7 @@ pub(super) fn merge(
         resources.bucket(kind, &name, block, over);
     }
     let Resources { declared, stances, .. } = resources;
-    (Desired { environment, resources: declared }, policy, stances)
+    (Desired { environment, resources: declared, moves: Vec::new() }, policy, stances)
 }
 
 /// What all layers say together; `[defaults]` and `[override]` still stand apart.

@@ -165,10 +165,20 @@ fn beside(path: &str, named: &str) -> String {
 impl Reader<'_> {
     /// One whole file, and the path it extends.
     fn file(&mut self, text: &str) -> (Layer, Option<(String, Place)>) {
+        self.document(text, Self::top)
+    }
+
+    /// What `read` makes of a text. What is said of its broken lines is that they are broken, and
+    /// nothing else.
+    pub(crate) fn document<T: Default>(
+        &mut self,
+        text: &str,
+        read: impl FnOnce(&mut Self, DeTable<'_>) -> T,
+    ) -> T {
         if let Some(span) = endless_key(text) {
             let finding = Finding::error(Code::Syntax, "a key has more than 100 parts");
             self.findings.push(finding.at(self.place(span)).help("quote a key that holds dots"));
-            return Default::default();
+            return T::default();
         }
         let (tree, errors) = DeTable::parse_recoverable(text);
         let mut broken: Vec<Range<usize>> = Vec::new();
@@ -184,7 +194,7 @@ impl Reader<'_> {
             self.findings.push(finding.help(help));
         }
         let before = self.findings.len();
-        let read = self.top(tree.into_inner());
+        let read = read(self, tree.into_inner());
         // What is left of a broken line is not what was meant.
         let kept = self.findings.split_off(before).into_iter().filter(|it| {
             let start = it.place.map(|it| it.span().start);
@@ -441,7 +451,7 @@ impl Reader<'_> {
 }
 
 /// Whether the server takes a text as the name of a stream or consumer.
-pub(super) fn is_name(text: &str) -> bool {
+pub(crate) fn is_name(text: &str) -> bool {
     const REFUSED: &[char] = &[' ', '\t', '\r', '\n', '\u{c}', '.', '*', '>', '/', '\\'];
     (1..=255).contains(&text.len()) && !text.contains(REFUSED)
 }

@@ -16,44 +16,44 @@ use crate::{
 };
 
 /// A TOML value with its span.
-pub(super) type Toml<'t> = Spanned<DeValue<'t>>;
+pub(crate) type Toml<'t> = Spanned<DeValue<'t>>;
 
 /// A TOML key with its span.
-pub(super) type TomlKey<'t> = Spanned<std::borrow::Cow<'t, str>>;
+pub(crate) type TomlKey<'t> = Spanned<std::borrow::Cow<'t, str>>;
 
 /// What was written in one table, by name.
-pub(super) type Fields = BTreeMap<&'static str, Written>;
+pub(crate) type Fields = BTreeMap<&'static str, Written>;
 
 /// A key that is no row of a resource, with what it takes and what it is, in a sentence.
 pub(crate) type Key = (&'static str, Kind, &'static str);
 
 /// One value, and where it stands.
 #[derive(Debug, Clone)]
-pub(super) struct Written {
+pub(crate) struct Written {
     /// The wire's value. `Null` for one that is wrong: later checks then know that the key is
     /// there, and neither miss it nor judge it.
-    pub(super) value: Value,
-    pub(super) place: Place,
+    pub(crate) value: Value,
+    pub(crate) place: Place,
 }
 
 /// Reads the values of one file; what is wrong goes to the findings.
-pub(super) struct Reader<'a> {
-    pub(super) file: u16,
-    pub(super) findings: &'a mut Vec<Finding>,
+pub(crate) struct Reader<'a> {
+    pub(crate) file: u16,
+    pub(crate) findings: &'a mut Vec<Finding>,
     /// Where secrets stand that nothing may show.
-    pub(super) secrets: Vec<Place>,
+    pub(crate) secrets: Vec<Place>,
 }
 
 /// A server's default `max_control_line`: no message has a longer subject.
 const LONGEST_SUBJECT: usize = 4096;
 
 impl Reader<'_> {
-    pub(super) fn place(&self, span: Range<usize>) -> Place {
+    pub(crate) fn place(&self, span: Range<usize>) -> Place {
         Place::new(self.file, span)
     }
 
     /// The value of a key that is no row.
-    pub(super) fn key(&mut self, (name, kind, _): &'static Key, given: &Toml<'_>) -> Written {
+    pub(crate) fn key(&mut self, (name, kind, _): &'static Key, given: &Toml<'_>) -> Written {
         self.written(name, kind, Unset::Absent, given)
     }
 
@@ -303,7 +303,7 @@ impl Reader<'_> {
     }
 
     /// A key that nothing knows; gives the one that was probably meant.
-    pub(super) fn unknown(
+    pub(crate) fn unknown(
         &mut self,
         whose: &str,
         key: &TomlKey<'_>,
@@ -329,7 +329,7 @@ impl Reader<'_> {
     }
 
     /// The table under a key.
-    pub(super) fn table_of<'t, 'v>(
+    pub(crate) fn table_of<'t, 'v>(
         &mut self,
         name: &str,
         given: &'v Toml<'t>,
@@ -344,16 +344,30 @@ impl Reader<'_> {
     }
 
     /// A table of keys that are no rows. `inside` names those that the caller reads itself.
-    pub(super) fn section(
+    pub(crate) fn section(
         &mut self,
         path: &str,
         keys: &'static [Key],
         inside: &[&'static str],
         given: &Toml<'_>,
     ) -> Fields {
+        match self.table_of(path, given) {
+            Some(table) => self.keys(&format!("`[{path}]`"), keys, inside, table),
+            None => Fields::new(),
+        }
+    }
+
+    /// The keys of a table that are no rows; `whose` they are is for messages.
+    pub(crate) fn keys(
+        &mut self,
+        whose: &str,
+        keys: &'static [Key],
+        inside: &[&'static str],
+        table: &DeTable<'_>,
+    ) -> Fields {
         let mut fields = Fields::new();
         let mut meant = Vec::new();
-        for (key, value) in self.table_of(path, given).into_iter().flatten() {
+        for (key, value) in table {
             let name = key.get_ref().as_ref();
             if inside.contains(&name) {
                 continue;
@@ -364,7 +378,7 @@ impl Reader<'_> {
             }
             let names: Vec<_> =
                 keys.iter().map(|it| last(it.0)).chain(inside.iter().copied()).collect();
-            let near = self.unknown(&format!("`[{path}]`"), key, &names);
+            let near = self.unknown(whose, key, &names);
             let near = keys.iter().find(|it| Some(last(it.0)) == near);
             meant.extend(near.map(|it| (it.0, self.missing_value(key))));
         }
@@ -397,12 +411,12 @@ fn dotted(path: &str, name: &str) -> String {
 }
 
 /// A name from a file, fit for a message whatever it holds.
-pub(super) fn quoted(name: &str) -> String {
+pub(crate) fn quoted(name: &str) -> String {
     format!("`{}`", name.escape_debug())
 }
 
 /// "`a`, `b` and `c`".
-pub(super) fn list(names: &[&str], word: &str) -> String {
+pub(crate) fn list(names: &[&str], word: &str) -> String {
     let names: Vec<_> = names.iter().map(|it| format!("`{it}`")).collect();
     match names.split_last() {
         Some((last, [])) => last.clone(),

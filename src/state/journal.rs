@@ -134,6 +134,7 @@ impl State {
             target: self.target.clone(),
             last_apply: self.last_apply.clone(),
             resources: Default::default(),
+            migrations: self.migrations.clone(),
             cut_short: None,
         })
     }

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// What a stream stores: its subjects, or its own name where it has none and copies nothing.
-fn stored(config: &Config) -> Vec<&str> {
+pub(crate) fn stored(config: &Config) -> Vec<&str> {
     let subjects = config.texts("subjects");
     let wrong = config.get("subjects") == Some(&Value::Null);
     if subjects.is_empty() && !copies(config) && !wrong {
