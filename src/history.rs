@@ -213,7 +213,7 @@ pub fn desired(spec: &Desired, kept: &State, sources: &mut Sources) -> Desired {
         let now = spec.resources.get(address);
         resources.insert(address.clone(), declared(address, recorded, now, place));
     }
-    Desired { environment: spec.environment.clone(), resources }
+    Desired { environment: spec.environment.clone(), resources, moves: Vec::new() }
 }
 
 /// Whether a spec wants something else.
@@ -225,7 +225,7 @@ pub fn differ(spec: &Desired, wanted: &Desired) -> bool {
     digests(spec) != digests(wanted)
 }
 
-fn declared(
+pub(crate) fn declared(
     address: &Address,
     recorded: &Recorded,
     now: Option<&Declared>,

@@ -145,7 +145,7 @@ fn earliest(wanted: &Config) -> Option<u64> {
     }
 }
 
-fn beginning_at(wanted: &Config, sequence: u64) -> Config {
+pub(crate) fn beginning_at(wanted: &Config, sequence: u64) -> Config {
     let declared = match wanted.text("deliver_policy") {
         None | Some("all") => Some(1),
         Some("by_start_sequence") => wanted.get("opt_start_seq").and_then(Value::as_u64),

@@ -166,7 +166,7 @@ impl Call {
 }
 
 /// A subject that nobody publishes on, for a stream that must not take messages yet.
-pub(super) fn parked(stream: &str) -> String {
+pub(crate) fn parked(stream: &str) -> String {
     format!("_jsplan.parked.{stream}")
 }
 
