@@ -114,6 +114,86 @@ pub(crate) fn mapped(dest: &str) -> String {
     tokens.collect::<Vec<_>>().join(".")
 }
 
+/// Whether [`transformed`] can tell what the server makes of subjects by a destination: whether it
+/// uses wildcards alone, and none of the functions that compute something.
+#[must_use]
+pub(crate) fn is_plain(dest: &str) -> bool {
+    dest.split('.').all(|it| !it.starts_with("{{") || place(it).is_some())
+}
+
+/// What the server makes of a literal subject; `None` where `src` does not match it. An empty
+/// destination keeps the subject.
+#[must_use]
+pub(crate) fn transformed(src: &str, dest: &str, subject: &str) -> Option<String> {
+    let src = if src.is_empty() { ">" } else { src };
+    if !covers(src, subject) {
+        return None;
+    }
+    if dest.is_empty() {
+        return Some(subject.to_owned());
+    }
+    let tokens: Vec<_> = subject.split('.').collect();
+    let pairs = src.split('.').zip(&tokens);
+    let matched: Vec<&str> = pairs.filter(|it| it.0 == "*").map(|it| *it.1).collect();
+    let fixed = src.split('.').filter(|it| *it != ">").count();
+    let mut made = Vec::new();
+    for token in dest.split('.') {
+        match (token, place(token)) {
+            (">", _) => made.extend(&tokens[fixed..]),
+            (_, Some(number)) => made.push(*matched.get(number.checked_sub(1)?)?),
+            (_, None) => made.push(token),
+        }
+    }
+    Some(made.join("."))
+}
+
+/// Source and destination that turn subjects back; `None` where different ones became the same.
+#[must_use]
+pub(crate) fn inverse(src: &str, dest: &str) -> Option<(String, String)> {
+    let src = if src.is_empty() { ">" } else { src };
+    let dest = if dest.is_empty() { src } else { dest };
+    let mut numbers = Vec::new();
+    let mut back = Vec::new();
+    for token in dest.split('.') {
+        match place(token) {
+            Some(number) => {
+                numbers.push(number);
+                back.push("*".to_owned());
+            }
+            None if token == "*" => {
+                numbers.push(numbers.len() + 1);
+                back.push("*".to_owned());
+            }
+            None => back.push(token.to_owned()),
+        }
+    }
+    let mut seen = 0;
+    let mut forth = Vec::new();
+    for token in src.split('.') {
+        if token == "*" {
+            seen += 1;
+            let at = numbers.iter().position(|it| *it == seen)?;
+            forth.push(format!("{{{{wildcard({})}}}}", at + 1));
+        } else {
+            forth.push(token.to_owned());
+        }
+    }
+    let rest = |it: &str| it == ">" || it.ends_with(".>");
+    (rest(src) == rest(dest)).then(|| (back.join("."), forth.join(".")))
+}
+
+/// The wildcard that a token of a destination repeats, by number: `$1`, `{{wildcard(1)}}`.
+fn place(token: &str) -> Option<usize> {
+    if let Some(number) = token.strip_prefix('$') {
+        return number.parse().ok();
+    }
+    let call = token.strip_prefix("{{")?.strip_suffix("}}")?;
+    let (name, argument) = call.split_once('(')?;
+    let argument = argument.trim_end().strip_suffix(')')?;
+    let number = argument.trim().parse().ok()?;
+    name.trim().eq_ignore_ascii_case("wildcard").then_some(number)
+}
+
 /// Subjects by token, so that one is compared with those it can meet and not with all.
 #[derive(Default)]
 pub(crate) struct Subjects<'a> {

@@ -5,12 +5,16 @@
 
 mod connect;
 mod context;
+pub(crate) mod ends;
 pub mod error;
 mod event;
+pub(crate) mod loan;
 pub(crate) mod message;
 mod observe;
 mod probe;
+pub(crate) mod reader;
 mod secret;
+pub(crate) mod uses;
 mod wire;
 
 use std::{

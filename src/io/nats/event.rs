@@ -92,6 +92,7 @@ fn within(subject: &str) -> String {
 }
 
 /// One request's view of the reports, from the moment before it is sent.
+#[derive(Clone)]
 pub(super) struct Watch {
     reports: watch::Receiver<Reports>,
     since: u64,

@@ -60,6 +60,12 @@ impl Client {
         reply
     }
 
+    /// Publishes a message with a payload of its own, and waits until it is stored.
+    pub(crate) async fn raw_publish(&self, subject: &str) {
+        let answer = self.0.request(subject.to_owned(), format!("on {subject}").into()).await;
+        answer.expect("it is stored");
+    }
+
     /// How many requests the API has taken, this one included.
     pub(crate) async fn requests(&self) -> u64 {
         self.ask("INFO", &Value::Null).await["api"]["total"].as_u64().expect("a number")

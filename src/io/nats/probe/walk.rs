@@ -5,21 +5,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use async_nats::{Client, HeaderMap, Message, Subscriber};
+use async_nats::{Client, Message, Subscriber};
 use futures_util::{StreamExt as _, stream};
-use serde::Deserialize;
 use serde_json::json;
 use tokio::time::timeout;
-use uuid::Uuid;
 
 use super::{
-    super::{Session, error::Error, event::Watch, wire},
+    super::{
+        Session,
+        error::Error,
+        event::Watch,
+        loan::{self, Loan, Place, What, last, lengths},
+    },
     stock::{Stock, TTL, ends},
 };
 use crate::forecast::walk::Record;
-
-/// What the names of consumers begin with that are there for one answer only.
-const PROBE: &str = "jsplan_probe_";
 
 /// How long a consumer stays that nobody deleted, as where jsplan was killed.
 const IDLE: Duration = Duration::from_secs(10);
@@ -62,7 +62,7 @@ impl Session {
         filters: &[String],
     ) -> Result<u64, Error> {
         let (name, pending) = self.probe(stock, from, filters).await?;
-        self.leave(stock, &name).await;
+        self.leave(&stock.name, &name).await;
         Ok(pending)
     }
 
@@ -78,7 +78,7 @@ impl Session {
         }
         let Ok((name, _)) = self.probe(stock, stock.first, &[]).await else { return Ok(None) };
         let ended = self.pull(stock, &name, take).await;
-        self.leave(stock, &name).await;
+        self.leave(&stock.name, &name).await;
         ended.map(Some)
     }
 
@@ -89,39 +89,11 @@ impl Session {
         from: u64,
         filters: &[String],
     ) -> Result<(String, u64), Error> {
-        #[derive(Deserialize)]
-        struct Made {
-            num_pending: u64,
-        }
-        let name = format!("{PROBE}{}", Uuid::new_v4().simple());
-        let most = u64::try_from(IDLE.as_nanos()).unwrap_or(u64::MAX);
-        let mut config = json!({
-            "name": name,
-            "description": "jsplan counts messages",
-            "ack_policy": "none",
-            "deliver_policy": "by_start_sequence",
-            "opt_start_seq": from.max(1),
-            "headers_only": true,
-            "mem_storage": true,
-            "num_replicas": 1,
-            "inactive_threshold": stock.idle.filter(|it| *it > 0).map_or(most, |it| it.min(most)),
-        });
-        match filters {
-            [] => {}
-            [one] => config["filter_subject"] = json!(one),
-            several => config["filter_subjects"] = json!(several),
-        }
-        let body = json!({ "stream_name": stock.name, "config": config });
-        let subject = format!("CONSUMER.CREATE.{}.{name}", stock.name);
-        let answer = self.request(&subject, body.to_string().into_bytes(), 0).await?;
-        let Made { num_pending } = wire::read(&subject, answer.bytes())?;
-        Ok((name, num_pending))
-    }
-
-    /// Ends a consumer; where that fails it ends by itself.
-    async fn leave(&self, stock: &Stock, name: &str) {
-        let subject = format!("CONSUMER.DELETE.{}.{name}", stock.name);
-        let _ended = self.request(&subject, Vec::new(), 0).await;
+        let (stream, what) = (stock.name.as_str(), What::Headers);
+        let loan = Loan { stream, from, filters, what, stays: IDLE, most: stock.idle };
+        let name = loan::name();
+        let pending = self.lend(&name, &loan).await?;
+        Ok((name, pending))
     }
 
     async fn pull(
@@ -240,44 +212,13 @@ impl<'a> Inbox<'a> {
 /// A message as a consumer gives it without its payload.
 fn record(message: &Message) -> Option<Record> {
     let place = Place::read(message.reply.as_deref()?)?;
-    let headers = message.headers.as_ref()?;
-    let said = last(headers, SIZE)?;
-    let around = message.subject.len() + message.reply.as_ref()?.len() + message.payload.len();
-    let added = SIZE.len() + said.len() + ": \r\n".len();
-    let stored = message.length.saturating_sub(around + added) as u64;
+    let (headers, payload) = lengths(message)?;
     Some(Record {
         sequence: place.sequence,
         at: place.at,
         subject: message.subject.to_string(),
-        headers: if stored > EMPTY { stored } else { 0 },
-        payload: said.parse().ok()?,
-        is_mortal: last(headers, TTL).is_some_and(ends),
+        headers,
+        payload,
+        is_mortal: message.headers.as_ref().and_then(|it| last(it, TTL)).is_some_and(ends),
     })
-}
-
-/// The header by which a consumer says how long the payload is.
-const SIZE: &str = "Nats-Msg-Size";
-
-/// Bytes of headers that hold nothing.
-const EMPTY: u64 = "NATS/1.0\r\n\r\n".len() as u64;
-
-fn last<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get_all(name).last().map(|it| it.as_str())
-}
-
-/// Where a delivery stands in its stream.
-struct Place {
-    sequence: u64,
-    at: i64,
-}
-
-impl Place {
-    /// `$JS.ACK.stream.consumer.delivered.sequence.number.time.pending`; with domain and account
-    /// before the stream there are twelve parts.
-    fn read(reply: &str) -> Option<Self> {
-        let parts: Vec<_> = reply.strip_prefix("$JS.ACK.")?.split('.').collect();
-        let skipped = if parts.len() > 7 { 2 } else { 0 };
-        let part = |number: usize| parts.get(number + skipped).copied();
-        Some(Self { sequence: part(3)?.parse().ok()?, at: part(5)?.parse().ok()? })
-    }
 }
