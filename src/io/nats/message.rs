@@ -93,11 +93,7 @@ impl Session {
     ) -> Result<u64, Error> {
         let start = Instant::now();
         let mut sent_before = false;
-        // Clients of another domain, or of an import, publish through the prefix of their API.
-        let to = match self.prefix.as_str() {
-            "$JS.API" => subject.to_owned(),
-            prefix => format!("{prefix}.{subject}"),
-        };
+        let to = self.through(subject);
         loop {
             let reply = self.send(&to, put.request(), self.timeout).await;
             let error = match reply.and_then(|it| sequence(&to, &it.payload)) {
@@ -117,6 +113,27 @@ impl Session {
             }
             sent_before = true;
             clock::pause(PACE).await;
+        }
+    }
+
+    /// Stores a message, once, and gives its sequence.
+    pub(crate) async fn store(
+        &self,
+        subject: &str,
+        headers: HeaderMap,
+        payload: Vec<u8>,
+    ) -> Result<u64, Error> {
+        let request = Request::new().headers(headers).payload(payload.into());
+        let to = self.through(subject);
+        let reply = self.send(&to, request, self.timeout).await?;
+        sequence(&to, &reply.payload)
+    }
+
+    /// Clients of another domain, or of an import, publish through the prefix of their API.
+    fn through(&self, subject: &str) -> String {
+        match self.prefix.as_str() {
+            "$JS.API" => subject.to_owned(),
+            prefix => format!("{prefix}.{subject}"),
         }
     }
 
