@@ -38,7 +38,7 @@ use crate::{
     position,
     schema::{Harm, Release, Verdict, Writer},
     sides::{Sides, sides},
-    spec::{Declared, Desired},
+    spec::{Declared, Desired, Move},
     state::{Origin, Recorded, State},
     target,
 };
@@ -102,6 +102,8 @@ pub struct Plan {
     pub unmanaged: Vec<Address>,
     /// What has to be counted before its numbers are what they can be.
     pub questions: Vec<Question>,
+    /// Migrations that an apply goes on with once the steps are done.
+    pub moves: Vec<Move>,
 }
 
 /// What to do about one resource.
@@ -220,6 +222,9 @@ pub fn plan(desired: &Desired, recorded: &State, live: &Live, ask: &Ask) -> Plan
         // Of another server nothing is decided: to it everything would seem to be missing.
         return plan;
     }
+    if ask.mode == Mode::Normal && ask.targets.is_empty() {
+        plan.moves.clone_from(&desired.moves);
+    }
     let report = drift::compare(desired, recorded, live);
     (plan.drift, plan.unmanaged) = (report.entries, report.unmanaged);
     let gone = decide_each(&mut plan, desired, recorded, live, ask);
@@ -255,6 +260,7 @@ fn blank(desired: &Desired, recorded: &State, live: &Live, ask: &Ask) -> Plan {
         unchanged: 0,
         unmanaged: Vec::new(),
         questions: Vec::new(),
+        moves: Vec::new(),
     }
 }
 

@@ -11,6 +11,7 @@ mod findings;
 pub mod history;
 pub(crate) mod import;
 pub mod json;
+pub(crate) mod migration;
 pub mod permissions;
 pub mod progress;
 mod saved;
@@ -63,6 +64,7 @@ fn body(plan: &Plan, sources: &Sources) -> String {
         drift::outside(plan),
         step::steps(plan, sources),
         step::unmanaged(&plan.unmanaged),
+        migration::moves(&plan.moves),
         summary::summary(plan),
     ];
     parts.into_iter().filter(|it| !it.is_empty()).collect::<Vec<_>>().join("\n")

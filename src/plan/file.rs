@@ -18,6 +18,7 @@ use crate::{
     schema::{Field, Release},
     seal,
     signature::{self, parted},
+    spec::Move,
     state::Target,
     units::instant,
 };
@@ -83,6 +84,19 @@ struct Document {
     findings: Vec<SavedFinding>,
     unchanged: usize,
     unmanaged: Vec<Address>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    migrations: Vec<SavedMove>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SavedMove {
+    version: String,
+    name: String,
+    meaning: String,
+    from: Option<String>,
+    done: (usize, usize),
+    next: Vec<(String, String)>,
+    until: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -162,6 +176,7 @@ pub fn write(plan: &Plan, sources: &Sources, by: &str) -> String {
         findings: plan.findings.iter().map(|it| save_finding(it, sources)).collect(),
         unchanged: plan.unchanged,
         unmanaged: plan.unmanaged.clone(),
+        migrations: plan.moves.iter().cloned().map(save_move).collect(),
     })
 }
 
@@ -214,8 +229,19 @@ fn load(document: Document) -> Result<Saved, Error> {
         unchanged: document.unchanged,
         unmanaged: document.unmanaged,
         questions: Vec::new(),
+        moves: document.migrations.into_iter().map(load_move).collect(),
     };
     Ok(Saved { plan, sources, by: document.by, signed_by: None })
+}
+
+fn save_move(it: Move) -> SavedMove {
+    let Move { version, name, meaning, from, done, next, until } = it;
+    SavedMove { version, name, meaning, from, done, next, until }
+}
+
+fn load_move(saved: SavedMove) -> Move {
+    let SavedMove { version, name, meaning, from, done, next, until } = saved;
+    Move { version, name, meaning, from, done, next, until }
 }
 
 fn consent(plan: &Plan) -> BTreeSet<String> {

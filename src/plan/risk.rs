@@ -134,7 +134,8 @@ impl Around<'_> {
         if let Some(is) = is.filter(|_| step.destroys()) {
             stops.extend(self.protection(step, wanted, is));
             if step.action == Action::Replace {
-                replacement = self::replacement(step, is).map(|it| self.goes_on_without(it));
+                let moves = &self.desired.moves;
+                replacement = self::replacement(step, is, moves).map(|it| self.goes_on_without(it));
             }
         }
         step.risks = self.risks(step, is);

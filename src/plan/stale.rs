@@ -12,7 +12,7 @@ use crate::{
     diff::{self, Delta},
     live::{Live, Server},
     schema::Field,
-    spec::Desired,
+    spec::{Desired, Move},
     state::{LastApply, State},
     target,
     units::{elapsed, show_about},
@@ -89,6 +89,9 @@ pub enum Refusal {
         /// What answers.
         is: String,
     },
+    /// A migration is another one by now, or has come further.
+    #[error("migration {0} is not as it was when the plan was made")]
+    Migration(String),
     /// It has waited too long.
     #[error("the plan is {age} old, and {most} is the most that is accepted")]
     Old {
@@ -133,6 +136,7 @@ impl Refusal {
             Self::Back { .. } => "plan again, and find out who put an older state in place",
             Self::Target(_) => "check `--env` and the server's url, or plan again",
             Self::Release { .. } => "plan again: releases make different things of one request",
+            Self::Migration(_) => "plan again: its file was edited, or some of it was carried out",
             Self::Old { .. } => "plan again, or accept it with `--max-age`",
             Self::Unexpected { .. } => {
                 "have this plan approved, or apply the one that was; where a stream grows while \
@@ -274,6 +278,17 @@ impl Plan {
         }
         let (made, is) = (self.server.version.clone(), server.version.clone());
         Err(Refusal::Release { made, is })
+    }
+
+    /// Refuses a plan of which a migration would do something else than was reviewed.
+    pub fn moves_as(&self, desired: &Desired) -> Result<(), Refusal> {
+        let differs = |it: &&Move| !desired.moves.contains(it);
+        let gone = self.moves.iter().find(differs);
+        let new = || desired.moves.iter().find(|it| !self.moves.contains(it));
+        match gone.or_else(new).filter(|_| self.mode == Mode::Normal && !self.targeted) {
+            Some(moved) => Err(Refusal::Migration(format!("{} {}", moved.version, moved.name))),
+            None => Ok(()),
+        }
     }
 
     /// Every resource of it that is no longer what it was made from, on the server or in the spec.

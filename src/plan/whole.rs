@@ -16,6 +16,7 @@ use crate::{
     finding::{Code, Severity},
     live::Server,
     schema::{Harm, Release},
+    spec::Move,
 };
 
 impl Step {
@@ -45,7 +46,7 @@ impl Plan {
     /// Whether anything would be done, on the server or in the state.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.steps.is_empty()
+        self.steps.is_empty() && !self.moves.iter().any(Move::goes_on)
     }
 
     /// Whether anything would be sent to the server.
@@ -137,6 +138,9 @@ impl Plan {
         steps.sort_unstable();
         let Server { cluster, domain, account, .. } = &self.server;
         let target = json!([account, cluster, domain]);
+        let moves = self.moves.iter().filter(|it| it.goes_on());
+        let moves = moves.map(|it| json!([it.version, it.meaning, it.next]).to_string());
+        steps.extend(moves);
         sha256(json!([self.environment, self.mode, target, self.lineage, steps]).to_string())
     }
 

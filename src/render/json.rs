@@ -27,6 +27,7 @@ use crate::{
         undo,
     },
     schema::{Field, Verdict},
+    spec::Move,
     state::{Recorded, State},
 };
 
@@ -84,8 +85,22 @@ pub fn plan(plan: &Plan, sources: &Sources) -> Value {
             "messages": totals(plan),
             "binds": binds.map(|it| it.address.to_string()).collect::<Vec<_>>(),
             "unmanaged": plan.unmanaged,
+            "migrations": plan.moves.iter().map(migration).collect::<Vec<_>>(),
             "diagnostics": diagnostics(&plan.findings, sources),
         },
+    })
+}
+
+fn migration(it: &Move) -> Value {
+    let Move { version, name, meaning, from: _, done: (done, of), next, until } = it;
+    json!({
+        "version": version,
+        "name": name,
+        "meaning": meaning,
+        "steps_done": done,
+        "steps": of,
+        "next": next.iter().map(|it| &it.0).collect::<Vec<_>>(),
+        "waits_for": until,
     })
 }
 

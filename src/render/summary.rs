@@ -18,7 +18,11 @@ use crate::{
 /// `Plan: …` and `Data: …`, or the sentence that there is nothing to do.
 pub(super) fn summary(plan: &Plan) -> String {
     if plan.steps.is_empty() {
-        return nothing(plan);
+        return match plan.moves.iter().filter(|it| it.goes_on()).count() {
+            0 => nothing(plan),
+            _ if plan.is_refused() => nothing(plan),
+            many => goes_on(many),
+        };
     }
     let Counts { import, add, change, destroy, forget } = plan.counts();
     let imported = if import > 0 { format!("{import} to import, ") } else { String::new() };
@@ -120,6 +124,17 @@ fn amount(Total { messages, at_most, unknown, actions: _ }: &Total) -> String {
         (true, 0) => "an unknown number of messages".to_owned(),
         (true, _) => format!("{known} and an unknown number of others"),
     }
+}
+
+/// No resource differs from where its migration stands, and that goes on.
+fn goes_on(many: usize) -> String {
+    let (many, verb) = (count_of(many, "migration"), if many == 1 { "goes" } else { "go" });
+    format!(
+        "{} 0 to add, 0 to change, 0 to destroy; {many} {verb} on.\n\
+         {} no message would be deleted.\n",
+        NAME.style("Plan:"),
+        NAME.style("Data:")
+    )
 }
 
 fn nothing(plan: &Plan) -> String {

@@ -110,7 +110,7 @@ fn a_stream_that_holds_messages_is_not_replaced() {
         .run(&["apply", "--auto-approve"])
         .ended(1)
         .says("error[replacement]")
-        .says("no migrations yet");
+        .says("jsplan migrate new NAME --strategy same-subjects-mirror --from");
     assert_eq!(messages(&server, "S"), 3);
 }
 

@@ -12,7 +12,7 @@ use crate::{
     plan::{Action, Change, Mode, Step},
     position,
     schema::{Release, Verdict},
-    spec::{Declared, check},
+    spec::{Declared, Move, check},
     state::Recorded,
     subject,
     units::count,
@@ -205,7 +205,7 @@ fn prevented(
 }
 
 /// A replacement is refused where messages would go with it.
-pub(super) fn replacement(step: &Step, is: &Observed) -> Option<Finding> {
+pub(super) fn replacement(step: &Step, is: &Observed, moves: &[Move]) -> Option<Finding> {
     let (change, why) = refusal(step)?;
     let address = &step.address;
     let Delta { field, before, .. } = change.delta.spoken(address);
@@ -219,10 +219,16 @@ pub(super) fn replacement(step: &Step, is: &Observed) -> Option<Finding> {
     let message = format!(
         "`{name}` cannot be changed ({why}), and replacing `{address}` would delete its {messages}"
     );
-    Some(Finding::error(Code::Replacement, message).help(format!(
-        "{back}; or declare a second stream beside it and move the messages, since this jsplan has \
-         no migrations yet"
-    )))
+    let moves = moves.iter().find(|it| it.from.as_deref() == Some(address.name()));
+    let way = match moves {
+        Some(it) => format!("migration {} {} moves its messages", it.version, it.name),
+        None => format!(
+            "declare another stream for it and move its messages there: `jsplan migrate new NAME \
+             --strategy same-subjects-mirror --from {} --to STREAM`",
+            address.name()
+        ),
+    };
+    Some(Finding::error(Code::Replacement, message).help(format!("{back}; or {way}")))
 }
 
 /// The first change that no update makes, and why.
