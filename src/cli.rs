@@ -7,6 +7,7 @@ mod fmt;
 mod history;
 mod import;
 mod lock;
+mod migrate;
 mod permissions;
 mod plan;
 mod project;
@@ -102,6 +103,9 @@ enum Command {
     History(history::Args),
     /// Go back to an earlier state, by an ordinary plan
     Rollback(rollback::Args),
+    /// Move the messages of a stream to another one, in versioned steps
+    #[command(subcommand)]
+    Migrate(migrate::Command),
     /// Look at the state, and mend it
     #[command(subcommand)]
     State(state::Command),
@@ -251,6 +255,12 @@ fn dispatch(cli: Cli, terminal: Terminal) -> Result<Exit, Failure> {
         Command::Show(args) => crate::io::run(show::run(&project, &args)),
         Command::History(args) => crate::io::run(history::run(&project, &args)),
         Command::Rollback(args) => crate::io::run(rollback::run(&project, &args)),
+        Command::Migrate(command) if command.changes() => {
+            let leaves = || lock::tell_left(&project);
+            let run = migrate::run(&project, &command);
+            crate::io::run(crate::io::ending_at_the_second(run, leaves))
+        }
+        Command::Migrate(command) => crate::io::run(migrate::run(&project, &command)),
         Command::State(command) => crate::io::run(state::run(&project, &command)),
         Command::Lock(command) => crate::io::run(lock::run(&project, &command)),
         Command::ForceUnlock(args) => crate::io::run(lock::force(&project, &args)),

@@ -11,6 +11,7 @@ pub mod files;
 pub mod nats;
 pub mod store;
 pub mod apply;
+pub mod migrate;
 pub mod process;
 pub mod binary;
 pub mod server;
@@ -112,6 +113,15 @@ pub(crate) async fn ending_at_the_second<T>(
         never = ends => never,
         result = ASKED.scope(seen, future) => result,
     }
+}
+
+/// Runs a future to its end, whatever signals come: who asked for the end is heard behind it. The
+/// second signal still ends the process.
+pub(crate) async fn undisturbed<T>(future: impl Future<Output = T>) -> T {
+    let (never, seen) = watch::channel(false);
+    let result = ASKED.scope(seen, future).await;
+    drop(never);
+    result
 }
 
 tokio::task_local! {

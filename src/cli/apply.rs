@@ -1,6 +1,6 @@
 //! `jsplan apply`: a saved plan carried out, or a plan made, shown and asked about.
 
-mod carry_out;
+pub(super) mod carry_out;
 pub(super) mod saved;
 
 use std::path::PathBuf;
@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use super::{
     Exit, Failure,
     lock::{self, Patience},
+    migrate,
     plan::Asked,
     project::{Gathered, Project},
 };
@@ -112,25 +113,37 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
     let interrupted = || Err(Failure::new("interrupted").help("nothing was changed"));
     let deciding = async {
         let mut gathered = project.gather_from(project.read_spec()?, mode, &operation).await?;
+        let approved = match &saved {
+            Some(saved) => migrate::approved_by(&gathered, &saved.plan),
+            None => args.ask.approve.clone(),
+        };
+        gathered = migrate::approved_at(project, gathered, &approved).await?;
         let plan = match saved {
             Some(saved) => saved::checked(project, args, saved, &gathered, store).await?,
             None => made(project, args, &mut gathered).await?,
         };
-        Ok((gathered, plan))
+        Ok((gathered, plan, approved))
     };
-    let (gathered, plan) = io::unless_interrupted(deciding, interrupted).await?;
+    let (gathered, plan, approved) = io::unless_interrupted(deciding, interrupted).await?;
     let plan = whole_or_part(project, args, plan)?;
     carry_out::settle(&gathered.state, store, &lock).await?;
-    if plan.is_empty() {
+    let moves = migrate::has_more(&gathered, &plan);
+    if plan.is_empty() && !moves {
         return Ok(Exit::Done);
     }
-    let asks = args.file.is_none() && !args.auto_approve;
-    if asks && !io::unless_interrupted(approved(project, &plan), || false).await {
+    let asks = args.file.is_none() && !args.auto_approve && !plan.is_empty();
+    if asks && !io::unless_interrupted(self::approved(project, &plan), || false).await {
         project.terminal.say(&render::talk::cancelled(plan.mode));
         return Ok(Exit::Failed);
     }
-    let order = Order { plan, parallelism: args.parallelism };
-    carry_out::carry_out(project, gathered, &order, store, &lock).await
+    if !plan.steps.is_empty() {
+        let order = Order { plan, parallelism: args.parallelism };
+        let exit = carry_out::carry_out(project, gathered, &order, store, &lock).await?;
+        if exit != Exit::Done || !moves {
+            return Ok(exit);
+        }
+    }
+    migrate::after_apply(project, store, &lock, &approved, &args.ask.ask()?).await
 }
 
 /// A plan made and shown, where one may be applied that nobody has saved.
@@ -218,7 +231,7 @@ struct Order {
 
 /// Only the whole word passes; where the environment is protected or messages are deleted, only the
 /// environment's name.
-async fn approved(project: &Project, plan: &Plan) -> bool {
+pub(super) async fn approved(project: &Project, plan: &Plan) -> bool {
     let by_name = plan.protected || plan.deletes();
     let word = if by_name { plan.environment.as_str() } else { "yes" };
     let answer = project.terminal.ask(&render::talk::question(plan, word)).await;

@@ -3,18 +3,19 @@
 //! Every command below is run as a user would run it, by the same code; only the folder and the
 //! server's address are given behind the scenes.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use owo_colors::OwoColorize as _;
 use serde_json::Value;
 
-use super::{Exit, Failure, Global, apply, drift, plan, project::Project, sandbox};
+use super::{Exit, Failure, Global, apply, drift, migrate, plan, project::Project, sandbox};
 use crate::{
     io::{
-        self, files,
+        self, clock, files,
         nats::{self, Session},
         server::{JETSTREAM, Server},
     },
+    migration::FOLDER,
     spec::Connection,
 };
 
@@ -31,16 +32,13 @@ const DEV: &str = include_str!("../../environments/dev.toml");
 /// The table of `dev` that a limit is added to.
 const RAW: &str = "[streams.INGEST_RAW_V1]\n";
 
-/// The second version of a stream, beside the first.
-const V2: &str = r#"
-[streams.INGEST_RAW_V2]
-description  = "The second version of raw events, beside the first"
-subjects     = ["ingest.v2.raw"]
-storage      = "file"
-num_replicas = 1
-max_age      = "24h"
-max_bytes    = "64MiB"
-"#;
+/// What the second version of a stream adds to a spec, and how it gets its messages.
+const SECOND: &str = "[streams.INGEST_RAW_V2";
+const BASELINE: &str = include_str!("../../environments/migrations/0001_baseline.toml");
+const MIGRATION: &str = include_str!("../../environments/migrations/0002_ingest_v2.toml");
+
+/// How long the old stream soaks, and how long nobody waits here.
+const SOAK: (&str, &str) = ("idle = \"72h\"", "idle = \"1s\"");
 
 /// Runs the demonstration; the server and the folder go whatever happens.
 pub(crate) fn run(project: &Project, args: &Args) -> Result<Exit, Failure> {
@@ -48,7 +46,7 @@ pub(crate) fn run(project: &Project, args: &Args) -> Result<Exit, Failure> {
     let folder = files::throw_away()?;
     files::make_folder(&folder.path().join("environments"))?;
     let demo = Demo::new(project, folder.path(), server.url());
-    demo.write_spec(DEV)?;
+    demo.write_spec(&without_second(DEV), &without_second(BASE))?;
     io::run(io::unless_interrupted(demo.play(), || Err(Failure::new("interrupted"))))
 }
 
@@ -82,13 +80,10 @@ impl Demo {
         self.tell("An apply puts it back.");
         self.apply().await?;
         self.tell("A limit that would delete messages is counted first, and stopped.");
-        self.write_spec(&DEV.replacen(RAW, &format!("{RAW}max_msgs = 100\n"), 1))?;
+        let (dev, base) = (without_second(DEV), without_second(BASE));
+        self.write_spec(&dev.replacen(RAW, &format!("{RAW}max_msgs = 100\n"), 1), &base)?;
         self.plan(1).await?;
-        self.tell("That edit is taken back. Version 2 of a stream goes beside version 1:");
-        self.write_spec(&format!("{DEV}{V2}"))?;
-        self.project.show(&V2.green().to_string())?;
-        self.apply().await?;
-        self.plan(0).await?;
+        self.migrated().await?;
         self.tell(
             "The server is ended and the folder removed. Next: README.md, and your own spec.",
         );
@@ -104,10 +99,43 @@ impl Demo {
         self.project.terminal.say(&format!("\n{} {}\n", "$".dimmed(), text.cyan()));
     }
 
-    /// The base as it ships, and `dev` with this text.
-    fn write_spec(&self, dev: &str) -> Result<(), Failure> {
+    /// Version 2 of a stream, with the messages of version 1.
+    async fn migrated(&self) -> Result<(), Failure> {
+        self.tell(
+            "That edit is taken back. Version 2 of the stream goes beside version 1, by a migration: \
+             the messages are copied, and that they are all there is proved before it is used.",
+        );
+        self.write_spec(DEV, BASE)?;
+        let folder = self.project.dir.join(FOLDER);
+        files::make_folder(&folder)?;
+        files::replace(&folder.join("0001_baseline.toml"), BASELINE)?;
+        // Nobody waits three days for a demonstration.
+        let soaked = MIGRATION.replace(SOAK.0, SOAK.1);
+        files::replace(&folder.join("0002_ingest_v2.toml"), &soaked)?;
+        self.command("jsplan migrate hash");
+        migrate::run(&self.project, &migrate::Command::Hash).await?;
+        self.apply().await?;
+        self.tell(
+            "Publishers move when they like. Once nobody uses version 1 any more it is sealed:",
+        );
+        self.publish("ingest.v2.raw", 100).await?;
+        self.soaked().await?;
+        self.command("jsplan migrate status --env dev");
+        migrate::run(&self.project, &migrate::Command::status()).await?;
+        self.plan(0).await
+    }
+
+    /// Goes on once the soak is over, which counts whole seconds.
+    async fn soaked(&self) -> Result<(), Failure> {
+        clock::pause(Duration::from_secs(2)).await;
+        self.command("jsplan migrate apply --env dev --auto-approve");
+        let go_on = migrate::Command::Apply(migrate::Apply::approved());
+        done(migrate::run(&self.project, &go_on).await?)
+    }
+
+    fn write_spec(&self, dev: &str, base: &str) -> Result<(), Failure> {
         let folder = self.project.dir.join("environments");
-        files::replace(&folder.join("base.toml"), BASE)?;
+        files::replace(&folder.join("base.toml"), base)?;
         Ok(files::replace(&folder.join("dev.toml"), dev)?)
     }
 
@@ -146,13 +174,28 @@ impl Demo {
 
     /// What another client does: publishes, and changes a stream without jsplan.
     async fn meddle(&self) -> Result<(), Failure> {
-        let connection = Connection { urls: vec![self.url.clone()], ..Connection::default() };
-        let session = nats::connect(&connection, "somebody else").await?;
-        for number in 0..1000 {
-            session.publish("ingest.v1.raw", format!("event {number}").into_bytes()).await?;
-        }
-        shorten(&session).await
+        self.publish("ingest.v1.raw", 1000).await?;
+        shorten(&self.connect().await?).await
     }
+
+    async fn connect(&self) -> Result<Session, Failure> {
+        let connection = Connection { urls: vec![self.url.clone()], ..Connection::default() };
+        Ok(nats::connect(&connection, "somebody else").await?)
+    }
+
+    async fn publish(&self, subject: &str, count: u64) -> Result<(), Failure> {
+        let session = self.connect().await?;
+        for number in 0..count {
+            session.publish(subject, format!("event {number}").into_bytes()).await?;
+        }
+        Ok(())
+    }
+}
+
+/// A spec of a time before there was a second version: what is about that stands in blocks.
+fn without_second(spec: &str) -> String {
+    let blocks = spec.split("\n\n").filter(|it| !it.contains(SECOND));
+    blocks.collect::<Vec<_>>().join("\n\n")
 }
 
 fn done(exit: Exit) -> Result<(), Failure> {

@@ -30,7 +30,7 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
 async fn list(project: &Project, args: &Args) -> Result<Exit, Failure> {
     let environment = project.environment()?;
     let store = project.store().await?;
-    let state = store.load().await.map_err(Failure::of_store)?;
+    let state = project.state().await?;
     let mut applies = Vec::new();
     for serial in earlier(store, state.serial).await? {
         match store.load_kept(serial).await {

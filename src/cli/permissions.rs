@@ -13,7 +13,7 @@ use crate::{
 /// What `permissions` takes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Whose: planner, applier, destroyer, drift or verifier
+    /// Whose: planner, applier, destroyer, drift, verifier or migrator
     #[arg(long, value_name = "ROLE")]
     role: Role,
     /// For a server's configuration, as JSON, or as a command of `nsc`
@@ -58,7 +58,9 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
         }
     };
     let (prefix, inbox) = nats::subjects(&server).map_err(Failure::of_server)?;
-    let owned = if *only_listed {
+    // A stream that messages are moved from may be known to the state alone.
+    let moves = *role == Role::Migrator && matches!(environment.keeping, Keeping::File);
+    let owned = if *only_listed || moves {
         let state = project.store().await?.load().await.map_err(Failure::of_store)?;
         state.resources.into_keys().collect()
     } else {

@@ -60,6 +60,9 @@ pub(crate) struct Asked {
     /// Consent to harm, such as `data-loss=stream.ORDERS`; may be repeated
     #[arg(long, value_name = "CLASS=ADDR[:N]")]
     allow: Vec<String>,
+    /// Approve the gate at which this migration waits; may be repeated
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) approve: Vec<String>,
     /// Go back to the state with this serial, as `rollback --to` asks
     #[arg(skip)]
     rollback: Option<u64>,
@@ -108,10 +111,11 @@ impl Asked {
     /// The commands that plan and that apply the same: `plan` without consent, which is to be named
     /// anew.
     pub(crate) fn commands(&self, options: &str) -> (String, String) {
-        let Self { target, refresh_only, destroy, allow, rollback } = self;
+        let Self { target, refresh_only, destroy, allow, approve, rollback } = self;
         let mut flags: String = target.iter().map(|it| format!(" --target {it}")).collect();
         flags += if *refresh_only { " --refresh-only" } else { "" };
         flags += if *destroy { " --destroy" } else { "" };
+        flags.extend(approve.iter().map(|it| format!(" --approve {it}")));
         let allow: String = allow.iter().map(|it| format!(" --allow {it}")).collect();
         let (plan, apply) = match rollback {
             None => (format!("plan {options}"), format!("apply {options}")),
@@ -125,8 +129,9 @@ impl Asked {
 
     /// Whether anything is asked beyond the plain plan.
     pub(crate) fn is_plain(&self) -> bool {
-        let Self { target, refresh_only, destroy, allow, rollback } = self;
-        target.is_empty() && allow.is_empty() && !refresh_only && !destroy && rollback.is_none()
+        let Self { target, refresh_only, destroy, allow, approve, rollback } = self;
+        let narrow = target.is_empty() && allow.is_empty() && approve.is_empty();
+        narrow && !refresh_only && !destroy && rollback.is_none()
     }
 }
 
@@ -207,7 +212,8 @@ async fn gather(project: &Project, args: &Args, mode: Mode) -> Result<Gathered, 
         let said = render::json::unplanned(&loaded.findings, &loaded.sources);
         project.show(&render::json::line(&said))?;
     }
-    project.gather_from(loaded, mode, "plan").await
+    let gathered = project.gather_from(loaded, mode, "plan").await?;
+    super::migrate::approved_at(project, gathered, &args.ask.approve).await
 }
 
 /// Tells a program why there is no plan, where it was told nothing yet.

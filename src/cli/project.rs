@@ -2,7 +2,7 @@
 
 use std::{
     cell::{Cell, OnceCell, RefCell},
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::PathBuf,
 };
 
@@ -20,6 +20,10 @@ use crate::{
         who,
     },
     live::Live,
+    migration::{
+        Migration, Migrations, progress, read,
+        stage::{self, Stage},
+    },
     plan::{self, Ask, Mode, Plan},
     reconcile::{Reconciled, reconcile},
     render,
@@ -45,7 +49,13 @@ pub(crate) struct Project {
 
 /// What a plan is made of.
 pub(crate) struct Gathered {
+    /// What is wanted: the spec as far as its migrations have come, or an earlier state.
     pub(crate) desired: Desired,
+    /// The spec itself.
+    pub(crate) spec: Desired,
+    pub(crate) migrations: Migrations,
+    /// What keeps a plan from being applied, whatever it says: migrations that stopped half-way.
+    pub(crate) stops: Vec<Finding>,
     pub(crate) sources: Sources,
     pub(crate) state: State,
     pub(crate) live: Live,
@@ -256,17 +266,26 @@ impl Project {
         mode: Mode,
         operation: &str,
     ) -> Result<Gathered, Failure> {
-        let (mut desired, mut sources) = self.admit(loaded)?;
+        let (spec, mut sources) = self.admit(loaded)?;
+        let migrations = self.migrations(&mut sources)?;
         if self.store.get().is_none() {
-            let store = self.open(&desired.environment).await?;
+            let store = self.open(&spec.environment).await?;
             self.store.get_or_init(|| store);
         }
         let store = self.store().await?;
         let mut state = store.load().await.map_err(Failure::of_store)?;
-        if let Mode::Rollback(serial) = mode {
+        self.tell_failing(&migrations, &state);
+        let desired = if let Mode::Rollback(serial) = mode {
             let kept = super::rollback::kept(store, &state, serial).await?;
-            desired = history::desired(&desired, &kept, &mut sources);
-        }
+            if let Some(finding) = progress::between(&kept, &state) {
+                self.stop_at(&[finding], &sources)?;
+            }
+            history::desired(&spec, &kept, &mut sources)
+        } else {
+            let blocked = self.not_yet(&migrations, &spec, &state).await;
+            stage::staged(&spec, &migrations, &state, &blocked)
+        };
+        let stops = progress::stops(&migrations, &state, &self.options(&spec.environment.name));
         let session = self.connect(&desired, operation).await?;
         let live = observe(&session, &desired, &state).await?;
         // Of another server nothing can be told: there everything would seem to be undone.
@@ -274,7 +293,91 @@ impl Project {
             let found = reconcile(&mut state, &live);
             self.tell_cut_short(&state, Some(&found));
         }
-        Ok(Gathered { desired, sources, state, live, session })
+        Ok(Gathered { desired, spec, migrations, stops, sources, state, live, session })
+    }
+
+    /// The migrations of the project; every finding is shown, and errors end the command.
+    pub(crate) fn migrations(&self, sources: &mut Sources) -> Result<Migrations, Failure> {
+        let (migrations, findings) = self.read_migrations(sources)?;
+        self.stop_at(&findings, sources)?;
+        Ok(migrations)
+    }
+
+    /// The same with their findings, none of them shown.
+    pub(crate) fn read_migrations(
+        &self,
+        sources: &mut Sources,
+    ) -> Result<(Migrations, Vec<Finding>), Failure> {
+        let (texts, sum) = files::migrations(&self.dir)?;
+        Ok(read::load(texts, sum, sources))
+    }
+
+    /// The migrations that may not begin here yet, each with what it waits for: that the environment
+    /// before this one has done the same.
+    pub(crate) async fn not_yet(
+        &self,
+        migrations: &Migrations,
+        spec: &Desired,
+        state: &State,
+    ) -> BTreeMap<String, String> {
+        let mut blocked = BTreeMap::new();
+        for migration in migrations.0.values() {
+            let pending = !state.migrations.contains_key(&migration.version)
+                && stage::is_needed(migration, spec, state);
+            let before = migration.promoted_from(&spec.environment.name).filter(|_| pending);
+            let Some(before) = before else { continue };
+            if let Some(why) = self.not_done_in(before, migration).await {
+                blocked.insert(migration.version.clone(), why);
+            }
+        }
+        blocked
+    }
+
+    /// Why another environment does not count as having done a migration; `None` where it does.
+    async fn not_done_in(&self, environment: &str, migration: &Migration) -> Option<String> {
+        match self.state_of(environment).await {
+            Ok(state) => progress::not_promoted(migration, &state),
+            Err(_) => Some(format!("{environment}, whose state cannot be read, to have done it")),
+        }
+    }
+
+    /// The state of another environment of this project.
+    pub(crate) async fn state_of(&self, environment: &str) -> Result<State, Failure> {
+        let global = Global { env: Some(environment.to_owned()), ..self.global.clone() };
+        let (is_staged, dir) = (self.is_staged, self.dir.clone());
+        let other = Self { is_staged, dir, ..Self::new(global, self.terminal) };
+        other.store().await?.load().await.map_err(Failure::of_store)
+    }
+
+    /// What was gathered, seen through a ledger that has changed since.
+    pub(crate) async fn staged_again(&self, gathered: Gathered) -> Gathered {
+        let Gathered { spec, migrations, state, .. } = &gathered;
+        let blocked = self.not_yet(migrations, spec, state).await;
+        let desired = stage::staged(spec, migrations, state, &blocked);
+        Gathered { desired, ..gathered }
+    }
+
+    /// The recorded state; what must not wait is said first.
+    pub(crate) async fn state(&self) -> Result<State, Failure> {
+        let state = self.store().await?.load().await.map_err(Failure::of_store)?;
+        if !state.migrations.is_empty() {
+            // What is wrong with the files is for those commands to say that need them.
+            let (migrations, _) = self.read_migrations(&mut Sources::default())?;
+            self.tell_failing(&migrations, &state);
+        }
+        self.tell_cut_short(&state, None);
+        Ok(state)
+    }
+
+    /// Says before anything else that nobody can publish, where a switch stopped half-way.
+    pub(crate) fn tell_failing(&self, migrations: &Migrations, state: &State) {
+        for migration in migrations.0.values() {
+            let stage = Stage::at_worst(migration, state.migrations.get(&migration.version));
+            if stage.refuses_publishers(migration) {
+                let options = self.options(&state.environment);
+                self.terminal.say(&render::migration::publishers_fail(migration, &options));
+            }
+        }
     }
 }
 
@@ -290,7 +393,7 @@ impl Gathered {
     pub(crate) async fn plan(&mut self, ask: &Ask) -> Plan {
         /// An answer may lead to another question, and that to no third.
         const ROUNDS: usize = 4;
-        let Self { desired, state, live, session, .. } = self;
+        let Self { desired, state, live, session, stops, migrations, .. } = self;
         let mut plan = plan::plan(desired, state, live, ask);
         for _ in 0..ROUNDS {
             let asked: BTreeSet<Question> = plan.questions.iter().cloned().collect();
@@ -301,6 +404,10 @@ impl Gathered {
             }
             live.tallies.extend(session.tallies(new).await);
             plan = plan::plan(desired, state, live, ask);
+        }
+        plan.findings.splice(0..0, stops.iter().cloned());
+        if ask.mode == Mode::Destroy {
+            plan.findings.extend(progress::holds_destruction(migrations, state));
         }
         plan
     }

@@ -28,8 +28,7 @@ pub(crate) async fn run(project: &Project, args: &Args) -> Result<Exit, Failure>
     let shown = match &args.file {
         Some(path) => plan(project, args, path).await?,
         None => {
-            let state = project.store().await?.load().await.map_err(Failure::of_store)?;
-            project.tell_cut_short(&state, None);
+            let state = project.state().await?;
             if args.json {
                 render::json::line(&render::json::state(&state))
             } else {

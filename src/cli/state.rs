@@ -94,8 +94,8 @@ pub(crate) struct Push {
 pub(crate) async fn run(project: &Project, command: &Command) -> Result<Exit, Failure> {
     let store = project.store().await?;
     let shown = match command {
-        Command::List => render::state_list(&load(project, store).await?),
-        Command::Show { address } => show(project, store, address).await?,
+        Command::List => render::state_list(&project.state().await?),
+        Command::Show { address } => show(project, address).await?,
         Command::Rm { address, patience } => {
             let lock = lock::take(project, store, "state rm", patience).await?;
             return change(project, store, ("state rm", &lock), |state| remove(state, address))
@@ -110,7 +110,7 @@ pub(crate) async fn run(project: &Project, command: &Command) -> Result<Exit, Fa
         Command::Pull => store.load_any().await.map_err(Failure::of_store)?.write(),
         Command::Push(args) => return push(project, store, args).await,
         Command::Rebuild(args) => return rebuild(project, store, args).await,
-        Command::Verify => verify(project, store).await?,
+        Command::Verify => verify(project).await?,
         Command::Restore { serial: None, .. } => kept(project, store).await?,
         Command::Restore { serial: Some(serial), patience } => {
             let lock = lock::take(project, store, "state restore", patience).await?;
@@ -121,14 +121,8 @@ pub(crate) async fn run(project: &Project, command: &Command) -> Result<Exit, Fa
     Ok(Exit::Done)
 }
 
-async fn load(project: &Project, store: &Store) -> Result<State, Failure> {
-    let state = store.load().await.map_err(Failure::of_store)?;
-    project.tell_cut_short(&state, None);
-    Ok(state)
-}
-
-async fn show(project: &Project, store: &Store, address: &str) -> Result<String, Failure> {
-    let state = load(project, store).await?;
+async fn show(project: &Project, address: &str) -> Result<String, Failure> {
+    let state = project.state().await?;
     let address = owned(&state, address)?;
     Ok(render::resource(&address, &state.resources[&address]))
 }
@@ -153,7 +147,7 @@ async fn change(
     (operation, lock): (&str, &Lock),
     change: impl FnOnce(&mut State) -> Result<String, Failure>,
 ) -> Result<Exit, Failure> {
-    let mut state = load(project, store).await?;
+    let mut state = project.state().await?;
     decided(&state)?;
     store.settle(&state, lock).await.map_err(Failure::of_store)?;
     let said = change(&mut state)?;
@@ -314,8 +308,8 @@ fn loses_nothing(present: &State, new: &State) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn verify(project: &Project, store: &Store) -> Result<String, Failure> {
-    let state = load(project, store).await?;
+async fn verify(project: &Project) -> Result<String, Failure> {
+    let state = project.state().await?;
     Ok(render::talk::whole(&state))
 }
 

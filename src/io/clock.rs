@@ -58,6 +58,11 @@ pub(crate) async fn remarked<T>(
     future.await
 }
 
+/// Runs a future for so long at most; `None` where it takes longer.
+pub(crate) async fn within<T>(longest: Duration, future: impl Future<Output = T>) -> Option<T> {
+    timeout(longest, future).await.ok()
+}
+
 /// Lets a time pass, for the sake of a server that asked for patience; for a condition there is
 /// [`until`].
 pub(crate) async fn pause(length: Duration) {

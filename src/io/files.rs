@@ -10,6 +10,7 @@ use std::{
 use rustix::fs::OFlags;
 
 use super::fault::{self, Operation, Point};
+use crate::migration::{FOLDER, SUM};
 
 /// A file that could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -288,6 +289,28 @@ pub(crate) fn environments(project: &Path) -> Result<Vec<String>, Error> {
     let roots: Vec<_> = names.iter().filter(|it| !bases.contains(it)).cloned().collect();
     // Where every spec is extended they go in a circle, and reading any of them says so.
     Ok(if roots.is_empty() { names } else { roots })
+}
+
+/// Paths with the texts of their files.
+pub(crate) type Texts = Vec<(String, String)>;
+
+/// The migrations of a project, in order, and the sum over them; neither where there is no folder.
+pub(crate) fn migrations(project: &Path) -> Result<(Texts, Option<String>), Error> {
+    let folder = project.join(FOLDER);
+    if !folder.is_dir() {
+        return Ok((Vec::new(), None));
+    }
+    let entries = fs::read_dir(&folder).map_err(|it| Error::new("read", &folder, it))?;
+    let names = entries.filter_map(Result::ok).filter_map(|it| it.file_name().into_string().ok());
+    let mut names: Vec<_> = names.filter(|it| it.ends_with(".toml")).collect();
+    names.sort();
+    let specs = project.join("environments");
+    let read = |name: &String| {
+        let text = read_within(&specs, &folder.join(name))?;
+        Ok((format!("{FOLDER}/{name}"), text))
+    };
+    let texts = names.iter().map(read).collect::<Result<_, Error>>()?;
+    Ok((texts, read_if_there(&folder.join(SUM))?))
 }
 
 /// The name of the spec that a spec extends: `extends` stands above the first table, so no more

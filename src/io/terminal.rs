@@ -5,8 +5,13 @@
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
+mod bar;
+
 use anstream::{AutoStream, ColorChoice};
+use indicatif::ProgressDrawTarget;
 use tokio::task::spawn_blocking;
+
+use self::bar::Bar;
 
 /// When to colour.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -74,6 +79,17 @@ impl Terminal {
             (read > 0).then(|| answer.trim().to_owned())
         };
         spawn_blocking(answer).await.ok()?
+    }
+
+    /// A bar that grows as something goes on, with its rate and the time that is left; where stderr
+    /// is no terminal, a line every now and then.
+    pub(crate) fn bar(&self, of: &'static str) -> Bar {
+        let target = if io::stderr().is_terminal() {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        };
+        Bar::new(*self, of, target)
     }
 
     /// Whether there is somebody to ask.

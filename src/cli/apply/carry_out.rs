@@ -38,7 +38,7 @@ pub(super) async fn carry_out(
     store: &Store,
     lock: &Lock,
 ) -> Result<Exit, Failure> {
-    let Gathered { desired, sources, state, live, session } = gathered;
+    let Gathered { desired, sources, state, live, session, .. } = gathered;
     drop(live);
     let untouched = |it| Failure::of_store(it).or_help("nothing was changed");
     store.settle(&state, lock).await.map_err(untouched)?;
@@ -104,7 +104,11 @@ fn tell_of_spec(project: &Project, wanted: &Desired, options: &str) -> Result<()
 }
 
 /// What an apply that was cut short did is saved before anything else is begun.
-pub(super) async fn settle(state: &State, store: &Store, lock: &Lock) -> Result<(), Failure> {
+pub(in crate::cli) async fn settle(
+    state: &State,
+    store: &Store,
+    lock: &Lock,
+) -> Result<(), Failure> {
     if state.cut_short.is_none() {
         return Ok(());
     }
@@ -146,7 +150,7 @@ async fn stopped(
 }
 
 /// Saves the state; where that fails, sees that what it holds is not lost.
-async fn save(
+pub(in crate::cli) async fn save(
     project: &Project,
     store: &Store,
     (state, lock): (&State, &Lock),

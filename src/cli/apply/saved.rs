@@ -64,6 +64,8 @@ pub(super) async fn checked(
     let ahead = plan.young(&live.at, args.max_age).map_err(refused)?;
     plan.follows(state, next(store, state, plan).await.as_ref()).map_err(refused)?;
     plan.meets(&live.server).map_err(refused)?;
+    plan.moves_as(desired).map_err(refused)?;
+    project.stop_at(&gathered.stops, &gathered.sources)?;
     let moved = plan.moved(desired, state, live);
     if !moved.is_empty() {
         project.terminal.say(&render::moved(&moved));

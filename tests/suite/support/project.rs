@@ -84,11 +84,13 @@ impl Project {
     pub(crate) fn shipped(server: &Server, env: &str) -> Self {
         let project = Self { env: env.to_owned(), ..Self::new(server, "") };
         fs::remove_file(project.path("environments/test.toml")).expect("it was written");
-        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("environments");
-        for entry in fs::read_dir(shipped).expect("environments ship").filter_map(Result::ok) {
-            let to = project.path("environments").join(entry.file_name());
-            if entry.path().is_file() {
-                fs::copy(entry.path(), to).expect("a file can be copied");
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR"));
+        for folder in ["environments", "environments/migrations"] {
+            let files = fs::read_dir(shipped.join(folder)).expect("environments ship");
+            for file in files.filter_map(Result::ok).filter(|it| it.path().is_file()) {
+                let name = file.file_name().into_string().expect("a name");
+                let text = fs::read_to_string(file.path()).expect("a file can be read");
+                project.write(&format!("{folder}/{name}"), &text);
             }
         }
         project
@@ -107,6 +109,14 @@ impl Project {
 
     pub(crate) fn read(&self, name: &str) -> String {
         fs::read_to_string(self.path(name)).expect("the file is there")
+    }
+
+    /// Writes a file of the project, and the folder it is in.
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        let path = self.path(name);
+        let folder = path.parent().expect("it is in a folder");
+        fs::create_dir_all(folder).expect("a folder can be made");
+        fs::write(path, text).expect("a file can be written");
     }
 
     /// The parsed state of the environment.
