@@ -26,6 +26,8 @@ pub enum Role {
     Drift,
     /// Plans, and reads messages so that it can count those a change would cost.
     Verifier,
+    /// Makes, changes and deletes, and moves messages from one stream to another.
+    Migrator,
 }
 
 /// What the list of an environment depends on beside its spec.
@@ -79,7 +81,7 @@ pub enum Way {
 
 /// A word that names no role.
 #[derive(Debug, thiserror::Error)]
-#[error("`{0}` is no role: there are planner, applier, destroyer, drift and verifier")]
+#[error("`{0}` is no role: there are planner, applier, destroyer, drift, verifier and migrator")]
 pub struct UnknownRole(String);
 
 /// A request of jsplan, and who sends it.
@@ -111,12 +113,17 @@ pub(crate) enum Of {
     State,
     /// The keys of the environment in that bucket.
     Keys,
+    /// What the copies of a program are published on.
+    Copies,
+    /// What the streams of the environment take.
+    Taken,
 }
 
 const ALL: &[Role] = &Role::ALL;
-const WRITERS: &[Role] = &[Role::Applier, Role::Destroyer];
-const DESTROYER: &[Role] = &[Role::Destroyer];
-const VERIFIER: &[Role] = &[Role::Verifier];
+const WRITERS: &[Role] = &[Role::Applier, Role::Destroyer, Role::Migrator];
+const DESTROYER: &[Role] = &[Role::Destroyer, Role::Migrator];
+const VERIFIER: &[Role] = &[Role::Verifier, Role::Migrator];
+const MIGRATOR: &[Role] = &[Role::Migrator];
 
 /// Every request that jsplan sends.
 pub(crate) const ROWS: &[Row] = &[
@@ -141,6 +148,8 @@ pub(crate) const ROWS: &[Row] = &[
     row(VERIFIER, "CONSUMER.MSG.NEXT", Of::Read, "reads the headers of messages"),
     row(VERIFIER, "CONSUMER.DELETE", Of::Read, "deletes the consumer that counted"),
     row(VERIFIER, "STREAM.MSG.GET", Of::Message, "reads a message"),
+    row(MIGRATOR, "_jsplan.copy", Of::Copies, "stores what a program has made of a message"),
+    row(MIGRATOR, "", Of::Taken, "keeps what a program rejects, and brings back what was sent"),
 ];
 
 const fn row(roles: &'static [Role], subject: &'static str, of: Of, why: &'static str) -> Row {
@@ -159,6 +168,8 @@ pub(crate) fn shown(row: &Row) -> String {
         Of::Message => format!("$JS.API.{subject}.STREAM"),
         Of::State => format!("$JS.API.{subject}.KV_BUCKET"),
         Of::Keys => format!("{subject}.BUCKET.ENVIRONMENT.>"),
+        Of::Copies => format!("{subject}.STREAM.>"),
+        Of::Taken => "SUBJECT".to_owned(),
     }
 }
 
@@ -174,7 +185,7 @@ pub fn lines(desired: &Desired, ground: &Ground, role: Role) -> Vec<Line> {
         let subjects = subjects(subject, *of, desired, ground, &names);
         let behind = |prefix: &String, it: &String| match (of, prefix.as_str()) {
             // Keys are published as they are, and behind the prefix of another domain.
-            (Of::World, _) | (Of::Keys, "$JS.API") => it.clone(),
+            (Of::World, _) | (Of::Keys | Of::Copies | Of::Taken, "$JS.API") => it.clone(),
             (_, prefix) => format!("{prefix}.{it}"),
         };
         let under = |prefix| subjects.iter().map(move |it| behind(prefix, it));
@@ -196,10 +207,17 @@ pub fn lines(desired: &Desired, ground: &Ground, role: Role) -> Vec<Line> {
 #[must_use]
 pub(crate) fn role_for(subject: &str) -> Role {
     let sent = |it: &&Row| {
+        if it.subject.is_empty() {
+            return false;
+        }
         let at = subject.find(it.subject).map(|at| &subject[at + it.subject.len()..]);
-        at.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        // Requests about the bucket of the state are those about other streams, too.
+        let fits = |rest: &str| it.of != Of::State || rest.starts_with(".KV_");
+        at.is_some_and(|rest| (rest.is_empty() || rest.starts_with('.')) && fits(rest))
     };
-    ROWS.iter().find(sent).map_or(Role::Planner, |it| it.roles[0])
+    // What is no request is a message that is moved.
+    let other = if subject.starts_with('$') { Role::Planner } else { Role::Migrator };
+    ROWS.iter().find(sent).map_or(other, |it| it.roles[0])
 }
 
 /// The prefixes under which a server may ask whether a user may send.
@@ -252,7 +270,15 @@ fn subjects(
             bucket.map(|it| format!("{subject}.{it}.{environment}.>")).into_iter().collect()
         }
         Of::Message => read().into_iter().map(|it| format!("{subject}.{it}")).collect(),
+        Of::Copies => streams().map(|it| format!("{subject}.{it}.>")).collect(),
+        Of::Taken => taken(desired),
     }
+}
+
+/// What the declared streams take.
+fn taken(desired: &Desired) -> BTreeSet<String> {
+    let streams = desired.resources.iter().filter(|it| it.0.is_stream());
+    streams.flat_map(|(_, it)| it.config.texts("subjects")).map(ToOwned::to_owned).collect()
 }
 
 impl Part {
@@ -262,15 +288,21 @@ impl Part {
             Of::World | Of::Account | Of::AnyStream | Of::Stream | Of::Consumer => {
                 self != Self::State
             }
-            Of::Read | Of::Message => self != Self::State,
+            Of::Read | Of::Message | Of::Copies | Of::Taken => self != Self::State,
         }
     }
 }
 
 impl Role {
     /// Every role, those that are allowed less before those that are allowed more.
-    pub const ALL: [Self; 5] =
-        [Self::Planner, Self::Applier, Self::Destroyer, Self::Drift, Self::Verifier];
+    pub const ALL: [Self; 6] = [
+        Self::Planner,
+        Self::Applier,
+        Self::Destroyer,
+        Self::Drift,
+        Self::Verifier,
+        Self::Migrator,
+    ];
 
     /// What its user does, in a few words.
     #[must_use]
@@ -281,6 +313,7 @@ impl Role {
             Self::Destroyer => "does what the applier does, and deletes",
             Self::Drift => "reads all configurations and no message, on a schedule",
             Self::Verifier => "does what the planner does, and reads messages to count them",
+            Self::Migrator => "does what the destroyer does, and moves messages",
         }
     }
 }
@@ -293,6 +326,7 @@ impl fmt::Display for Role {
             Self::Destroyer => "destroyer",
             Self::Drift => "drift",
             Self::Verifier => "verifier",
+            Self::Migrator => "migrator",
         })
     }
 }

@@ -19,7 +19,7 @@ use crate::support::{
     server::{server, server_with},
 };
 
-const ROLES: [&str; 5] = ["planner", "applier", "destroyer", "drift", "verifier"];
+const ROLES: [&str; 6] = ["planner", "applier", "destroyer", "drift", "verifier", "migrator"];
 
 const MADE: &str = "expect.account = \"APP\"\n\
     [streams.ORDERS]\nsubjects = [\"orders.>\"]\n\
@@ -370,6 +370,90 @@ fn whoever_may_not_read_messages_does_not_know_how_many_go_and_a_verifier_does()
     as_role("applier", &consent).ended(0).says("1 changed");
     limited("max_bytes = 400\n");
     as_role("reader", &consent).ended(0).says("1 changed");
+}
+
+/// A stream with messages whose subjects another one is to take, through a program that rejects some.
+const MOVED: &str = "expect.account = \"APP\"\n\
+    [streams.NEW]\nsubjects = [\"orders.>\"]\n\
+    [streams.DEAD]\nsubjects = [\"dead.>\"]\n";
+const MIGRATION: &str = r#"[migration]
+reason = "a new shape"
+strategy = "same-subjects-source"
+from = "ORDERS"
+to = "NEW"
+[[step]]
+id = "copy"
+do = "source"
+exec = ["sed", "-u", "-E", 's/.*"message 3".*/{"reject":"three"}/;t;s/.*/{"payload":"x"}/']
+dead_letters = "DEAD"
+[[step]]
+id = "wait"
+do = "wait"
+[[step]]
+id = "verify"
+do = "verify"
+[[step]]
+id = "park"
+do = "park"
+[[step]]
+id = "drain"
+do = "wait"
+[[step]]
+id = "prove"
+do = "verify"
+[[step]]
+id = "bind"
+do = "bind"
+"#;
+
+#[test]
+fn a_migrator_moves_messages_and_without_any_line_of_that_it_is_denied() {
+    let first = server_with(&account(&[]));
+    let project = Project::new(&first, MADE);
+    // What the spec no longer declares is known from the state.
+    project.run_elsewhere(&["apply", "--auto-approve"], &as_user(&first, "admin")).ended(0);
+    project.write_spec(MOVED);
+    let lines = lines(&project, "migrator");
+    let more = |it: &&(String, bool)| it.0.starts_with("_jsplan.copy") || it.0.starts_with("dead");
+    let left_out: Vec<_> = lines.iter().filter(more).collect();
+    assert_eq!(left_out.len(), 4, "those of all streams: {left_out:?}");
+    // Which of them is copied to only the migrations know.
+    let needed = |it: &&&(String, bool)| ["_jsplan.copy.NEW.>", "dead.>"].contains(&it.0.as_str());
+    for (left_out, _) in left_out.iter().filter(needed) {
+        let users = [
+            user("migrator", &block(&project, "migrator", &[])),
+            user("less", &without(&lines, left_out)),
+        ];
+        let server = server_with(&account(&users));
+        let project = Project::new(&server, MADE);
+        let as_user = |name: &str, arguments: &[&str]| {
+            project.run_elsewhere(arguments, &as_user(&server, name))
+        };
+        let apply = ["apply", "--auto-approve"];
+        as_user("migrator", &apply).ended(0).says("2 added");
+        run(async {
+            let client = admin(server.url()).await;
+            for number in 0..6 {
+                let stored = client.request("orders.new", format!("message {number}").into()).await;
+                stored.expect("the stream stores it");
+            }
+        });
+        project.write_spec(MOVED);
+        project.write("environments/migrations/0001_shape.toml", MIGRATION);
+        project.run(&["migrate", "hash"]).ended(0);
+        let named = left_out.trim_end_matches(".>");
+        as_user("less", &apply)
+            .ended(1)
+            .says("permission denied")
+            .says(named)
+            .says("--role migrator");
+        let heard = listened(&server, || {
+            as_user("migrator", &["migrate", "resume", "--auto-approve"]).ended(0).says("is done");
+        });
+        for subject in &heard {
+            assert!(lines.iter().any(|it| it.1 && matches(&it.0, subject)), "`{subject}`");
+        }
+    }
 }
 
 /// The state of the environment, shared in a bucket.
