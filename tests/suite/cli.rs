@@ -160,7 +160,7 @@ fn an_environment_is_named_unless_there_is_only_one() {
 fn every_shipped_environment_is_valid() {
     let server = server();
     for env in ["dev", "staging", "prod"] {
-        Project::shipped(&server, env).run(&["validate"]).ended(0).says("is valid: 6 resources");
+        Project::shipped(&server, env).run(&["validate"]).ended(0).says("is valid: 9 resources");
     }
 }
 

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     client::{ask, messages, publish, stream},
-    project::Project,
+    project::{Project, wait_for},
     server::{cluster, server},
 };
 
@@ -80,6 +80,51 @@ fn prod_is_what_the_design_says_and_plans_empty() {
         assert_eq!(config["backoff"], json!(backoff), "{suffix}");
         assert_eq!(!config["deliver_subject"].is_null(), push, "{suffix}");
     }
+}
+
+#[test]
+fn the_shipped_migration_leads_every_environment_to_the_second_version() {
+    let dev = server();
+    let (staging, prod) = (cluster(), cluster());
+    let project = Project::shipped(&dev, "dev");
+    // Nobody waits three days for a test.
+    let path = "environments/migrations/0002_ingest_v2.toml";
+    project.write(path, &project.read(path).replace("idle = \"72h\"", "at_least = \"1ms\""));
+    project.run(&["migrate", "hash"]).ended(0);
+    let on = |env: &str, url: &str, arguments: &[&str]| {
+        project.run_plainly(&[arguments, &["--env", env, "--server", url]].concat())
+    };
+    let (one, two, three) = (dev.url(), staging[0].url(), prod[0].url());
+    let made = |env: &str, url: &str| {
+        on(env, url, &["plan", "--out", env]).ended(0);
+        on(env, url, &["apply", env]).ended(0).says("Apply complete!")
+    };
+    // The first version is there, and holds messages; prod's is made before staging is through.
+    made("prod", three).says("0002 ingest_v2 waits for staging to have done it");
+    publish(&prod[0], "ingest.v1.raw", 300);
+    let finish = |env: &str, url: &str| {
+        wait_for("the soak is over", || {
+            let saved = format!("{env}.next");
+            on(env, url, &["plan", "--out", &saved]).ended(0);
+            let run = on(env, url, &["apply", &saved]).ended(0);
+            run.stderr.contains("0002 ingest_v2 is done")
+        });
+    };
+    for (env, url) in [("dev", one), ("staging", two)] {
+        made(env, url);
+        finish(env, url);
+    }
+    on("prod", three, &["plan", "--out", "p"]).ended(0).says("copy       make INGEST_RAW_V2");
+    on("prod", three, &["apply", "p"])
+        .ended(0)
+        .says("300 messages equal")
+        .says("waits for approval");
+    on("prod", three, &["plan", "--out", "p", "--approve", "0002"]).ended(0);
+    on("prod", three, &["apply", "p"]).ended(0);
+    finish("prod", three);
+    on("prod", three, &["plan", "--detailed-exitcode"]).ended(0).says("No changes.");
+    assert_eq!(messages(&prod[0], "INGEST_RAW_V2"), 300);
+    assert_eq!(stream(&prod[0], "INGEST_RAW_V1")["sealed"], json!(true));
 }
 
 /// Durable names carry their service in front.
