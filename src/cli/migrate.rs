@@ -340,12 +340,18 @@ fn of_moves(gathered: &mut Gathered, ask: &Ask, only: Option<&str>) -> Plan {
 
 async fn go_on(project: &Project, args: &Apply) -> Result<Exit, Failure> {
     asked(&args.consent, project)?;
-    let ask = Asked::rollback(0, &[], &args.allow).ask()?;
-    let ask = Ask { mode: Mode::Normal, ..ask };
+    let ask = Asked::allowing(&args.allow).ask()?;
     let store = project.store().await?;
     let (mut gathered, lock) =
         gathered(project, store, "migrate apply", &args.consent.patience).await?;
     project.stop_at(&gathered.stops, &gathered.sources)?;
+    if !gathered.spec.environment.require_signed_by.is_empty() {
+        let message = "the spec asks for a signed plan: `[environment] require_signed_by`";
+        return Err(Failure::new(message).help(
+            "save it with `jsplan plan --out FILE --sign SECRET`, and apply that file: it goes on \
+             with the migrations that it lists",
+        ));
+    }
     for version in args.version.iter().chain(&args.approve) {
         known(&gathered.migrations, version)?;
     }
@@ -503,8 +509,7 @@ async fn take_back(
     (store, lock): (&Store, &io::store::Lock),
     (migration, consent, allow): (&Migration, &Consent, &[String]),
 ) -> Result<Exit, Failure> {
-    let ask = Asked::rollback(0, &[], allow).ask()?;
-    let ask = Ask { mode: Mode::Normal, ..ask };
+    let ask = Asked::allowing(allow).ask()?;
     let mut plan = of_moves(&mut gathered, &Ask::default(), None);
     let mut run = Run::new(project, gathered, store, lock).await?.allowing(&ask);
     run.decide_open(migration).await?;

@@ -82,6 +82,11 @@ impl Asked {
         Self { rollback: Some(serial), target, allow, ..Self::default() }
     }
 
+    /// Only consent.
+    pub(crate) fn allowing(allow: &[String]) -> Self {
+        Self { allow: allow.to_owned(), ..Self::default() }
+    }
+
     /// Reads addresses and classes.
     pub(crate) fn ask(&self) -> Result<Ask, Failure> {
         let mode = match (self.rollback, self.destroy, self.refresh_only) {

@@ -123,6 +123,21 @@ fn a_saved_plan_does_the_steps_that_were_reviewed_and_no_others() {
 }
 
 #[test]
+fn an_environment_that_asks_for_a_signature_migrates_by_signed_plans_alone() {
+    let server = server();
+    let project = begun(&server, RENAMED);
+    migration(&project, "same-subjects-source", brief);
+    let key = "UAH42UG6PV552P5SWLWTBP3H3S5BHAVCO2IEKEXUANJXR75J63RQ5WM6";
+    let signed = format!("[environment]\nrequire_signed_by = [\"{key}\"]\n{RENAMED}");
+    project.write_spec(&signed);
+    for command in [["migrate", "apply"], ["apply", "--parallelism=1"]] {
+        let refused = project.run(&[command[0], command[1], "--auto-approve"]);
+        refused.ended(1).says("asks for a signed plan");
+    }
+    assert_eq!(streams(&server), ["OLD"]);
+}
+
+#[test]
 fn an_environment_waits_until_the_one_before_it_has_done_the_same() {
     let server = server();
     let elsewhere = super::support::server::server();
