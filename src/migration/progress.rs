@@ -166,7 +166,8 @@ pub fn words(step: &Step, migration: &Migration) -> String {
 
 fn soak(least: i64, idle: i64) -> String {
     let least = (least > 0).then(|| format!("{} have passed", show_duration(least)));
-    let idle = (idle > 0).then(|| format!("nobody uses it for {}", show_duration(idle)));
+    let idle =
+        (idle > 0).then(|| format!("nobody uses the old stream for {}", show_duration(idle)));
     let both: Vec<_> = [least, idle].into_iter().flatten().collect();
     format!("soak until {}", both.join(" and "))
 }

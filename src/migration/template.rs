@@ -146,8 +146,8 @@ fn retired(strategy: Strategy) -> Part {
     let comment = if strategy.takes_subjects() {
         "The point of no return: the old stream can be read, and takes nothing more."
     } else {
-        "The point of no return: the old stream can be read, and takes nothing more. Once nobody needs it,\n\
-         remove it from the spec."
+        "The point of no return: the old stream can be read, and takes nothing more. Once every\n\
+         environment is there its block can go from the spec: jsplan keeps it until a migration deletes it."
     };
     (comment, step("retire", "retire") + "mode = \"seal\"\n")
 }
