@@ -389,7 +389,7 @@ fn a_retry_across_the_switch_is_recognised_unless_ids_repeat() {
             held += 1;
         }
         project.write_spec(RENAMED);
-        migration(&project, "same-subjects-source", |it| at_once(it));
+        migration(&project, "same-subjects-source", at_once);
         project.apply().says(&format!("{held} message"));
         assert_eq!(messages(&server, "NEW"), held, "none was dropped as a duplicate");
         let again = published(&server, "one");
