@@ -4,7 +4,6 @@
 use std::time::Instant;
 
 use async_nats::{HeaderMap, Request};
-use data_encoding::BASE64;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -162,24 +161,8 @@ impl Put<'_> {
 
 /// The message in a reply.
 fn message(subject: &str, payload: &[u8]) -> Result<Stored, Error> {
-    #[derive(Deserialize)]
-    struct Reply {
-        message: Message,
-    }
-    #[derive(Deserialize)]
-    struct Message {
-        seq: u64,
-        #[serde(default)]
-        hdrs: String,
-        #[serde(default)]
-        data: String,
-    }
-    let Reply { message: Message { seq: sequence, hdrs, data } } = wire::read(subject, payload)?;
-    let decoded = |text: &str| {
-        let unreadable =
-            |it: data_encoding::DecodeError| wire::unreadable(subject, &it.to_string());
-        BASE64.decode(text.as_bytes()).map_err(unreadable)
-    };
+    let wire::Encoded { seq: sequence, hdrs, data, .. } = wire::stored(subject, payload)?;
+    let decoded = |text: &str| wire::decoded(subject, text);
     let headers = String::from_utf8_lossy(&decoded(&hdrs)?).into_owned();
     Ok(Stored { sequence, payload: decoded(&data)?, headers })
 }

@@ -5,6 +5,8 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
+use data_encoding::BASE64;
+use jiff::Timestamp;
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
@@ -389,6 +391,34 @@ fn parse<'a, T: Deserialize<'a>>(subject: &str, payload: &'a [u8]) -> Result<T, 
 }
 
 /// A reply that is not what it should be.
+/// A stored message as a reply gives it, headers and payload in base64.
+#[derive(Deserialize)]
+pub(super) struct Encoded<'a> {
+    #[serde(borrow)]
+    pub(super) subject: Cow<'a, str>,
+    pub(super) seq: u64,
+    pub(super) time: Timestamp,
+    #[serde(borrow, default)]
+    pub(super) hdrs: Cow<'a, str>,
+    #[serde(borrow, default)]
+    pub(super) data: Cow<'a, str>,
+}
+
+/// The message in a reply.
+pub(super) fn stored<'a>(subject: &str, payload: &'a [u8]) -> Result<Encoded<'a>, Error> {
+    #[derive(Deserialize)]
+    struct Reply<'a> {
+        #[serde(borrow)]
+        message: Encoded<'a>,
+    }
+    Ok(read::<Reply<'_>>(subject, payload)?.message)
+}
+
+/// What headers and payloads are encoded from.
+pub(super) fn decoded(subject: &str, text: &str) -> Result<Vec<u8>, Error> {
+    BASE64.decode(text.as_bytes()).map_err(|it| unreadable(subject, &it.to_string()))
+}
+
 pub(super) fn unreadable(subject: &str, reason: &str) -> Error {
     Error::Unreadable { subject: subject.to_owned(), reason: escaped(reason) }
 }

@@ -1,6 +1,6 @@
 //! What a stream and its consumers say of themselves, as far as counting needs it.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::collections::BTreeMap;
 
 use data_encoding::BASE64;
 use jiff::Timestamp;
@@ -316,23 +316,7 @@ fn standing(subject: &str, payload: &[u8]) -> Result<Standing, Error> {
 }
 
 fn record(subject: &str, payload: &[u8]) -> Result<Record, Error> {
-    #[derive(Deserialize)]
-    struct Reply<'a> {
-        #[serde(borrow)]
-        message: Stored<'a>,
-    }
-    #[derive(Deserialize)]
-    struct Stored<'a> {
-        #[serde(borrow)]
-        subject: Cow<'a, str>,
-        seq: u64,
-        time: Timestamp,
-        #[serde(borrow, default)]
-        hdrs: Cow<'a, str>,
-        #[serde(borrow, default)]
-        data: Cow<'a, str>,
-    }
-    let Reply { message } = wire::read(subject, payload)?;
+    let message = wire::stored(subject, payload)?;
     let headers = BASE64.decode(message.hdrs.as_bytes()).unwrap_or_default();
     Ok(Record {
         sequence: message.seq,

@@ -1,18 +1,13 @@
 //! A message with all that is in it, however it came.
 
-use std::borrow::Cow;
-
 use async_nats::Message;
-use data_encoding::BASE64;
-use jiff::Timestamp;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::super::{
     Session,
     error::Error,
     loan::{Place, lengths},
-    wire::{self, unreadable},
+    wire,
 };
 use crate::migration::proof;
 
@@ -147,26 +142,8 @@ impl Session {
 }
 
 fn whole(subject: &str, payload: &[u8]) -> Result<Whole, Error> {
-    #[derive(Deserialize)]
-    struct Reply<'a> {
-        #[serde(borrow)]
-        message: Stored<'a>,
-    }
-    #[derive(Deserialize)]
-    struct Stored<'a> {
-        #[serde(borrow)]
-        subject: Cow<'a, str>,
-        seq: u64,
-        time: Timestamp,
-        #[serde(borrow, default)]
-        hdrs: Cow<'a, str>,
-        #[serde(borrow, default)]
-        data: Cow<'a, str>,
-    }
-    let Reply { message } = wire::read(subject, payload)?;
-    let decoded = |text: &str| {
-        BASE64.decode(text.as_bytes()).map_err(|it| unreadable(subject, &it.to_string()))
-    };
+    let message = wire::stored(subject, payload)?;
+    let decoded = |text: &str| wire::decoded(subject, text);
     let at = i64::try_from(message.time.as_nanosecond()).unwrap_or_default();
     let block = decoded(&message.hdrs)?;
     let held = Held::Given {
