@@ -4,13 +4,12 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{
     run::Run,
-    work::{Broken, Verdict, interrupted, pair, returning, since_bound},
+    work::{Broken, Verdict, pair, returning, since_bound},
 };
 use crate::{
     address::Address,
     cli::{Failure, project::observe},
     io::{
-        self,
         migrate::{
             Progress,
             place::{first_at, origin_of},
@@ -98,11 +97,10 @@ impl Run<'_> {
             }
             Back::Wait | Back::Drain => {
                 let Some(pair) = returning(migration) else { return Ok(Verdict::done()) };
-                let bar = self.project.terminal.bar("messages");
-                let mut tell = |it: Progress| bar.at(it.done, it.of);
-                let waiting =
-                    async { Ok(caught_up(&self.session, &pair, WITHIN, &mut tell).await?) };
-                io::unless_interrupted(waiting, || Err(interrupted())).await?;
+                let waiting = async |tell: &mut dyn FnMut(Progress)| {
+                    Ok(caught_up(&self.session, &pair, WITHIN, tell).await?)
+                };
+                self.watched(waiting).await?;
             }
             Back::Verify | Back::Prove => return self.verify_back(migration).await,
             Back::Copy => return self.copy_back(migration).await,
@@ -137,11 +135,10 @@ impl Run<'_> {
         let Some(pair) = returning(migration) else { return Ok(Verdict::done()) };
         let facts = self.ledger(migration).facts.clone();
         let since = facts.returned.unwrap_or_else(|| since_bound(facts.bound, facts.cut));
-        let bar = self.project.terminal.bar("messages");
-        let mut tell = |it: Progress| bar.at(it.done, it.of);
-        let proving = async { Ok(verify(&self.session, &pair, &since, &mut tell).await?) };
-        let proof = io::unless_interrupted(proving, || Err(interrupted())).await?;
-        drop(bar);
+        let proving = async |tell: &mut dyn FnMut(Progress)| {
+            Ok(verify(&self.session, &pair, &since, tell).await?)
+        };
+        let proof = self.watched(proving).await?;
         let found = render::migration::proof(&proof, &since);
         self.facts(migration).returned = Some(proof);
         Ok(Verdict::Done(Some(found)))

@@ -7,12 +7,12 @@ use futures_util::future::{Either, select};
 
 use super::{
     run::Run,
-    work::{Broken, Verdict, interrupted, pair, since_bound},
+    work::{Broken, Verdict, pair, since_bound},
 };
 use crate::{
     cli::Failure,
     io::{
-        self, clock,
+        clock,
         migrate::{
             self, Progress,
             feed::{self, Fed, Way},
@@ -35,11 +35,8 @@ const AGAIN: Duration = Duration::from_millis(100);
 impl Run<'_> {
     /// Copies what `from` holds and `to` lacks through the program of the migration.
     pub(super) async fn feed(&mut self, migration: &Migration) -> Result<Verdict, Broken> {
-        let bar = self.project.terminal.bar("messages");
-        let mut tell = |it: Progress| bar.at(it.done, it.of);
-        let feeding = self.copied(migration, &mut tell);
-        let done = io::unless_interrupted(feeding, || Err(interrupted())).await?;
-        drop(bar);
+        let feeding = async |tell: &mut dyn FnMut(Progress)| self.copied(migration, tell).await;
+        let done = self.watched(feeding).await?;
         Ok(Verdict::Done(Some(render::migration::fed(done.copied, done.rejected))))
     }
 
@@ -129,10 +126,9 @@ impl Run<'_> {
         })?;
         let back =
             Pair { from: forth.to, to: forth.from, copying: Copying::Program, mapping: &mapping };
-        let bar = self.project.terminal.bar("messages");
-        let working = self.returned(&forth, &back, &since, |it| bar.at(it.done, it.of));
-        let (fed, proof) = io::unless_interrupted(working, || Err(interrupted())).await?;
-        drop(bar);
+        let working =
+            async |tell: &mut dyn FnMut(Progress)| self.returned(&forth, &back, &since, tell).await;
+        let (fed, proof) = self.watched(working).await?;
         self.facts(migration).returned = Some(proof);
         Ok(Verdict::Done(Some(render::migration::returned(fed.copied))))
     }
@@ -142,7 +138,7 @@ impl Run<'_> {
         forth: &Pair<'_>,
         back: &Pair<'_>,
         since: &Proof,
-        mut tell: impl FnMut(Progress),
+        tell: &mut dyn FnMut(Progress),
     ) -> Result<(Fed, Proof), Broken> {
         let own = |it: &Taken| !it.headers.iter().any(|(name, value)| is_copy(forth, name, value));
         let made = |it: Taken| {
@@ -154,11 +150,11 @@ impl Run<'_> {
         };
         let mut make = async |taken: Vec<Taken>| Ok(taken.into_iter().map(made).collect());
         let way = Way::Among { since: since.copy };
-        let fed = feed::feed(&self.session, back, &way, &mut make, &mut tell).await?;
+        let fed = feed::feed(&self.session, back, &way, &mut make, tell).await?;
         let given = async |taken: Vec<Taken>| {
             Ok(taken.into_iter().map(|it| Given::from(made(it))).collect())
         };
-        let proof = verify_made(&self.session, back, since, &mut tell, given).await?;
+        let proof = verify_made(&self.session, back, since, tell, given).await?;
         Ok((fed, proof))
     }
 }

@@ -126,9 +126,9 @@ impl Run<'_> {
         if migration.strategy == Some(Strategy::Parallel) {
             return Ok(false);
         }
-        let bar = self.project.terminal.bar("messages");
-        let scan = scan(&self.session, pair.from, &mut |it| bar.at(it.done, it.of)).await?;
-        drop(bar);
+        let looking =
+            async |tell: &mut dyn FnMut(Progress)| Ok(scan(&self.session, pair.from, tell).await?);
+        let scan = self.watched(looking).await.map_err(|it| it.failure("nothing was changed"))?;
         let release = self.session.release();
         let findings = preflight(&scan, &pair, &wanted.config, release, migration.place);
         self.project.show_findings(&findings, self.sources());
@@ -240,6 +240,17 @@ impl Run<'_> {
         Ok(Some(migrate::last(&self.session, stream).await?))
     }
 
+    /// Does what may take long under a bar, and until somebody asks for the end.
+    pub(super) async fn watched<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut dyn FnMut(Progress)) -> Result<T, Broken>,
+    ) -> Result<T, Broken> {
+        let bar = self.project.terminal.bar("messages");
+        let mut tell = |it: Progress| bar.at(it.done, it.of);
+        let interrupted = || Err(Broken::Interrupted(Failure::new("interrupted")));
+        io::unless_interrupted(work(&mut tell), interrupted).await
+    }
+
     pub(super) async fn wait(
         &mut self,
         migration: &Migration,
@@ -247,18 +258,16 @@ impl Run<'_> {
     ) -> Result<Verdict, Broken> {
         let is_parked = self.stage(migration).is_parked;
         let Some(pair) = pair(migration) else { return Ok(Verdict::done()) };
-        let bar = self.project.terminal.bar("messages");
-        let mut tell = |it: Progress| bar.at(it.done, it.of);
-        let waiting = async {
+        let waiting = async |tell: &mut dyn FnMut(Progress)| {
             if is_parked {
-                let standing = drained(&self.session, &pair, within, &mut tell).await?;
+                let standing = drained(&self.session, &pair, within, tell).await?;
                 Ok(Some(standing.given))
             } else {
-                caught_up(&self.session, &pair, within, &mut tell).await?;
+                caught_up(&self.session, &pair, within, tell).await?;
                 Ok(None)
             }
         };
-        let cut = io::unless_interrupted(waiting, || Err(interrupted())).await?;
+        let cut = self.watched(waiting).await?;
         if is_parked {
             self.facts(migration).cut = cut;
         }
@@ -268,16 +277,13 @@ impl Run<'_> {
     pub(super) async fn verify(&mut self, migration: &Migration) -> Result<Verdict, Broken> {
         let Some(pair) = pair(migration) else { return Ok(Verdict::done()) };
         let since = self.ledger(migration).facts.proof.clone().unwrap_or_default();
-        let bar = self.project.terminal.bar("messages");
-        let mut tell = |it: Progress| bar.at(it.done, it.of);
-        let proving = async {
+        let proving = async |tell: &mut dyn FnMut(Progress)| {
             if migration.copies() {
-                return self.prove_while_fed(migration, &mut tell).await;
+                return self.prove_while_fed(migration, tell).await;
             }
-            Ok(verify(&self.session, &pair, &since, &mut tell).await?)
+            Ok(verify(&self.session, &pair, &since, tell).await?)
         };
-        let proof = io::unless_interrupted(proving, || Err(interrupted())).await?;
-        drop(bar);
+        let proof = self.watched(proving).await?;
         let found = render::migration::proof(&proof, &since);
         self.facts(migration).proof = Some(proof);
         Ok(Verdict::Done(Some(found)))
@@ -396,10 +402,6 @@ fn again(is: &Observed) -> u64 {
         Live::Consumer { ack_pending, .. } => ack_pending,
         Live::Stream { .. } => 0,
     }
-}
-
-pub(super) fn interrupted() -> Broken {
-    Broken::Interrupted(Failure::new("interrupted"))
 }
 
 /// The two streams of a migration, as a proof sees them; `None` where no messages are moved.
