@@ -11,8 +11,7 @@ use std::path::Path;
 
 use self::run::Run;
 use super::{
-    Exit, Failure,
-    apply::{self, carry_out},
+    Exit, Failure, apply,
     lock::{self, Patience},
     plan::Asked,
     project::{Gathered, Project},
@@ -21,9 +20,8 @@ use crate::{
     finding::Sources,
     io::{self, files, store::Store},
     migration::{
-        FOLDER, Mapping, Migration, Migrations, SUM, Strategy,
-        back::Back,
-        lint, progress, stage, sum,
+        Does, FOLDER, Mapping, Migration, Migrations, SUM, Step, Strategy, lint, progress, stage,
+        sum,
         template::{self, Wish},
     },
     plan::{Ask, Mode, Plan},
@@ -440,8 +438,8 @@ fn approve(gathered: &mut Gathered, versions: &[String]) -> Result<(), Failure> 
         let next = progress::left(&migration, Some(ledger)).next().cloned();
         let waits = next.filter(|it| progress::stop(it, Some(ledger), &environment).is_some());
         match waits {
-            Some(step) if step.does.word() == "gate" => ledger.approved.push(step.id),
-            _ => {
+            Some(Step { id, does: Does::Gate { .. }, .. }) => ledger.approved.push(id),
+            Some(_) | None => {
                 return Err(Failure::new(format!("{} waits at no gate", migration.title()))
                     .help("`jsplan migrate status` shows what it waits for"));
             }
@@ -513,19 +511,8 @@ async fn take_back(
     let mut plan = of_moves(&mut gathered, &Ask::default(), None);
     let mut run = Run::new(project, gathered, store, lock).await?.allowing(&ask);
     run.decide_open(migration).await?;
-    let way = run.way(migration)?;
-    let done =
-        |it: &Back| run.ledger(migration).back.iter().any(|e| e.id == it.id() && e.is_done());
-    let left: Vec<_> = way.iter().filter(|it| !done(it)).collect();
-    plan.moves = vec![crate::spec::Move {
-        version: migration.version.clone(),
-        name: migration.name.clone(),
-        meaning: migration.meaning.clone(),
-        from: migration.from.clone(),
-        done: (way.len() - left.len(), way.len()),
-        next: left.iter().map(|it| (it.id().to_owned(), it.words(migration))).collect(),
-        until: None,
-    }];
+    run.way(migration)?;
+    plan.moves = vec![progress::going_back(migration, run.ledger(migration))];
     project.show(&render::migration::way_back(migration, &plan))?;
     if !approved(project, consent, &plan).await? {
         project.terminal.say(&render::talk::cancelled(Mode::Normal));
@@ -556,7 +543,6 @@ async fn repair(project: &Project, args: &Repair) -> Result<Exit, Failure> {
             .await?;
         }
     }
-    carry_out::settle(&run.state, store, &lock).await?;
     project.terminal.say(&render::migration::repaired(&migration, args.step.as_deref()));
     Ok(Exit::Done)
 }

@@ -54,6 +54,8 @@ pub(crate) struct Gathered {
     /// The spec itself.
     pub(crate) spec: Desired,
     pub(crate) migrations: Migrations,
+    /// Migrations that may not begin yet, with what each waits for.
+    pub(crate) blocked: BTreeMap<String, String>,
     /// What keeps a plan from being applied, whatever it says: migrations that stopped half-way.
     pub(crate) stops: Vec<Finding>,
     pub(crate) sources: Sources,
@@ -275,15 +277,15 @@ impl Project {
         let store = self.store().await?;
         let mut state = store.load().await.map_err(Failure::of_store)?;
         self.tell_failing(&migrations, &state);
-        let desired = if let Mode::Rollback(serial) = mode {
+        let (desired, blocked) = if let Mode::Rollback(serial) = mode {
             let kept = super::rollback::kept(store, &state, serial).await?;
             if let Some(finding) = progress::between(&kept, &state) {
                 self.stop_at(&[finding], &sources)?;
             }
-            history::desired(&spec, &kept, &mut sources)
+            (history::desired(&spec, &kept, &mut sources), BTreeMap::new())
         } else {
             let blocked = self.not_yet(&migrations, &spec, &state).await;
-            stage::staged(&spec, &migrations, &state, &blocked)
+            (stage::staged(&spec, &migrations, &state, &blocked), blocked)
         };
         let stops = progress::stops(&migrations, &state, &self.options(&spec.environment.name));
         let session = self.connect(&desired, operation).await?;
@@ -293,7 +295,9 @@ impl Project {
             let found = reconcile(&mut state, &live);
             self.tell_cut_short(&state, Some(&found));
         }
-        Ok(Gathered { desired, spec, migrations, stops, sources, state, live, session })
+        let gathered =
+            Gathered { desired, spec, migrations, blocked, stops, sources, state, live, session };
+        Ok(gathered)
     }
 
     /// The migrations of the project; every finding is shown, and errors end the command.
@@ -314,7 +318,7 @@ impl Project {
 
     /// The migrations that may not begin here yet, each with what it waits for: that the environment
     /// before this one has done the same.
-    pub(crate) async fn not_yet(
+    async fn not_yet(
         &self,
         migrations: &Migrations,
         spec: &Desired,
@@ -354,7 +358,7 @@ impl Project {
         let Gathered { spec, migrations, state, .. } = &gathered;
         let blocked = self.not_yet(migrations, spec, state).await;
         let desired = stage::staged(spec, migrations, state, &blocked);
-        Gathered { desired, ..gathered }
+        Gathered { desired, blocked, ..gathered }
     }
 
     /// The recorded state; what must not wait is said first.

@@ -116,3 +116,10 @@ pub fn way(migration: &Migration, ledger: &Ledger) -> Result<Vec<Back>, NoWay> {
     way.push(Back::Discard);
     Ok(way)
 }
+
+/// The steps of a way back that are not done, in order.
+#[must_use]
+pub fn left(way: &[Back], ledger: &Ledger) -> Vec<Back> {
+    let done = |it: &Back| ledger.back.iter().any(|entry| entry.id == it.id() && entry.is_done());
+    way.iter().copied().filter(|it| !done(it)).collect()
+}

@@ -1,6 +1,6 @@
 //! How far a migration has come: what the next run does, and what it then waits for.
 
-use super::{Does, Migration, Migrations, Retire, Step};
+use super::{Does, Migration, Migrations, Retire, Step, back};
 use crate::{
     address::Address,
     finding::{Code, Finding},
@@ -82,17 +82,18 @@ pub fn stop(step: &Step, ledger: Option<&Ledger>, environment: &str) -> Option<S
     }
 }
 
-fn going_back(migration: &Migration, ledger: &Ledger) -> Move {
-    let done = ledger.back.iter().filter(|it| it.is_done()).count();
-    let way = super::back::way(migration, ledger).unwrap_or_default();
-    let left = way.iter().skip(done);
+/// What is left of the way back.
+#[must_use]
+pub fn going_back(migration: &Migration, ledger: &Ledger) -> Move {
+    let way = back::way(migration, ledger).unwrap_or_default();
+    let left = back::left(&way, ledger);
     Move {
         version: migration.version.clone(),
         name: migration.name.clone(),
         meaning: migration.meaning.clone(),
         from: migration.from.clone(),
-        done: (done, way.len()),
-        next: left.map(|it| (it.id().to_owned(), it.words(migration))).collect(),
+        done: (way.len() - left.len(), way.len()),
+        next: left.iter().map(|it| (it.id().to_owned(), it.words(migration))).collect(),
         until: None,
     }
 }

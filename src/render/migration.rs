@@ -354,15 +354,18 @@ fn standing(migration: &Migration, ledger: Option<&Ledger>, shown: &Shown<'_>) -
             None => "not for it".to_owned(),
         };
     };
-    match ledger.standing {
-        _ if broken(migration, ledger).is_some() => "DIRTY",
+    let is_dirty = broken(migration, ledger).is_some();
+    if is_dirty { "DIRTY" } else { word(ledger.standing) }.to_owned()
+}
+
+fn word(standing: Standing) -> &'static str {
+    match standing {
         Standing::Baselined => "baselined",
         Standing::Underway => "under way",
         Standing::Done => "done",
         Standing::GoingBack => "going back",
         Standing::GoneBack => "taken back",
     }
-    .to_owned()
 }
 
 fn detail(migration: &Migration, ledger: &Ledger, shown: &Shown<'_>) -> String {
@@ -459,17 +462,9 @@ pub(crate) fn matrix(migrations: &Migrations, states: &[(String, Option<State>)]
             None if migration.is_for(&state.environment) => "pending".to_owned(),
             None => "-".to_owned(),
             Some(it) => {
-                let words = [
-                    (Standing::Baselined, "baselined"),
-                    (Standing::Underway, "under way"),
-                    (Standing::Done, "done"),
-                    (Standing::GoingBack, "going back"),
-                    (Standing::GoneBack, "taken back"),
-                ];
-                let word = words.into_iter().find(|(standing, _)| *standing == it.standing);
                 let other = it.standing == Standing::Done && it.meaning != migration.meaning;
                 let mark = if other { " (another version)" } else { "" };
-                format!("{}{mark}", word.map_or("", |it| it.1))
+                format!("{}{mark}", word(it.standing))
             }
         },
     };

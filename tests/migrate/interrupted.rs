@@ -1,7 +1,7 @@
 //! What happens while nobody can publish: Ctrl-C waits for the end of the switch, and a server that goes
 //! is told of by the next command before anything else.
 
-use std::fs;
+use std::{fs, path::PathBuf, process::Child};
 
 use jsplan::io::fault::VARIABLE;
 use rustix::process::Signal;
@@ -28,11 +28,7 @@ fn ctrl_c_within_a_switch_waits_for_its_end() {
         let traffic = world.traffic();
         let (went, logs) = traffic.during(500, || {
             traffic.takes(200);
-            let here = world.project.path("here");
-            let order = format!("pause={PARKED}:{}", here.display());
-            let apply = ["migrate", "apply", "--auto-approve"];
-            let run = world.project.start_with(&[(VARIABLE, &order)], &apply);
-            wait_for("it has parked", || here.exists());
+            let (run, here) = parked(&world);
             signal(run.id(), Signal::INT);
             fs::remove_file(&here).expect("it is there");
             let output = Output::ending(run);
@@ -41,7 +37,7 @@ fn ctrl_c_within_a_switch_waits_for_its_end() {
             assert_eq!(subjects[0], "old.>", "{way:?} does not leave publishers alone:\n{output}");
             traffic.takes(100);
             let mut went = Went::default();
-            went.note(&apply, &output);
+            went.note(&APPLY, &output);
             world.goes_before("settled", &mut went);
             traffic.takes(100);
             world.goes_to_its_end(&mut went);
@@ -49,6 +45,18 @@ fn ctrl_c_within_a_switch_waits_for_its_end() {
         });
         Outcome::of(&world, &went, &logs).holds();
     }
+}
+
+const APPLY: [&str; 3] = ["migrate", "apply", "--auto-approve"];
+
+/// A run that stands still within a switch, once the old stream is parked; it goes on when the file is
+/// removed.
+fn parked(world: &World) -> (Child, PathBuf) {
+    let here = world.project.path("here");
+    let order = format!("pause={PARKED}:{}", here.display());
+    let run = world.project.start_with(&[(VARIABLE, &order)], &APPLY);
+    wait_for("it has parked", || here.exists());
+    (run, here)
 }
 
 /// Where it goes on to once the server is back.
@@ -65,17 +73,13 @@ fn server_dies_within_the_switch(then: Then) {
     let traffic = world.traffic();
     let (went, logs) = traffic.during(500, || {
         traffic.takes(200);
-        let here = world.project.path("here");
-        let order = format!("pause={PARKED}:{}", here.display());
-        let apply = ["migrate", "apply", "--auto-approve"];
-        let run = world.project.start_with(&[(VARIABLE, &order)], &apply);
-        wait_for("it has parked", || here.exists());
+        let (run, here) = parked(&world);
         world.servers()[0].kill();
         fs::remove_file(&here).expect("it is there");
         let output = Output::ending(run).ended(1).says("publishers are failing");
         world.servers()[0].restart().expect("it starts again");
         let mut went = Went::default();
-        went.note(&apply, &output);
+        went.note(&APPLY, &output);
         let status = world.project.run(&["migrate", "status"]).ended(0);
         assert!(status.stderr.starts_with("Publishers are failing"), "{output}\n{status}");
         if then == Then::Back {

@@ -58,9 +58,7 @@ impl Run<'_> {
     pub(super) async fn backward(&mut self, migration: &Migration) -> Result<(), Failure> {
         let way = self.way(migration)?;
         loop {
-            let ledger = self.ledger(migration);
-            let done = |it: &Back| ledger.back.iter().any(|e| e.id == it.id() && e.is_done());
-            let left: Vec<Back> = way.iter().copied().filter(|it| !done(it)).collect();
+            let left = back::left(&way, self.ledger(migration));
             let Some(next) = left.first().copied() else { break };
             let same = migration.strategy.is_some_and(Strategy::takes_subjects);
             if next == Back::Park && same {

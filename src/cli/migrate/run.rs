@@ -64,12 +64,20 @@ impl<'a> Run<'a> {
         store: &'a Store,
         lock: &'a Lock,
     ) -> Result<Self, Failure> {
-        let Gathered { desired, spec, migrations, stops: _, sources, mut state, live, session } =
-            gathered;
+        let Gathered {
+            desired,
+            spec,
+            migrations,
+            mut blocked,
+            stops: _,
+            sources,
+            mut state,
+            live,
+            session,
+        } = gathered;
         carry_out::settle(&state, store, lock).await?;
         state.cut_short = None;
         state.target = Some(target::of(&live.server));
-        let mut blocked = project.not_yet(&migrations, &spec, &state).await;
         let ahead = desired.moves.into_iter().map(|it| {
             let waits = blocked.remove(&it.version);
             (it.version, waits)
