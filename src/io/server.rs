@@ -10,12 +10,14 @@ use std::{
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    slice,
     time::{Duration, Instant},
 };
 
 use serde::Deserialize;
 use serde_json::Value;
 use tempfile::TempDir;
+use uuid::Uuid;
 
 use crate::io::{
     clock::wait_until,
@@ -31,6 +33,10 @@ pub(crate) const JETSTREAM_SIZES: &str = "max_memory_store: 1TiB, max_file_store
 
 /// How long a start may take, the election of a leader included.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long the nodes of a cluster may take to a first leader: an election is tried again after 4 to
+/// 9 s, and this is more than two.
+const TIME_TO_ELECT: Duration = Duration::from_secs(20);
 
 /// How long a cluster of fewer nodes than there are may take to become one of all.
 const TIME_TO_GROW: Duration = Duration::from_secs(3);
@@ -107,6 +113,9 @@ pub enum Error {
     /// The nodes of a cluster made it of fewer than there are.
     #[error("the nodes of a cluster found each other too late, and it is smaller than they are")]
     TooSmall,
+    /// The nodes of a cluster found each other, and none became its leader.
+    #[error("the nodes of a cluster have elected no leader after {} s", TIME_TO_ELECT.as_secs())]
+    NoLeader,
     /// It ended by itself.
     #[error("nats-server ended while it was starting:\n{0}")]
     Ended(String),
@@ -236,17 +245,10 @@ impl Server {
         Ok(Self { child: Some(child), setup, ports: Ports::default(), _folder: None })
     }
 
-    /// Waits until it listens and says that it is healthy; in a cluster that includes a leader.
+    /// Waits until it listens and says that it is healthy.
     pub(crate) fn wait_ready(&mut self) -> Result<(), Error> {
-        let deadline = Instant::now() + PATIENCE;
-        self.wait_ports()?;
-        self.setup.port = self.url().rsplit_once(':').and_then(|it| it.1.parse().ok()).unwrap_or(0);
-        let monitor = self.ports.monitoring.first().cloned().unwrap_or_default();
-        self.wait(deadline, |_| match get(&monitor, "/healthz") {
-            Some((200, _)) => Ok(()),
-            Some((_, why)) => Err(why),
-            None => Err("its monitoring port does not answer".to_owned()),
-        })
+        self.wait_listening()?;
+        self.wait(|it| it.health())
     }
 
     /// Lets it live on without this value.
@@ -254,36 +256,50 @@ impl Server {
         drop(self.child.take());
     }
 
-    fn wait_ports(&mut self) -> Result<(), Error> {
+    fn wait_listening(&mut self) -> Result<(), Error> {
         let folder = self.setup.dir.join("ports");
         let ports = |server: &mut Self| {
             let file = fs::read_dir(&folder).ok()?.filter_map(Result::ok).next()?;
             server.ports = serde_json::from_slice(&fs::read(file.path()).ok()?).ok()?;
             Some(())
         };
-        self.wait(Instant::now() + PATIENCE, |it| ports(it).ok_or("it does not listen yet".into()))
+        self.wait(|it| ports(it).ok_or("it does not listen yet".into()))?;
+        self.setup.port = self.url().rsplit_once(':').and_then(|it| it.1.parse().ok()).unwrap_or(0);
+        Ok(())
+    }
+
+    /// Whether it says that it is healthy, which in a cluster includes a leader, or why it does not.
+    fn health(&self) -> Result<(), String> {
+        let monitor = self.ports.monitoring.first().map_or("", String::as_str);
+        match get(monitor, "/healthz") {
+            Some((200, _)) => Ok(()),
+            Some((_, why)) => Err(why),
+            None => Err("its monitoring port does not answer".to_owned()),
+        }
     }
 
     /// Waits for a condition as long as the server runs; a refusal says what is missing.
     fn wait(
         &mut self,
-        deadline: Instant,
         mut condition: impl FnMut(&mut Self) -> Result<(), String>,
     ) -> Result<(), Error> {
-        let mut waiting = String::new();
-        let left = deadline.saturating_duration_since(Instant::now());
-        let outcome = wait_until(left, || match condition(self) {
-            Ok(()) => Some(Ok(())),
-            Err(why) => {
-                waiting = why;
-                let child = self.child.as_mut()?;
-                // A status that cannot be read means that somebody else has waited for it.
-                let ended = !matches!(child.try_wait(), Ok(None));
-                ended.then(|| Err(self.early_end()))
-            }
-        });
-        let not_ready = || Error::NotReady { waiting, log: tail(&self.log()) };
-        outcome.unwrap_or_else(|| Err(not_ready()))
+        let alone = slice::from_mut(self);
+        wait_all(alone, |it| it.first_mut().map_or(Ok(()), &mut condition).map_err(Missing::Yet))
+    }
+
+    /// The end of its log, without what it says each time its health is asked for.
+    fn last_words(&self) -> String {
+        let log = self.log();
+        let told: Vec<_> = log.lines().filter(|it| !it.contains("Healthcheck failed")).collect();
+        tail(&told.join("\n"))
+    }
+
+    /// Why it ended by itself; `None` while it runs.
+    fn ended(&mut self) -> Option<Error> {
+        let child = self.child.as_mut()?;
+        // A status that cannot be read means that somebody else has waited for it.
+        let ended = !matches!(child.try_wait(), Ok(None));
+        ended.then(|| self.early_end())
     }
 
     fn early_end(&self) -> Error {
@@ -296,7 +312,7 @@ impl Server {
                 let words = words.split_once("] ").map_or(words, |it| it.1);
                 Error::PortTaken(words.to_lowercase())
             }
-            None => Error::Ended(tail(&log)),
+            None => Error::Ended(self.last_words()),
         }
     }
 
@@ -330,8 +346,11 @@ impl Cluster {
     pub(crate) fn configs(&self, config: &str) -> Result<Vec<(String, String)>, Error> {
         let ports = free_ports(self.nodes)
             .map_err(|source| Error::File { path: "127.0.0.1:0".into(), source })?;
-        let routes: Vec<_> = ports.iter().map(|it| format!("nats://127.0.0.1:{it}")).collect();
-        let routes = routes.join(", ");
+        // Two clusters that are started at a time may be given the same port. The nodes of the one that
+        // loses it must not be taken into the other.
+        let password = Uuid::new_v4();
+        let route = |it| format!("nats://node:{password}@127.0.0.1:{it}");
+        let routes = ports.iter().map(route).collect::<Vec<_>>().join(", ");
         let cluster = quoted(&self.name);
         let node = |(index, port): (usize, &u16)| {
             let name = format!("node{}", index + 1);
@@ -341,7 +360,7 @@ impl Cluster {
             let text = format!(
                 "server_name: {name}\nserver_tags: [{tags}]\n\
                  cluster {{ name: {cluster}, listen: \"127.0.0.1:{port}\", routes: [{routes}], \
-                 pool_size: -1 }}\n{config}"
+                 authorization {{ user: node, password: \"{password}\" }}, pool_size: -1 }}\n{config}"
             );
             (name, text)
         };
@@ -354,14 +373,47 @@ pub(crate) fn quoted(text: &str) -> String {
     Value::from(text).to_string()
 }
 
+/// Why a wait goes on, or ends.
+enum Missing {
+    /// What is not there yet, in the server's words.
+    Yet(String),
+    /// It will not come.
+    Ever(Error),
+}
+
+/// Waits for a condition as long as all of the servers run.
+fn wait_all(
+    servers: &mut [Server],
+    mut condition: impl FnMut(&mut [Server]) -> Result<(), Missing>,
+) -> Result<(), Error> {
+    let mut waiting = String::new();
+    let outcome = wait_until(PATIENCE, || match condition(servers) {
+        Ok(()) => Some(Ok(())),
+        Err(Missing::Ever(why)) => Some(Err(why)),
+        Err(Missing::Yet(why)) => {
+            waiting = why;
+            servers.iter_mut().find_map(Server::ended).map(Err)
+        }
+    });
+    let not_ready = || {
+        let logs: Vec<_> = servers.iter().map(Server::last_words).collect();
+        Error::NotReady { waiting, log: logs.join("\n") }
+    };
+    outcome.unwrap_or_else(|| Err(not_ready()))
+}
+
 /// Waits until every node is healthy and connected to all others, and the leader sees them all.
 ///
 /// A node calls itself healthy before its connections are complete, and requests or answers that
 /// would need a missing one are lost (2.15.1).
 pub(crate) fn wait_cluster(servers: &mut [Server]) -> Result<(), Error> {
-    for server in &mut *servers {
-        server.wait_ready()?;
-    }
+    servers.iter_mut().try_for_each(Server::wait_listening)?;
+    let listening = Instant::now();
+    wait_all(servers, |it| match it.iter().try_for_each(Server::health) {
+        // Connected, and with no votes that arrive: so it stays (2.10.26).
+        Err(_) if listening.elapsed() > TIME_TO_ELECT => Err(Missing::Ever(Error::NoLeader)),
+        health => health.map_err(Missing::Yet),
+    })?;
     let count = servers.len() - 1;
     let connected = |it: &Server| it.monitor("/routez").is_some_and(|it| it["num_routes"] == count);
     let sees_all = |it: &Server| {
@@ -375,20 +427,18 @@ pub(crate) fn wait_cluster(servers: &mut [Server]) -> Result<(), Error> {
         page["meta_cluster"]["cluster_size"].as_u64().is_some_and(|it| it <= count as u64)
     };
     let healthy = Instant::now();
-    let whole = wait_until(PATIENCE, || {
+    wait_all(servers, |servers| {
         let connected = servers.iter().all(connected);
         if connected && servers.iter().any(sees_all) && places(servers) {
-            return Some(Ok(()));
+            return Ok(());
         }
         // It never grows by itself (2.10.26).
         let late = healthy.elapsed() > TIME_TO_GROW && connected;
-        (late && servers.iter().any(too_small)).then_some(Err(Error::TooSmall))
-    });
-    let not_ready = || Error::NotReady {
-        waiting: "the nodes of the cluster do not all see each other".to_owned(),
-        log: servers.first().map(|it| tail(&it.log())).unwrap_or_default(),
-    };
-    whole.unwrap_or_else(|| Err(not_ready()))
+        Err(match late && servers.iter().any(too_small) {
+            true => Missing::Ever(Error::TooSmall),
+            false => Missing::Yet("the nodes of the cluster do not all see each other".to_owned()),
+        })
+    })
 }
 
 /// Whether the leader gives a stream to all of the servers: for a moment it knows them, and still
@@ -407,12 +457,12 @@ fn places(servers: &[Server]) -> bool {
 }
 
 /// Free ports cannot be reserved for another program, so a start that loses one is tried again; so
-/// is one of a cluster that came out too small.
+/// is one of a cluster that came out too small, or without a leader.
 pub(crate) fn retry<T>(mut start: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
     const ATTEMPTS: usize = 6;
     for _ in 1..ATTEMPTS {
         match start() {
-            Err(Error::PortTaken(_) | Error::TooSmall) => {}
+            Err(Error::PortTaken(_) | Error::TooSmall | Error::NoLeader) => {}
             outcome => return outcome,
         }
     }

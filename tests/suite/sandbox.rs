@@ -354,6 +354,26 @@ fn a_cluster_loses_a_server_and_gets_it_back() {
 }
 
 #[test]
+fn a_node_of_another_cluster_is_not_taken_in() {
+    let nodes = cluster();
+    let config = fs::read_to_string(nodes[0].dir().join("server.conf")).unwrap();
+    let port = config.split_once("listen: \"127.0.0.1:").unwrap().1.split_once('"').unwrap().0;
+    // As a node does whose own cluster lost that port to this one, under the same name.
+    let config = format!(
+        "server_name: stranger\n\
+         cluster {{ name: sandbox, listen: \"127.0.0.1:-1\", routes: [nats://127.0.0.1:{port}] }}\n"
+    );
+    let stranger = Server::start(&nats_server(), &config).unwrap();
+
+    let refused = || nodes[0].log().contains("authentication error").then_some(());
+    wait_until(Duration::from_secs(10), refused).expect("it asks, and is refused");
+    assert_eq!(stranger.monitor("/routez").unwrap()["num_routes"], 0);
+    for node in &nodes {
+        assert_eq!(node.monitor("/routez").unwrap()["num_routes"], 2);
+    }
+}
+
+#[test]
 fn a_configuration_that_the_server_refuses_is_shown_in_its_words() {
     let refused = Server::start(&nats_server(), "no_such_setting: true\n").unwrap_err();
     let server::Error::Ended(words) = &refused else { panic!("{refused:?}") };
