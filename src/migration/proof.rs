@@ -262,10 +262,20 @@ impl Join {
         }
         self.digest = rolled(self.digest, *origin, ours);
         self.proof.messages += 1;
+        self.count(&theirs.subject);
         self.proof.copy = *copy;
         self.last = *origin;
         self.comes_to(expected);
         Ok(())
+    }
+
+    fn count(&mut self, subject: &str) {
+        let counts = &mut self.proof.subjects;
+        if let Some(count) = counts.get_mut(subject) {
+            *count += 1;
+        } else if counts.len() < Proof::SUBJECTS {
+            counts.insert(subject.to_owned(), 1);
+        }
     }
 
     fn comes_to(&mut self, expected: &Expected<'_>) {
@@ -287,15 +297,14 @@ fn difference(ours: &Content<'_>, theirs: &Content<'_>) -> Option<Part> {
 /// The digest of a message and all before it. Lengths stand before texts, so that no two messages
 /// are digested as the same bytes.
 fn rolled(before: [u8; 32], origin: u64, content: &Content<'_>) -> [u8; 32] {
-    let mut digest = Sha256::new();
-    digest.update(before);
-    digest.update(origin.to_be_bytes());
     let Content { subject, headers, payload } = content;
-    for part in [subject.as_bytes(), &headers.0, payload] {
-        digest.update((part.len() as u64).to_be_bytes());
-        digest.update(part);
-    }
-    digest.finalize().into()
+    let (subject, headers) = (subject.as_bytes(), headers.0.as_slice());
+    let length = |it: &[u8]| (it.len() as u64).to_be_bytes();
+    let origin = origin.to_be_bytes();
+    let [one, two, three] = [length(subject), length(headers), length(payload)];
+    // Hashed in two pieces: each costs as much as some bytes.
+    let head = [&before[..], &origin, &one, subject, &two, headers, &three].concat();
+    Sha256::new().chain_update(head).chain_update(payload).finalize().into()
 }
 
 impl Headers {

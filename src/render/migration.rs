@@ -1,5 +1,7 @@
 //! Migrations: what a plan says of them, how each stands, and the lines of a run.
 
+use std::cmp::Reverse;
+
 use serde_json::{Value, json};
 
 use super::{
@@ -174,6 +176,12 @@ pub(crate) fn gone_back(migration: &Migration) -> String {
 #[must_use]
 pub(crate) fn proof(proof: &Proof, since: &Proof) -> String {
     let compared = count(proof.messages, "message");
+    let named = count_of(proof.subjects.len(), "subject");
+    let on = match proof.subjects.values().sum::<u64>() {
+        0 => String::new(),
+        counted if counted < proof.messages => format!(", on more than {named}"),
+        _ => format!(", on {named}"),
+    };
     let new = proof.messages.saturating_sub(since.messages);
     let new = if since.messages > 0 {
         format!(" ({} since the last proof)", show_count(new))
@@ -191,7 +199,28 @@ pub(crate) fn proof(proof: &Proof, since: &Proof) -> String {
         String::new()
     };
     let digest = proof.digest.get(..12).unwrap_or(&proof.digest);
-    format!("{compared} equal, in order{new}{gone}{rejected}; digest {digest}")
+    format!("{compared} equal, in order{on}{new}{gone}{rejected}; digest {digest}")
+}
+
+/// How many messages were proved by subject, the most first: a line each.
+fn by_subject(proof: &Proof) -> String {
+    const LINES: usize = 10;
+    let mut counts: Vec<_> = proof.subjects.iter().collect();
+    counts.sort_by_key(|(subject, count)| (Reverse(**count), *subject));
+    let (shown, rest) = counts.split_at(counts.len().min(LINES));
+    let line = |(subject, count): &(&String, &u64)| {
+        format!("      {:>15} {}\n", show_count(**count), escape(subject))
+    };
+    let mut text: String = shown.iter().map(line).collect();
+    let left = proof.messages.saturating_sub(shown.iter().map(|it| it.1).sum());
+    if left > 0 {
+        let others = match proof.subjects.values().sum::<u64>() < proof.messages {
+            true => "on others".to_owned(),
+            false => format!("on {}", count_of(rest.len(), "other")),
+        };
+        text += &format!("      {:>15} {}\n", show_count(left), ASIDE.style(&others));
+    }
+    text
 }
 
 /// What a program made.
@@ -434,8 +463,8 @@ fn facts(migration: &Migration, shown: &Shown<'_>) -> String {
     }
     let ledger = shown.state.migrations.get(&migration.version);
     if let Some(proved) = ledger.and_then(|it| it.facts.proof.as_ref()) {
-        let proved = proof(proved, &Proof::default());
-        text += &format!("    {} {proved}\n", ASIDE.style("proved:"));
+        let line = proof(proved, &Proof::default());
+        text += &format!("    {} {line}\n{}", ASIDE.style("proved:"), by_subject(proved));
     }
     text
 }

@@ -109,6 +109,9 @@ pub struct Proof {
     pub copy: u64,
     /// How many were compared.
     pub messages: u64,
+    /// How many of them were on each subject of the copy; of subjects beyond [`Proof::SUBJECTS`] none.
+    #[serde(default)]
+    pub subjects: BTreeMap<String, u64>,
     /// How many of the copy the origin no longer has: they aged out, or were deleted there.
     pub gone: u64,
     /// How many went to the dead letters.
@@ -118,6 +121,11 @@ pub struct Proof {
     /// When the origin stored that last message, in nanoseconds since 1970: another one under its
     /// sequence, as after a crash that lost the end of a stream, is told by it.
     pub stored: i64,
+}
+
+impl Proof {
+    /// Most subjects that are counted by name: a stream may have as many as it has messages.
+    pub const SUBJECTS: usize = 256;
 }
 
 impl Entry {

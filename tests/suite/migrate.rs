@@ -72,6 +72,8 @@ fn an_apply_runs_to_the_gate_and_goes_on_from_it_once_it_is_approved() {
     project.run(&plan).ended(2).says("copy       make NEW").says("then waits for approval");
     let said = project.apply().says("50 messages equal, in order").says("waits for approval");
     said.says("jsplan migrate apply --approve 0001");
+    let status = project.run(&["migrate", "status"]).ended(0);
+    status.says("50 messages equal, in order, on 1 subject").says("50 a.v2.x");
     // What waits for somebody is no change, and nothing is done without them.
     project.run(&plan).ended(0).says("waits for approval of `ready`");
     project.apply();

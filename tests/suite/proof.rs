@@ -2,6 +2,7 @@
 //! that were made wrong by hand.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     ops::Range,
     path::PathBuf,
@@ -100,6 +101,7 @@ fn prove_all(server: &Server, name: &str, pair: Pair<'_>) {
     wait_for("it copies", || messages(server, name) == 2706);
     let whole = verified(server, pair, &Proof::default()).expect("they are equal");
     assert_eq!(whole.messages, 2706);
+    assert_eq!(whole.subjects, by_subject(server, name), "the server counts the same");
     for since in [proof, few] {
         let more = verified(server, pair, &since).expect("they are equal");
         assert_eq!(more, whole, "a digest goes on where it was");
@@ -108,6 +110,27 @@ fn prove_all(server: &Server, name: &str, pair: Pair<'_>) {
         let left = ask(server, &format!("CONSUMER.NAMES.{name}"), &json!({}))["consumers"].clone();
         assert!(!left.to_string().contains("probe"), "{left}");
     }
+}
+
+/// What the server holds on each subject.
+fn by_subject(server: &Server, stream: &str) -> BTreeMap<String, u64> {
+    let info = ask(server, &format!("STREAM.INFO.{stream}"), &json!({ "subjects_filter": ">" }));
+    serde_json::from_value(info["state"]["subjects"].clone()).expect("counts by subject")
+}
+
+#[test]
+fn however_many_subjects_there_are_only_so_many_are_counted_by_name() {
+    let server = server();
+    origin(&server, &json!({}));
+    let sent =
+        |it| Sent { subject: format!("a.{it:03}"), headers: Vec::new(), payload: Vec::new() };
+    let sent: Vec<_> = (0..300).map(sent).collect();
+    send(&server, "A", &sent);
+    follow(&server, &[], &json!({}));
+    wait_for("it copies", || messages(&server, "B") == 300);
+    let proof = verified(&server, pair(Copying::Source, &[]), &Proof::default()).expect("equal");
+    let counted = by_subject(&server, "B").into_iter().take(Proof::SUBJECTS).collect();
+    assert_eq!((proof.messages, proof.subjects), (300, counted));
 }
 
 #[test]

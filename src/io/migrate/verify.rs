@@ -251,7 +251,10 @@ where
         if self.origin.next() > self.end {
             return Ok(None);
         }
-        let message = self.origin.read_surely(SOON).await?;
+        let message = match self.origin.at_hand() {
+            None => self.origin.read_surely(SOON).await?,
+            message => message,
+        };
         Ok(message.filter(|it| it.sequence() <= self.end))
     }
 
@@ -299,13 +302,19 @@ where
     /// Has a message of the copy at hand that is copied, if there is one. It is waited for as long as
     /// one of the origin waits for it.
     async fn look_at_copy(&mut self) -> Result<(), Error> {
-        let begun = Instant::now();
+        let mut begun = None;
         while self.copied.is_empty() {
-            let within = match self.expected.front() {
-                Some(awaited) if !awaited.is_rejected() => LATE.saturating_sub(begun.elapsed()),
-                Some(_) | None => Duration::ZERO,
+            let message = match self.copy.at_hand() {
+                Some(message) => Some(message),
+                None => {
+                    let begun = *begun.get_or_insert_with(Instant::now);
+                    let awaited = self.expected.front().is_some_and(|it| !it.is_rejected());
+                    let left = LATE.saturating_sub(begun.elapsed());
+                    let within = if awaited { left } else { Duration::ZERO };
+                    self.copy.read_surely(within).await?
+                }
             };
-            let Some(message) = self.copy.read_surely(within).await? else { break };
+            let Some(message) = message else { break };
             if let Some(origin) = self.pair.origin_of(&message) {
                 self.copied.push_back((origin, message));
             }
@@ -375,11 +384,11 @@ where
 impl Taken {
     pub(super) fn of(message: &Whole, subject: String) -> Self {
         let text = |it: &[u8]| String::from_utf8_lossy(it).into_owned();
-        let headers = message.headers().into_iter();
+        let headers = message.headers().map(|(name, value)| (text(name), text(value)));
         Self {
             sequence: message.sequence(),
             subject,
-            headers: headers.map(|(name, value)| (text(name), text(value))).collect(),
+            headers: headers.collect(),
             payload: message.payload().to_vec(),
         }
     }

@@ -50,14 +50,19 @@ impl Place {
     /// `$JS.ACK.stream.consumer.delivered.sequence.number.time.pending`; with domain and account
     /// before the stream there are twelve parts.
     pub(super) fn read(reply: &str) -> Option<Self> {
-        let mut parts = reply.strip_prefix("$JS.ACK.")?.split('.');
-        let skipped = if parts.clone().nth(7).is_some() { 5 } else { 3 };
-        let mut next = parts.by_ref().skip(skipped);
-        let sequence = next.next()?.parse().ok()?;
-        let number = next.next()?.parse().ok()?;
-        let at = next.next()?.parse().ok()?;
-        let pending = next.next()?.parse().ok()?;
-        Some(Self { sequence, number, at, pending })
+        let mut parts = [""; 10];
+        let mut count = 0;
+        for (part, place) in reply.strip_prefix("$JS.ACK.")?.split('.').zip(&mut parts) {
+            (*place, count) = (part, count + 1);
+        }
+        let skipped = if count > 7 { 5 } else { 3 };
+        let [sequence, number, at, pending] = parts.get(skipped..skipped + 4)?.try_into().ok()?;
+        Some(Self {
+            sequence: sequence.parse().ok()?,
+            number: number.parse().ok()?,
+            at: at.parse().ok()?,
+            pending: pending.parse().ok()?,
+        })
     }
 }
 

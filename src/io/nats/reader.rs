@@ -135,7 +135,6 @@ impl<'a> Reader<'a> {
 
     /// Gives the next message; `None` where none comes for so long.
     pub(crate) async fn read(&mut self, within: Duration) -> Result<Option<Whole>, Error> {
-        // What is there already costs no look at the clock.
         if let Some(message) = self.at_hand() {
             return Ok(Some(message));
         }
@@ -184,7 +183,8 @@ impl<'a> Reader<'a> {
         let _ended = timeout(QUICKLY, join_all(ended)).await;
     }
 
-    fn at_hand(&mut self) -> Option<Whole> {
+    /// Gives the next message, if it is there already: that costs no look at the clock.
+    pub(crate) fn at_hand(&mut self) -> Option<Whole> {
         let message = match &mut self.way {
             Way::Singly => self.ready.pop_front()?,
             Way::Consumer(flow) => {

@@ -22,7 +22,7 @@ pub(crate) struct Whole {
 #[derive(Debug, Clone)]
 enum Held {
     /// A consumer delivered it.
-    Delivered(Box<Message>),
+    Delivered(Message),
     /// It was asked for by its sequence.
     Given { subject: String, headers: Vec<(Vec<u8>, Vec<u8>)>, payload: Vec<u8>, block: u64 },
 }
@@ -30,7 +30,7 @@ enum Held {
 impl Whole {
     pub(super) fn delivered(message: Message, place: &Place) -> Self {
         let Place { sequence, at, .. } = *place;
-        Self { sequence, at, held: Held::Delivered(Box::new(message)) }
+        Self { sequence, at, held: Held::Delivered(message) }
     }
 
     /// Where in the stream.
@@ -58,20 +58,17 @@ impl Whole {
     }
 
     /// Every header, the values of one name in their order; a consumer gives no order among names.
-    pub(crate) fn headers(&self) -> Vec<(&[u8], &[u8])> {
-        match &self.held {
-            Held::Delivered(message) => {
-                let named = message.headers.iter().flat_map(async_nats::HeaderMap::iter);
-                let each = named.flat_map(|(name, values)| {
-                    let name: &str = name.as_ref();
-                    values.iter().map(move |it| (name.as_bytes(), it.as_str().as_bytes()))
-                });
-                each.collect()
-            }
-            Held::Given { headers, .. } => {
-                headers.iter().map(|(name, value)| (name.as_slice(), value.as_slice())).collect()
-            }
-        }
+    pub(crate) fn headers(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let (delivered, given) = match &self.held {
+            Held::Delivered(message) => (message.headers.as_ref(), &[][..]),
+            Held::Given { headers, .. } => (None, headers.as_slice()),
+        };
+        let named = delivered.into_iter().flat_map(async_nats::HeaderMap::iter);
+        let delivered = named.flat_map(|(name, values)| {
+            let name: &str = name.as_ref();
+            values.iter().map(move |it| (name.as_bytes(), it.as_str().as_bytes()))
+        });
+        delivered.chain(given.iter().map(|(name, value)| (name.as_slice(), value.as_slice())))
     }
 
     /// The bytes of its headers and of its payload, also where it came without that.
