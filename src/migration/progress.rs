@@ -56,6 +56,14 @@ pub fn left<'a>(
     migration.steps.iter().filter(move |it| !done(it))
 }
 
+/// Whether it is proved that `to` holds all of `from`, which takes nothing more since before that.
+#[must_use]
+pub fn is_proved_since_parked(migration: &Migration, ledger: &Ledger) -> bool {
+    let done = |it: &&Step| ledger.steps.iter().any(|entry| entry.id == it.id && entry.is_done());
+    let mut since = migration.steps.iter().filter(done).skip_while(|it| it.does != Does::Park);
+    since.any(|it| it.does == Does::Verify)
+}
+
 /// What a run ends at before a step; `None` where it does the step.
 #[must_use]
 pub fn stop(step: &Step, ledger: Option<&Ledger>, environment: &str) -> Option<String> {

@@ -72,6 +72,12 @@ pub(crate) fn fed(stream: &str, subject: &str) -> String {
     format!("_jsplan.copy.{stream}.{subject}")
 }
 
+/// Whether no publisher reaches a stream: it has none but jsplan's own subjects.
+#[must_use]
+pub fn takes_nothing(stream: &Config) -> bool {
+    stream.texts("subjects").iter().all(|it| it.starts_with("_jsplan."))
+}
+
 impl Stage {
     /// Before the first step.
     #[must_use]

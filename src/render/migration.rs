@@ -15,7 +15,7 @@ use crate::{
     migration::{
         Migration, Migrations, Strategy,
         progress::{broken, words},
-        stage::Stage,
+        stage::{Stage, takes_nothing},
     },
     plan::Plan,
     render::progress,
@@ -449,12 +449,10 @@ fn facts(migration: &Migration, shown: &Shown<'_>) -> String {
             None => "is not there".to_owned(),
             Some(is) => {
                 let config = is.config();
-                let takes = config.texts("subjects");
-                let parked = takes.iter().all(|it| it.starts_with("_jsplan."));
-                let takes = if parked {
+                let takes = if takes_nothing(&config) {
                     "takes nothing from publishers".to_owned()
                 } else {
-                    format!("takes {}", takes.join(", "))
+                    format!("takes {}", config.texts("subjects").join(", "))
                 };
                 format!("holds {}, {takes}", count(is.messages(), "message"))
             }

@@ -19,31 +19,73 @@ use crate::{
 /// Whether it dies at every point, and goes both ways from each.
 const EVERYWHERE: &str = "JSPLAN_MIGRATE_EVERYWHERE";
 
-/// Points between which something changes, on the server or on disk.
 const POINTS: &[&str] =
     &["journal-begun", "before-request", "after-request", "after-done", "before-removal"];
 
-const APPLY: [&str; 3] = ["migrate", "apply", "--auto-approve"];
+/// The command that dies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Command {
+    /// The one that begins, and goes on to the soak.
+    First,
+    /// The one behind the soak, which retires the old stream.
+    Last,
+    /// The one that takes it back from there.
+    Back,
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Then {
     Forward,
     Back,
+    /// To the last gate, and from there back.
+    ThereAndBack,
 }
 
 /// A death, and where it is gone to from there.
 struct Death {
     way: Way,
+    command: Command,
     point: String,
     then: Then,
 }
 
-/// The points that the first command comes to, each with how often it was come to by then.
-fn way_of(way: Way, points: &[&str]) -> Vec<String> {
-    let world = World::single(way, Gates::None);
+impl Command {
+    fn gates(self) -> Gates {
+        match self {
+            Self::First => Gates::None,
+            Self::Last | Self::Back => Gates::Last,
+        }
+    }
+
+    fn words(self) -> &'static [&'static str] {
+        match self {
+            Self::First => &["migrate", "apply", "--auto-approve"],
+            Self::Last => &["migrate", "apply", "--auto-approve", "--approve", "0001"],
+            Self::Back => &["migrate", "rollback", "0001", "--auto-approve"],
+        }
+    }
+
+    /// Points between which something changes, on the server or on disk, each come to as often every
+    /// time: the ends of requests that are sent together may be noted together.
+    fn points(self) -> impl Iterator<Item = &'static str> {
+        POINTS.iter().copied().filter(move |it| self == Self::First || *it != "after-done")
+    }
+
+    /// Goes to where it is the next one.
+    fn comes(self, world: &World) {
+        if self != Self::First {
+            world.goes_before("settled", &mut Went::default());
+        }
+    }
+}
+
+/// The points that a command comes to, each with how often it was come to by then.
+fn way_of(way: Way, command: Command, points: &[&str]) -> Vec<String> {
+    let world = World::single(way, command.gates());
+    command.comes(&world);
     let record = world.project.path("record");
     let order = format!("record={}", record.display());
-    world.project.run_with(&[(VARIABLE, &order)], &APPLY).ended(0);
+    world.project.run_with(&[(VARIABLE, &order)], command.words()).ended(0);
     let mut hits = BTreeMap::<String, usize>::new();
     let mut found = Vec::new();
     for line in world.project.read("record").lines() {
@@ -57,36 +99,62 @@ fn way_of(way: Way, points: &[&str]) -> Vec<String> {
     found
 }
 
-/// Deaths at some points of a way, in turns gone on with and taken back.
-fn deaths(way: Way, points: &[&str]) -> Vec<Death> {
+/// Deaths of a command at some points of a way, in turns gone on with and taken back.
+fn deaths(way: Way, command: Command, points: &[&str]) -> Vec<Death> {
     let everywhere = env::var_os(EVERYWHERE).is_some();
-    let points = way_of(way, if everywhere { POINTS } else { points });
-    let thens = |number: usize| match (everywhere, number % 2) {
-        (true, _) => vec![Then::Forward, Then::Back],
-        (false, 0) => vec![Then::Forward],
-        (false, _) => vec![Then::Back],
+    let all: Vec<_> = command.points().collect();
+    let points = way_of(way, command, if everywhere { &all } else { points });
+    // Where subjects change hands at a time, what is half done matters most.
+    let both = everywhere || (way.takes_subjects() && command == Command::First);
+    let thens = |number: usize| match (command, both, number % 2) {
+        (Command::Back, ..) => vec![Then::Back],
+        (_, true, _) => vec![Then::Forward, Then::Back],
+        (_, false, 0) => vec![Then::Forward],
+        (_, false, _) => vec![Then::Back],
     };
     let each = points.into_iter().enumerate().flat_map(|(number, point)| {
-        thens(number).into_iter().map(move |then| Death { way, point: point.clone(), then })
+        thens(number).into_iter().map(move |then| Death {
+            way,
+            command,
+            point: point.clone(),
+            then,
+        })
     });
     each.collect()
 }
 
 impl Death {
     fn happens(&self) {
-        let Self { way, point, then } = self;
-        let world = World::single(*way, Gates::None);
+        let Self { way, command, point, then } = self;
+        let gates = if *then == Then::ThereAndBack { Gates::Last } else { command.gates() };
+        let world = World::single(*way, gates);
         let traffic = world.traffic();
         let (back, logs) = traffic.during(300, || {
             traffic.takes(100);
+            command.comes(&world);
+            let mut moved = way.takes_subjects();
+            if *command == Command::Last && !moved {
+                traffic.move_one_by_one();
+                moved = true;
+            }
             let order = format!("abort={point}");
-            let died = world.project.run_with(&[(VARIABLE, &order)], &APPLY);
+            let died = world.project.run_with(&[(VARIABLE, &order)], command.words());
             assert_eq!(died.code, -1, "{way:?} does not come to {point}:\n{died}");
             world.says_that_publishers_fail(point);
-            let back = *then == Then::Back && self.goes_back(&world);
+            let back = match then {
+                Then::Forward => false,
+                // One that died behind its end has nothing left to take back.
+                Then::Back => self.goes_back(&world) || *command == Command::Back,
+                Then::ThereAndBack => {
+                    world.goes_before("settled", &mut Went::default());
+                    traffic.takes(50);
+                    world.project.run(Command::Back.words()).ended(0);
+                    true
+                }
+            };
             if !back {
                 let mut went = Went::default();
-                if !way.takes_subjects() {
+                if !moved {
                     world.goes_before("soak", &mut went);
                     traffic.move_one_by_one();
                 }
@@ -154,25 +222,46 @@ fn each(deaths: Vec<Death>) {
 
 #[test]
 fn by_source_it_is_gone_on_with_or_taken_back_wherever_it_dies() {
-    each(deaths(Way::Source, &["journal-begun", "after-request"]));
+    each(deaths(Way::Source, Command::First, &["journal-begun", "after-request"]));
 }
 
 #[test]
 fn by_mirror_it_is_gone_on_with_or_taken_back_wherever_it_dies() {
-    each(deaths(Way::Mirror, &["after-request"]));
+    each(deaths(Way::Mirror, Command::First, &["after-request"]));
 }
 
 #[test]
 fn through_a_program_it_is_gone_on_with_or_taken_back_wherever_it_dies() {
-    each(deaths(Way::Program, &["before-removal"]));
+    each(deaths(Way::Program, Command::First, &["before-removal"]));
 }
 
 #[test]
 fn with_new_subjects_it_is_gone_on_with_or_taken_back_wherever_it_dies() {
-    each(deaths(Way::NewSubjects, &["after-request"]));
+    each(deaths(Way::NewSubjects, Command::First, &["after-request"]));
 }
 
 #[test]
 fn in_parallel_it_is_gone_on_with_or_taken_back_wherever_it_dies() {
-    each(deaths(Way::Parallel, &["after-request"]));
+    each(deaths(Way::Parallel, Command::First, &["after-request"]));
+}
+
+#[test]
+fn the_old_stream_is_retired_wherever_it_dies() {
+    for way in [Way::Source, Way::NewSubjects] {
+        each(deaths(way, Command::Last, &["journal-begun", "after-request"]));
+    }
+}
+
+#[test]
+fn it_is_taken_back_wherever_that_dies() {
+    each(deaths(Way::Source, Command::Back, &["journal-begun", "after-request"]));
+    each(deaths(Way::Mirror, Command::Back, &["after-request"]));
+}
+
+#[test]
+fn what_the_new_stream_took_before_anybody_came_again_goes_back_too() {
+    for way in [Way::Source, Way::Mirror] {
+        let death = |point| Death { way, command: Command::First, point, then: Then::ThereAndBack };
+        each(way_of(way, Command::First, &["after-request"]).into_iter().map(death).collect());
+    }
 }

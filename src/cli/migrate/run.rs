@@ -21,7 +21,7 @@ use crate::{
     },
     live::Live,
     migration::{
-        Migration, Migrations, Step, progress,
+        Does, Migration, Migrations, Step, progress,
         stage::{self, Stage},
     },
     plan::{self, Ask, Plan, risk::Reach},
@@ -198,6 +198,9 @@ impl<'a> Run<'a> {
         let words = progress::words(step, migration);
         self.say(&render::migration::step(&step.id, &words));
         let id = (step.id.as_str(), step.meaning.as_str());
+        if step.does == Does::Bind {
+            self.mark_bound(migration).await.map_err(|it| it.failure(&self.way_on(migration)))?;
+        }
         let journal = self.open(migration, id, Standing::Underway).await?;
         let worked = self.work(migration, &step.does, &journal).await;
         self.close(migration, id, worked).await

@@ -20,7 +20,7 @@ use crate::{
             wait::{drained, settled},
         },
     },
-    migration::{Does, Migration, Step, back::Back, progress, proof::Pair},
+    migration::{Does, Migration, Step, back::Back, progress, proof::Pair, stage::takes_nothing},
     plan, render,
     schema::Harm,
     state::ledger::{Ledger, Proof, Standing},
@@ -226,6 +226,9 @@ impl Run<'_> {
         let mut parked = begun;
         for (id, meaning, part) in &switch.parts {
             let id = (id.as_str(), meaning.as_str());
+            if (*part, switch.standing) == (Part::Bind, Standing::Underway) {
+                self.mark_bound(switch.migration).await?;
+            }
             let journal = self.open_at_once(switch.migration, id, switch.standing).await?;
             let left = LONGEST.saturating_sub(parked.elapsed());
             match part {
@@ -236,7 +239,6 @@ impl Run<'_> {
                 Part::Drain => self.drain(switch, left).await?,
                 Part::Prove => self.prove(switch, left).await?,
                 Part::Bind => {
-                    self.bound(switch).await?;
                     self.carry(&switch.binds, &journal).await?;
                     let window = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
                     self.facts(switch.migration).window_ms = Some(window);
@@ -284,11 +286,16 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// What `to` holds when it is bound is from `from`; what comes behind is its own.
-    async fn bound(&mut self, switch: &Switch<'_>) -> Result<(), Broken> {
-        if switch.standing == Standing::Underway {
-            let last = migrate::last(&self.session, switch.pair.to).await?;
-            self.facts(switch.migration).bound = Some(last);
+    /// Notes where `to` ends before it is bound: what it holds by then is from `from`, and what comes
+    /// behind is its own. Who comes again, to one that has long been bound, leaves the note as it is.
+    pub(super) async fn mark_bound(&mut self, migration: &Migration) -> Result<(), Broken> {
+        let Some(to) = &migration.to else { return Ok(()) };
+        let live = self.session.read(&Address::stream(to)).await.map_err(Failure::from)?;
+        let is_bound = live.is_some_and(|it| !takes_nothing(&it.config()));
+        let facts = &self.ledger(migration).facts;
+        if facts.bound.is_none() || !is_bound {
+            let last = migrate::last(&self.session, to).await?;
+            self.facts(migration).bound = Some(last);
         }
         Ok(())
     }

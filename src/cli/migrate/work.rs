@@ -23,7 +23,7 @@ use crate::{
     migration::{
         Does, Migration, Retire, Step, Strategy, lint,
         preflight::{preflight, window_waits},
-        progress::stop,
+        progress::{is_proved_since_parked, stop},
         proof::{Copying, Pair},
         stage::{self, Stage},
     },
@@ -187,9 +187,8 @@ impl Run<'_> {
         does: &Does,
         journal: &Journal,
     ) -> Result<Verdict, Broken> {
-        let stage = self.stage(migration);
-        let facts = self.ledger(migration).facts.clone();
-        let after = stage.clone().after(does, migration, &facts);
+        let ledger = self.ledger(migration);
+        let after = self.stage(migration).after(does, migration, &ledger.facts);
         match does {
             Does::Create | Does::Source { .. } | Does::Mirror | Does::Park | Does::Reverse => {
                 self.change(migration, &after, journal).await?;
@@ -200,8 +199,13 @@ impl Run<'_> {
                 self.feed(migration).await
             }
             Does::Bind => {
-                self.facts(migration).bound = self.last_of(migration.to.as_deref()).await?;
-                self.change(migration, &after, journal).await?;
+                // What a mirror lacks stays behind: that is nothing, once it is proved.
+                let to =
+                    migration.to.as_deref().filter(|_| is_proved_since_parked(migration, ledger));
+                let granted: Vec<_> = to.map(|it| (Harm::DataLoss, it)).into_iter().collect();
+                let desired = self.towards(migration, &after);
+                let plan = self.plan(migration, &desired, &granted).await?;
+                self.carry(&plan.steps, journal).await?;
                 Ok(Verdict::done())
             }
             Does::Wait { .. } if migration.copies() => self.feed(migration).await,
@@ -233,11 +237,6 @@ impl Run<'_> {
         let desired = self.towards(migration, stage);
         let plan = self.plan(migration, &desired, &[]).await?;
         self.carry(&plan.steps, journal).await
-    }
-
-    pub(super) async fn last_of(&self, stream: Option<&str>) -> Result<Option<u64>, Broken> {
-        let Some(stream) = stream else { return Ok(None) };
-        Ok(Some(migrate::last(&self.session, stream).await?))
     }
 
     /// Does what may take long under a bar, and until somebody asks for the end.
