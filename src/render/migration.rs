@@ -509,13 +509,13 @@ pub(crate) fn matrix(migrations: &Migrations, states: &[(String, Option<State>)]
 pub(crate) fn json(shown: &Shown<'_>) -> Value {
     let one = |migration: &Migration| {
         let ledger = shown.state.migrations.get(&migration.version);
-        let stage = Stage::of(migration, ledger);
+        let worst = Stage::at_worst(migration, ledger);
         let ahead = shown.moves.iter().find(|it| it.version == migration.version);
         json!({
             "version": migration.version,
             "name": migration.name,
             "standing": standing(migration, ledger, shown),
-            "publishers_refused": stage.refuses_publishers(migration),
+            "publishers_refused": worst.refuses_publishers(migration),
             "steps": migration.steps.iter().map(|it| {
                 let entry = ledger.and_then(|ledger| ledger.steps.iter().find(|e| e.id == it.id));
                 json!({ "id": it.id, "does": it.does.word(), "state": state_of(entry) })

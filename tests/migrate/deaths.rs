@@ -4,12 +4,15 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     env,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
 };
 
 use jsplan::io::fault::VARIABLE;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     shelf::{self, Tally},
@@ -21,6 +24,9 @@ const EVERYWHERE: &str = "JSPLAN_MIGRATE_EVERYWHERE";
 
 const POINTS: &[&str] =
     &["journal-begun", "before-request", "after-request", "after-done", "before-removal"];
+
+/// How often somebody gave a stream its subjects by hand.
+static BY_HAND: AtomicUsize = AtomicUsize::new(0);
 
 /// The command that dies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +45,8 @@ enum Then {
     Back,
     /// To the last gate, and from there back.
     ThereAndBack,
+    /// The same, by somebody who gives the new stream its subjects first where no stream has them.
+    ByHandAndBack,
 }
 
 /// A death, and where it is gone to from there.
@@ -126,7 +134,10 @@ fn deaths(way: Way, command: Command, points: &[&str]) -> Vec<Death> {
 impl Death {
     fn happens(&self) {
         let Self { way, command, point, then } = self;
-        let gates = if *then == Then::ThereAndBack { Gates::Last } else { command.gates() };
+        let gates = match then {
+            Then::Forward | Then::Back => command.gates(),
+            Then::ThereAndBack | Then::ByHandAndBack => Gates::Last,
+        };
         let world = World::single(*way, gates);
         let traffic = world.traffic();
         let (back, logs) = traffic.during(300, || {
@@ -145,7 +156,12 @@ impl Death {
                 Then::Forward => false,
                 // One that died behind its end has nothing left to take back.
                 Then::Back => self.goes_back(&world) || *command == Command::Back,
-                Then::ThereAndBack => {
+                Then::ThereAndBack | Then::ByHandAndBack => {
+                    if *then == Then::ByHandAndBack && world.refuses_publishers() {
+                        world.is_bound_by_hand();
+                        traffic.takes(50);
+                        BY_HAND.fetch_add(1, Ordering::Relaxed);
+                    }
                     world.goes_before("settled", &mut Went::default());
                     traffic.takes(50);
                     world.project.run(Command::Back.words()).ended(0);
@@ -188,14 +204,29 @@ impl Death {
 }
 
 impl World {
-    /// Where no stream takes what publishers send, the very next command says so first.
-    fn says_that_publishers_fail(&self, point: &str) {
+    /// Somebody gives the new stream its subjects.
+    fn is_bound_by_hand(&self) {
+        let info = self.ask(&format!("STREAM.INFO.{NEW}"), &Value::Null);
+        let mut config = info["config"].clone();
+        config["subjects"] = json!(["old.>"]);
+        let said = self.ask(&format!("STREAM.UPDATE.{NEW}"), &config);
+        assert!(said["error"].is_null(), "{said}");
+    }
+
+    /// Whether no stream takes what publishers send.
+    fn refuses_publishers(&self) -> bool {
         let parked = |stream: &str| {
             let info = self.ask(&format!("STREAM.INFO.{stream}"), &Value::Null);
             let subjects = info["config"]["subjects"].as_array().cloned().unwrap_or_default();
             subjects.iter().filter_map(Value::as_str).all(|it| it.starts_with("_jsplan."))
         };
-        if parked(OLD) && parked(NEW) {
+        parked(OLD) && parked(NEW)
+    }
+
+    /// Where no stream takes what publishers send, the very next command says so first.
+    fn says_that_publishers_fail(&self, point: &str) {
+        if self.refuses_publishers() {
+            assert_eq!(self.status()["publishers_refused"], true, "{point}");
             let output = self.project.run(&["migrate", "status"]).ended(0);
             let first = output.stderr.lines().next().unwrap_or_default();
             assert!(first.starts_with("Publishers are failing"), "{point}:\n{output}");
@@ -258,10 +289,20 @@ fn it_is_taken_back_wherever_that_dies() {
     each(deaths(Way::Mirror, Command::Back, &["after-request"]));
 }
 
+/// Deaths of the first command, and from there to the last gate and back.
+fn there_and_back(way: Way, then: Then) {
+    let death = |point| Death { way, command: Command::First, point, then };
+    each(way_of(way, Command::First, &["after-request"]).into_iter().map(death).collect());
+}
+
 #[test]
 fn what_the_new_stream_took_before_anybody_came_again_goes_back_too() {
-    for way in [Way::Source, Way::Mirror] {
-        let death = |point| Death { way, command: Command::First, point, then: Then::ThereAndBack };
-        each(way_of(way, Command::First, &["after-request"]).into_iter().map(death).collect());
-    }
+    there_and_back(Way::Source, Then::ThereAndBack);
+    there_and_back(Way::Mirror, Then::ThereAndBack);
+}
+
+#[test]
+fn what_a_stream_took_that_was_bound_by_hand_goes_back_too() {
+    there_and_back(Way::Source, Then::ByHandAndBack);
+    assert!(BY_HAND.load(Ordering::Relaxed) > 0, "publishers were never without a stream");
 }

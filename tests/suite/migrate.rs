@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{
     proof::lose_the_end,
     support::{
-        client::{ask, create_consumer, messages, publish, stream, streams},
+        client::{ask, create_consumer, meddle, messages, publish, stream, streams},
         project::{Project, wait_for},
         server::server,
     },
@@ -88,6 +88,23 @@ fn an_apply_runs_to_the_gate_and_goes_on_from_it_once_it_is_approved() {
     project.write_spec(NEW);
     project.plans_empty();
     assert_eq!(messages(&server, "OLD"), 50);
+}
+
+#[test]
+fn what_somebody_else_has_bound_is_not_deleted_on_the_way_back() {
+    let server = server();
+    let project = begun(&server, &format!("{OLD}{NEW}"));
+    migration(&project, "new-subjects", brief);
+    project.apply().says("waits for approval");
+    meddle(&server, "NEW", &json!({ "subjects": ["a.v2.>"] }));
+    publish(&server, "a.v2.x", 7);
+    let back = project.run(&["migrate", "rollback", "0001", "--auto-approve"]).ended(1);
+    back.says("`NEW` takes a.v2.>, which no step gave it").says("jsplan migrate resume");
+    assert_eq!(messages(&server, "NEW"), 57);
+    // From behind the bind they go back like all that it took.
+    project.run(&["migrate", "apply", "--auto-approve", "--approve", "0001"]).ended(0);
+    project.run(&["migrate", "rollback", "0001", "--auto-approve"]).ended(0);
+    assert_eq!((messages(&server, "OLD"), streams(&server)), (57, vec!["OLD".to_owned()]));
 }
 
 #[test]
@@ -328,7 +345,7 @@ fn drift_is_found_in_the_middle_of_a_migration() {
     migration(&project, "same-subjects-source", brief);
     project.apply();
     project.run(&["drift"]).ended(0);
-    super::support::client::meddle(&server, "NEW", &json!({ "max_msgs": 7 }));
+    meddle(&server, "NEW", &json!({ "max_msgs": 7 }));
     project.run(&["drift"]).ended(2).says("max_msgs");
     project.apply();
     project.run(&["drift"]).ended(0);

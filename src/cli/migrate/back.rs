@@ -22,7 +22,7 @@ use crate::{
     migration::{
         Migration, Strategy,
         back::{self, Back, NoWay},
-        stage,
+        stage::{self, takes_nothing},
     },
     position, render,
     schema::Harm,
@@ -57,6 +57,7 @@ impl Run<'_> {
     /// Takes a migration back, from where it stands or from where the way back was left.
     pub(super) async fn backward(&mut self, migration: &Migration) -> Result<(), Failure> {
         let way = self.way(migration)?;
+        self.has_bound_it_or_nobody_has(migration, &way).await?;
         loop {
             let left = back::left(&way, self.ledger(migration));
             let Some(next) = left.first().copied() else { break };
@@ -79,6 +80,32 @@ impl Run<'_> {
             .await?;
         self.say(&render::migration::gone_back(migration));
         Ok(())
+    }
+
+    /// Before `to` is bound it is deleted with all that it holds, since `from` has that too: which is
+    /// not so where somebody else has given it subjects.
+    async fn has_bound_it_or_nobody_has(
+        &self,
+        migration: &Migration,
+        way: &[Back],
+    ) -> Result<(), Failure> {
+        let (Some(to), Some(_)) = (&migration.to, returning(migration)) else { return Ok(()) };
+        if way.contains(&Back::Park) || migration.strategy == Some(Strategy::Parallel) {
+            return Ok(());
+        }
+        let live = self.session.read(&Address::stream(to)).await?;
+        let config = live.map(|it| it.config()).unwrap_or_default();
+        if takes_nothing(&config) {
+            return Ok(());
+        }
+        let takes = config.texts("subjects").join(", ");
+        let message = format!(
+            "`{to}` takes {takes}, which no step gave it: what it took would be deleted with it"
+        );
+        Err(Failure::new(message).help(format!(
+            "go on with `jsplan migrate resume {}` until it is bound, and back from there",
+            self.options()
+        )))
     }
 
     async fn undo(

@@ -4,7 +4,7 @@ use super::run::Run;
 use crate::{
     cli::Failure,
     io::{clock, who},
-    migration::{Migration, Step, progress, stage::Stage},
+    migration::{Does, Migration, Step, progress, stage::Stage},
     state::ledger::{End, Entry},
 };
 
@@ -64,6 +64,9 @@ impl Run<'_> {
         {
             let message = format!("what is live is not what step `{id}` leads to");
             return Err(Failure::new(message).help(self.way_on(migration)));
+        }
+        if next.does == Does::Bind {
+            self.mark_bound(migration).await.map_err(|it| it.failure(&self.way_on(migration)))?;
         }
         let (reason, now, by) = (reason.to_owned(), clock::now(), who::user_at_host());
         self.note(operation, |run| {

@@ -15,7 +15,7 @@ use crate::{
     io::{
         self, clock,
         migrate::{
-            self,
+            place::last_copy,
             verify::verify,
             wait::{drained, settled},
         },
@@ -286,17 +286,19 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Notes where `to` ends before it is bound: what it holds by then is from `from`, and what comes
-    /// behind is its own. Who comes again, to one that has long been bound, leaves the note as it is.
+    /// Notes where `to` ends before it is bound, which is with the last message that was copied: what
+    /// comes behind is its own, also where somebody gave it subjects before, by hand. Of one that is
+    /// bound already an earlier note stands, since what follows `from` may go on.
     pub(super) async fn mark_bound(&mut self, migration: &Migration) -> Result<(), Broken> {
-        let Some(to) = &migration.to else { return Ok(()) };
-        let live = self.session.read(&Address::stream(to)).await.map_err(Failure::from)?;
+        let Some(pair) = pair(migration) else { return Ok(()) };
+        let live = self.session.read(&Address::stream(pair.to)).await.map_err(Failure::from)?;
         let is_bound = live.is_some_and(|it| !takes_nothing(&it.config()));
-        let facts = &self.ledger(migration).facts;
-        if facts.bound.is_none() || !is_bound {
-            let last = migrate::last(&self.session, to).await?;
-            self.facts(migration).bound = Some(last);
-        }
+        let noted = self.ledger(migration).facts.bound.filter(|_| is_bound);
+        let bound = match noted {
+            Some(bound) => bound,
+            None => last_copy(&self.session, &pair).await?,
+        };
+        self.facts(migration).bound = Some(bound);
         Ok(())
     }
 

@@ -77,6 +77,24 @@ async fn copied_from(
     Ok(found)
 }
 
+/// The sequence in the copy of the last message that was copied; 0 where there is none. Behind it
+/// there are only the copy's own.
+pub async fn last_copy(session: &Session, pair: &Pair<'_>) -> Result<u64, Error> {
+    let last = session.end(pair.to).await?.last;
+    if pair.copying == Copying::Mirror {
+        return Ok(last.min(session.end(pair.from).await?.last));
+    }
+    // Most often it is the very last one, and nobody has to look for it.
+    let at_last = session.next_on(pair.to, last, ">").await?;
+    if at_last.is_some_and(|it| pair.origin_of(&it).is_some()) {
+        return Ok(last);
+    }
+    match origin_of(session, pair, last).await? {
+        0 => Ok(0),
+        origin => first_at(session, pair, origin).await,
+    }
+}
+
 /// The sequence in the origin of the last copied message up to this one of the copy; 0 where there
 /// is none.
 pub async fn origin_of(session: &Session, pair: &Pair<'_>, copy: u64) -> Result<u64, Error> {
