@@ -136,10 +136,8 @@ impl Run<'_> {
                 if migration.strategy != Some(Strategy::Parallel) {
                     granted.extend([(Harm::Destroy, to), (Harm::DataLoss, to)]);
                 }
-                let desired = self.towards(migration, &after);
                 self.let_go(migration);
-                let plan = self.plan(migration, &desired, &granted).await?;
-                self.carry(&plan.steps, journal).await?;
+                self.change_granted(migration, &after, &granted, journal).await?;
             }
         }
         Ok(Verdict::done())

@@ -203,9 +203,7 @@ impl Run<'_> {
                 let to =
                     migration.to.as_deref().filter(|_| is_proved_since_parked(migration, ledger));
                 let granted: Vec<_> = to.map(|it| (Harm::DataLoss, it)).into_iter().collect();
-                let desired = self.towards(migration, &after);
-                let plan = self.plan(migration, &desired, &granted).await?;
-                self.carry(&plan.steps, journal).await?;
+                self.change_granted(migration, &after, &granted, journal).await?;
                 Ok(Verdict::done())
             }
             Does::Wait { .. } if migration.copies() => self.feed(migration).await,
@@ -234,8 +232,19 @@ impl Run<'_> {
         stage: &Stage,
         journal: &Journal,
     ) -> Result<(), Broken> {
+        self.change_granted(migration, stage, &[], journal).await
+    }
+
+    /// The same, where some harm to a stream was dealt with before.
+    pub(super) async fn change_granted(
+        &mut self,
+        migration: &Migration,
+        stage: &Stage,
+        granted: &[(Harm, &str)],
+        journal: &Journal,
+    ) -> Result<(), Broken> {
         let desired = self.towards(migration, stage);
-        let plan = self.plan(migration, &desired, &[]).await?;
+        let plan = self.plan(migration, &desired, granted).await?;
         self.carry(&plan.steps, journal).await
     }
 
